@@ -1,0 +1,3 @@
+//! Quantizer, memory planner and packer for picovit artifacts
+
+pub mod graph;

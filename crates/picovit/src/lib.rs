@@ -1,0 +1,1 @@
+//! Compact vision transformers on microcontrollers: a no_std, alloc-free int8 inference engine

@@ -1,0 +1,1 @@
+//! Workspace-level tests of picovit: accuracy drift, bit exactness, checkpoint parity, firmware

@@ -1,0 +1,1 @@
+//! Builds picovit firmware, runs it on emulated boards and measures it

@@ -1,0 +1,1 @@
+//! The picovit command line: train, import, quantize, evaluate, inspect
