@@ -1,0 +1,383 @@
+//! The `.pvit` artifact: plain-old-data records shared by the compiler (writer) and the engine
+//! (reader). `docs/format.md` specifies the bytes.
+//!
+//! All numbers are little-endian; offsets into the file ("constants") and into the arena
+//! ("buffers") are in bytes and 16-byte aligned.
+
+use bytemuck::{Pod, Zeroable};
+
+/// First four bytes of every artifact.
+pub const MAGIC: [u8; 4] = *b"PVIT";
+/// Version of the format described here. A reader accepts exactly its own version.
+pub const VERSION: u16 = 1;
+/// [`Header::format`]: int8 weights and activations, int16 residual stream.
+pub const FORMAT_INT8: u8 = 0;
+/// [`Header::packing`]: row-major weights, executable by every engine.
+pub const PACKING_PORTABLE: u8 = 0;
+/// Alignment of the artifact, of the arena and of every offset in the file.
+pub const ALIGN: usize = 16;
+/// Entries of the table of exponentials; entry `i` is `round(255 * exp(-i / EXP_STEPS))`.
+pub const EXP_ENTRIES: usize = 1024;
+/// Table entries per unit of the exponent.
+pub const EXP_STEPS: u32 = 128;
+/// Entries of an activation table.
+pub const TABLE_ENTRIES: usize = 256;
+/// Widest token a layer norm accepts (keeps every intermediate within its integer type).
+pub const MAX_WIDTH: usize = 4096;
+
+/// Rounds up to [`ALIGN`].
+#[must_use]
+pub const fn align_up(bytes: usize) -> usize {
+    bytes.saturating_add(ALIGN - 1) & !(ALIGN - 1)
+}
+
+/// First record of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Header {
+    /// [`MAGIC`].
+    pub magic: [u8; 4],
+    /// [`VERSION`].
+    pub version: u16,
+    /// Number format, [`FORMAT_INT8`].
+    pub format: u8,
+    /// Weight packing, [`PACKING_PORTABLE`].
+    pub packing: u8,
+    /// Length of the file.
+    pub file_bytes: u32,
+    /// CRC-32/ISO-HDLC of the file without this field.
+    pub checksum: u32,
+    /// Bytes of working memory one inference needs.
+    pub arena_bytes: u32,
+    /// File offset of the operation records.
+    pub ops: u32,
+    /// Number of operation records.
+    pub op_count: u16,
+    /// Number of classes (logits).
+    pub classes: u16,
+    /// Input height in pixels.
+    pub height: u16,
+    /// Input width in pixels.
+    pub width: u16,
+    /// Input channels (1 grey, 3 RGB).
+    pub channels: u16,
+    /// Zero.
+    pub reserved: u16,
+    /// Arena offset of the input, int8 `[height][width][channels]`.
+    pub input: u32,
+    /// Arena offset of the logits, int16 `[classes]`.
+    pub logits: u32,
+    /// File offset of the table of exponentials, `[u8; EXP_ENTRIES]`.
+    pub exp_table: u32,
+    /// Multiplier from logit difference (shifted left by [`Self::logit_shift`]) to table index.
+    pub logit_exp_mult: i32,
+    /// Left shift before [`Self::logit_exp_mult`].
+    pub logit_shift: u32,
+    /// Real value of one logit step. For reports; the int8 engine never touches it.
+    pub logit_scale: f32,
+    /// Channel means the network was trained with, 0..1 units. For reports.
+    pub mean: [f32; 3],
+    /// Channel standard deviations, 0..1 units. For reports.
+    pub std: [f32; 3],
+    /// File offset of the class names: UTF-8, one per line.
+    pub labels: u32,
+    /// Length of the class names.
+    pub labels_bytes: u32,
+    /// File offset of the description: UTF-8 JSON for host tools. The engine ignores it.
+    pub info: u32,
+    /// Length of the description.
+    pub info_bytes: u32,
+    /// Zero.
+    pub reserved_word: u32,
+    /// Multiply-accumulates of one inference.
+    pub macs: u64,
+}
+
+/// Kind of an operation record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum OpKind {
+    /// [`ConvRecord`].
+    Conv = 1,
+    /// [`EmbedRecord`].
+    Embed = 2,
+    /// [`AttentionRecord`].
+    Attention = 3,
+    /// [`MlpRecord`].
+    Mlp = 4,
+    /// [`SeqPoolRecord`].
+    SeqPool = 5,
+    /// [`HeadRecord`].
+    Head = 6,
+}
+
+impl OpKind {
+    /// The kind of this number, if there is one.
+    #[must_use]
+    pub const fn from_u16(kind: u16) -> Option<Self> {
+        Some(match kind {
+            1 => Self::Conv,
+            2 => Self::Embed,
+            3 => Self::Attention,
+            4 => Self::Mlp,
+            5 => Self::SeqPool,
+            6 => Self::Head,
+            _ => return None,
+        })
+    }
+}
+
+/// Start of every operation record: what it is and where its buffers lie in the arena.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct RecordHead {
+    /// An [`OpKind`].
+    pub kind: u16,
+    /// Zero.
+    pub reserved: u16,
+    /// Arena offset of the input.
+    pub input: u32,
+    /// Arena offset of the output; equals `input` for operations that work in place.
+    pub output: u32,
+    /// Arena offset of the scratch memory.
+    pub scratch: u32,
+}
+
+/// Bytes of one operation record. Every kind is padded to this.
+pub const RECORD_BYTES: usize = 112;
+
+/// Convolution with fused clamp (ReLU) and max-pooling: int8 map to int8 map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct ConvRecord {
+    /// Kind and buffers.
+    pub head: RecordHead,
+    /// Input rows.
+    pub in_height: u16,
+    /// Input columns.
+    pub in_width: u16,
+    /// Input channels.
+    pub in_channels: u16,
+    /// Output channels.
+    pub out_channels: u16,
+    /// Kernel edge.
+    pub kernel: u8,
+    /// Step.
+    pub stride: u8,
+    /// Border on every side, filled with `zero_in`.
+    pub padding: u8,
+    /// Pooling window edge; 0 for no pooling.
+    pub pool_kernel: u8,
+    /// Pooling step.
+    pub pool_stride: u8,
+    /// Pooling border; never wins the maximum.
+    pub pool_padding: u8,
+    /// Zero point of the input.
+    pub zero_in: i8,
+    /// Zero point of the output.
+    pub zero_out: i8,
+    /// Smallest output value (the zero point after a ReLU).
+    pub low: i8,
+    /// Zero.
+    pub reserved: [u8; 7],
+    /// int8 `[out_channels][kernel][kernel][in_channels]`.
+    pub weights: u32,
+    /// int32 `[out_channels]`.
+    pub bias: u32,
+    /// int32 `[out_channels]`.
+    pub mult: u32,
+    /// Zero.
+    pub padding_bytes: [u32; 15],
+}
+
+/// int8 tokens to the int16 residual stream, plus the positional embedding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct EmbedRecord {
+    /// Kind and buffers.
+    pub head: RecordHead,
+    /// Number of tokens.
+    pub tokens: u16,
+    /// Channels per token.
+    pub width: u16,
+    /// Zero point of the input.
+    pub zero_in: i32,
+    /// Multiplier of `(x - zero_in) << 16`.
+    pub mult: i32,
+    /// int16 `[tokens][width]`; 0 for no positional embedding.
+    pub positions: u32,
+    /// Zero.
+    pub padding_bytes: [u32; 20],
+}
+
+/// Constants of a layer norm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct NormRecord {
+    /// `epsilon * width^2 / scale^2`, low half; at least 1 in all.
+    pub epsilon_low: u32,
+    /// High half.
+    pub epsilon_high: u32,
+    /// int32 `[width]` for the int8 output.
+    pub gain8: u32,
+    /// int32 `[width]` for the int8 output.
+    pub offset8: u32,
+}
+
+impl NormRecord {
+    /// The whole epsilon term.
+    #[must_use]
+    pub const fn epsilon(&self) -> u64 {
+        (self.epsilon_high as u64) << 32 | self.epsilon_low as u64
+    }
+}
+
+/// A whole attention sub-block, in place on the int16 residual stream:
+/// `x += projection(attention(norm(x)))`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct AttentionRecord {
+    /// Kind and buffers; input and output are the same.
+    pub head: RecordHead,
+    /// Number of tokens.
+    pub tokens: u16,
+    /// Channels per token.
+    pub width: u16,
+    /// Number of heads.
+    pub heads: u16,
+    /// Channels per head.
+    pub head_dim: u16,
+    /// Layer norm before the projections.
+    pub norm: NormRecord,
+    /// int8 `[3][heads][head_dim][width]`: query, key, value.
+    pub qkv_weights: u32,
+    /// int32 `[3][heads][head_dim]`.
+    pub qkv_bias: u32,
+    /// int32 `[3][heads][head_dim]`.
+    pub qkv_mult: u32,
+    /// int32 `[heads]`: score difference, shifted, to table index.
+    pub exp_mult: u32,
+    /// uint64 `[heads]`: numerator of the row multiplier.
+    pub out_mult: u32,
+    /// int8 `[width][heads][head_dim]`.
+    pub proj_weights: u32,
+    /// int32 `[width]`.
+    pub proj_bias: u32,
+    /// int32 `[width]`.
+    pub proj_mult: u32,
+    /// Left shift of score differences before `exp_mult`.
+    pub score_shift: u8,
+    /// Left shift of projection accumulators before `proj_mult`.
+    pub proj_shift: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+    /// Zero.
+    pub padding_bytes: [u32; 9],
+}
+
+/// A whole MLP sub-block, in place on the int16 residual stream:
+/// `r + linear2(table(linear1(norm(x))))`, where `r` is `x`, or `norm(x)` where
+/// `gain16` is present.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct MlpRecord {
+    /// Kind and buffers; input and output are the same.
+    pub head: RecordHead,
+    /// Number of tokens.
+    pub tokens: u16,
+    /// Channels per token.
+    pub width: u16,
+    /// Channels between the two linear layers.
+    pub hidden: u16,
+    /// Left shift of the second layer's accumulators before `mult2`.
+    pub shift: u16,
+    /// Layer norm before the first linear layer.
+    pub norm: NormRecord,
+    /// int32 `[width]`: when not 0, the norm's int16 output replaces the residual stream.
+    pub gain16: u32,
+    /// int32 `[width]`.
+    pub offset16: u32,
+    /// int8 `[hidden][width]`.
+    pub weights1: u32,
+    /// int32 `[hidden]`.
+    pub bias1: u32,
+    /// int32 `[hidden]`.
+    pub mult1: u32,
+    /// Zero point of the first layer's output.
+    pub zero1: i32,
+    /// int8 `[256]`: activation, indexed by value + 128.
+    pub table: u32,
+    /// int8 `[width][hidden]`.
+    pub weights2: u32,
+    /// int32 `[width]`.
+    pub bias2: u32,
+    /// int32 `[width]`.
+    pub mult2: u32,
+    /// Zero.
+    pub padding_bytes: [u32; 8],
+}
+
+/// Layer norm and sequence pooling: int16 residual stream to one int16 token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct SeqPoolRecord {
+    /// Kind and buffers.
+    pub head: RecordHead,
+    /// Number of tokens.
+    pub tokens: u16,
+    /// Channels per token.
+    pub width: u16,
+    /// Zero point of the norm's output.
+    pub zero: i32,
+    /// Layer norm before the pooling.
+    pub norm: NormRecord,
+    /// int8 `[width]`: scoring weights.
+    pub weights: u32,
+    /// Score difference, shifted, to table index.
+    pub exp_mult: i32,
+    /// Numerator of the multiplier, low half.
+    pub out_mult_low: u32,
+    /// High half.
+    pub out_mult_high: u32,
+    /// Left shift of score differences before `exp_mult`.
+    pub score_shift: u8,
+    /// Left shift of the weighted sums before the multiplier.
+    pub out_shift: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+    /// Zero.
+    pub padding_bytes: [u32; 13],
+}
+
+/// Classifier: one int16 token to int16 logits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct HeadRecord {
+    /// Kind and buffers.
+    pub head: RecordHead,
+    /// Input channels.
+    pub width: u16,
+    /// Output channels (classes).
+    pub classes: u16,
+    /// int8 `[classes][width]`.
+    pub weights: u32,
+    /// int32 `[classes]`.
+    pub bias: u32,
+    /// int32 `[classes]`.
+    pub mult: u32,
+    /// Left shift of the accumulators before `mult`.
+    pub shift: u32,
+    /// Zero.
+    pub padding_bytes: [u32; 19],
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 112);
+    assert!(size_of::<ConvRecord>() == RECORD_BYTES);
+    assert!(size_of::<EmbedRecord>() == RECORD_BYTES);
+    assert!(size_of::<AttentionRecord>() == RECORD_BYTES);
+    assert!(size_of::<MlpRecord>() == RECORD_BYTES);
+    assert!(size_of::<SeqPoolRecord>() == RECORD_BYTES);
+    assert!(size_of::<HeadRecord>() == RECORD_BYTES);
+    assert!(RECORD_BYTES % ALIGN == 0);
+};
