@@ -371,6 +371,86 @@ pub struct HeadRecord {
     pub padding_bytes: [u32; 19],
 }
 
+/// Rows and columns after a windowed step: `(size + 2 * padding - kernel) / stride + 1`, or 0 where
+/// the window does not fit.
+#[must_use]
+pub const fn window_steps(size: usize, kernel: usize, stride: usize, padding: usize) -> usize {
+    match (size + 2 * padding).checked_sub(kernel) {
+        Some(room) if stride > 0 => room / stride + 1,
+        _ => 0,
+    }
+}
+
+impl ConvRecord {
+    /// Height and width of the convolution's own map, before pooling.
+    #[must_use]
+    pub const fn map_size(&self) -> (usize, usize) {
+        let (k, s, p) = (self.kernel as usize, self.stride as usize, self.padding as usize);
+        (
+            window_steps(self.in_height as usize, k, s, p),
+            window_steps(self.in_width as usize, k, s, p),
+        )
+    }
+
+    /// Height and width of the output.
+    #[must_use]
+    pub const fn out_size(&self) -> (usize, usize) {
+        let (height, width) = self.map_size();
+        if self.pool_kernel == 0 {
+            return (height, width);
+        }
+        let (k, s, p) =
+            (self.pool_kernel as usize, self.pool_stride as usize, self.pool_padding as usize);
+        (window_steps(height, k, s, p), window_steps(width, k, s, p))
+    }
+}
+
+/// Bytes of a buffer of `count` times `each` values, aligned; saturates.
+const fn buffer(count: usize, each: usize) -> usize {
+    align_up(count.saturating_mul(each))
+}
+
+/// Scratch memory of a convolution: one input patch, then one row of the convolution's map.
+#[must_use]
+pub const fn scratch_bytes_conv(op: &ConvRecord) -> usize {
+    let taps = op.kernel as usize * op.kernel as usize;
+    buffer(taps, op.in_channels as usize)
+        .saturating_add(buffer(op.map_size().1, op.out_channels as usize))
+}
+
+/// Scratch memory of an attention sub-block: keys and values of one head, the attention output of
+/// all heads but the last, and the rows of one query.
+#[must_use]
+pub const fn scratch_bytes_attention(op: &AttentionRecord) -> usize {
+    let (tokens, head_dim) = (op.tokens as usize, op.head_dim as usize);
+    let heads = op.heads as usize;
+    let stored = head_dim.saturating_mul(heads.saturating_sub(1));
+    buffer(tokens, head_dim)
+        .saturating_mul(2)
+        .saturating_add(buffer(tokens, stored))
+        .saturating_add(buffer(op.width as usize, 1))
+        .saturating_add(buffer(head_dim, 1))
+        .saturating_add(buffer(tokens, 4))
+        .saturating_add(buffer(tokens, 1))
+        .saturating_add(buffer(head_dim, 4))
+        .saturating_add(buffer(heads, head_dim))
+}
+
+/// Scratch memory of an MLP sub-block: one normalised token and one hidden token.
+#[must_use]
+pub const fn scratch_bytes_mlp(op: &MlpRecord) -> usize {
+    buffer(op.width as usize, 1) + buffer(op.hidden as usize, 1)
+}
+
+/// Scratch memory of sequence pooling: one normalised token, the scores, their weights, the sums.
+#[must_use]
+pub const fn scratch_bytes_seq_pool(op: &SeqPoolRecord) -> usize {
+    buffer(op.width as usize, 1)
+        + buffer(op.tokens as usize, 4)
+        + buffer(op.tokens as usize, 1)
+        + buffer(op.width as usize, 4)
+}
+
 const _: () = {
     assert!(size_of::<Header>() == 112);
     assert!(size_of::<ConvRecord>() == RECORD_BYTES);
@@ -379,5 +459,5 @@ const _: () = {
     assert!(size_of::<MlpRecord>() == RECORD_BYTES);
     assert!(size_of::<SeqPoolRecord>() == RECORD_BYTES);
     assert!(size_of::<HeadRecord>() == RECORD_BYTES);
-    assert!(RECORD_BYTES % ALIGN == 0);
+    assert!(RECORD_BYTES.is_multiple_of(ALIGN));
 };

@@ -1,0 +1,112 @@
+//! Building blocks of the streamed convolution: the input patch of one pixel, and pooling of a
+//! finished row into the output.
+
+/// Where a square window lies: edge, step and border.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Edge.
+    pub kernel: usize,
+    /// Step.
+    pub stride: usize,
+    /// Border.
+    pub padding: usize,
+}
+
+impl Window {
+    /// First output step whose window covers `position`, and one past the last, of `steps`.
+    #[must_use]
+    #[inline]
+    pub fn covering(&self, position: usize, steps: usize) -> core::ops::Range<usize> {
+        let stride = self.stride.max(1);
+        let padded = position + self.padding;
+        let first = (padded + 1).saturating_sub(self.kernel).div_ceil(stride);
+        first.min(steps)..(padded / stride + 1).min(steps)
+    }
+}
+
+/// Copies the `kernel x kernel` patch of a map `[height][width][channels]` whose first pixel is
+/// `(y, x)` (padded coordinates) into `patch`; pixels outside the map are `zero`.
+#[inline]
+pub fn copy_patch(
+    map: &[i8],
+    (height, width, channels): (usize, usize, usize),
+    window: Window,
+    (y, x): (usize, usize),
+    zero: i8,
+    patch: &mut [i8],
+) {
+    let row_values = window.kernel * channels;
+    for (ky, row) in patch.chunks_exact_mut(row_values.max(1)).enumerate() {
+        let source = (y + ky).checked_sub(window.padding).filter(|&y| y < height);
+        let Some(y) = source else {
+            row.fill(zero);
+            continue;
+        };
+        // Columns before, inside and after the map.
+        let before = window.padding.saturating_sub(x).min(window.kernel);
+        let first = (x + before).saturating_sub(window.padding).min(width);
+        let inside = (window.kernel - before).min(width - first);
+        let start = (y * width + first) * channels;
+        let pixels = map.get(start..start + inside * channels).unwrap_or_default();
+        let mut target = row.iter_mut();
+        for (_, v) in (0..before * channels).zip(target.by_ref()) {
+            *v = zero;
+        }
+        for (&pixel, v) in pixels.iter().zip(target.by_ref()) {
+            *v = pixel;
+        }
+        for v in target {
+            *v = zero;
+        }
+    }
+}
+
+/// Takes one row of a convolution's map, `[width][channels]`, into one row of the pooled output,
+/// `[columns][channels]`.
+#[inline]
+pub fn max_into_row(row: &[i8], channels: usize, window: Window, out: &mut [i8]) {
+    let channels = channels.max(1);
+    let width = row.len() / channels;
+    for (column, out) in out.chunks_exact_mut(channels).enumerate() {
+        let start = column * window.stride;
+        let first = start.saturating_sub(window.padding);
+        let end = (start + window.kernel).saturating_sub(window.padding).min(width);
+        let pixels = row.get(first * channels..end * channels).unwrap_or_default();
+        for pixel in pixels.chunks_exact(channels) {
+            for (out, &v) in out.iter_mut().zip(pixel) {
+                *out = (*out).max(v);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn covering_is_the_inverse_of_the_window() {
+        for kernel in 1..5 {
+            for stride in 1..4 {
+                for padding in 0..kernel {
+                    let window = Window { kernel, stride, padding };
+                    for position in 0..12 {
+                        let steps = crate::format::window_steps(12, kernel, stride, padding);
+                        let covers = |s: usize| {
+                            let start = s * stride;
+                            (start..start + kernel).contains(&(position + padding))
+                        };
+                        let range = window.covering(position, steps);
+                        for step in 0..steps {
+                            assert_eq!(
+                                range.contains(&step),
+                                covers(step),
+                                "{window:?} {position} {step} {range:?}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The inner loops, one operation a file: portable Rust, exactly as `docs/arithmetic.md` says.
+//!
+//! Kernels work on slices whose lengths the model's validation has fixed. Where a length does
+//! not fit they do less, they never panic: there is no indexing and no division that could.
+
+mod attention;
+mod conv;
+mod linear;
+mod norm;
+mod requant;
+mod softmax;
+
+pub use attention::{scores, weighted_sum};
+pub use conv::{Window, copy_patch, max_into_row};
+pub use linear::{dot, dot_i16};
+pub use norm::{NormalizedRow, normalize};
+pub use requant::{clamp8, mulhi, requant8, residual_add, sat8, sat16};
+pub use softmax::{row_mult, softmax_weights};

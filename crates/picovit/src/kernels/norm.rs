@@ -1,0 +1,90 @@
+//! Layer norm in integers, section 6 of `docs/arithmetic.md`.
+
+use super::requant::{mulhi, sat8, sat16};
+
+/// A token's mean and reciprocal deviation, ready to normalise its channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NormalizedRow {
+    width: i32,
+    sum: i32,
+    inverse: i32,
+    shift: i32,
+}
+
+/// Statistics of one token.
+#[must_use]
+pub fn normalize(x: &[i16], epsilon: u64) -> NormalizedRow {
+    let mut sum = 0i32;
+    let mut squares = 0u64;
+    for &v in x {
+        let v = v as i32;
+        sum = sum.wrapping_add(v);
+        squares = squares.wrapping_add((v * v) as u64);
+    }
+    let width = x.len() as i32;
+    let square_of_sum = (sum as i64 * sum as i64) as u64;
+    let variance = (width as u64)
+        .wrapping_mul(squares)
+        .wrapping_sub(square_of_sum)
+        .wrapping_add(epsilon)
+        .max(1);
+    let up = variance.leading_zeros().saturating_sub(2) & !1;
+    let root = (variance << up).isqrt().max(1);
+    let inverse = ((1u64 << 61) / root).min(i32::MAX as u64) as i32;
+    NormalizedRow { width, sum, inverse, shift: (up / 2) as i32 - 9 }
+}
+
+impl NormalizedRow {
+    /// The normalised value of one channel, times 2^20.
+    #[inline(always)]
+    fn value(&self, x: i16) -> i32 {
+        let n = self.width.wrapping_mul(x as i32).wrapping_sub(self.sum);
+        let t = if self.shift >= 0 {
+            n.wrapping_shl(self.shift as u32)
+        } else {
+            n.wrapping_shr(self.shift.unsigned_abs())
+        };
+        mulhi(t, self.inverse)
+    }
+
+    /// The int8 output of all channels.
+    #[inline]
+    pub fn write8(&self, x: &[i16], gain: &[i32], offset: &[i32], out: &mut [i8]) {
+        for (((&x, &gain), &offset), out) in x.iter().zip(gain).zip(offset).zip(out) {
+            *out = sat8(mulhi(self.value(x), gain).wrapping_add(offset) >> 8);
+        }
+    }
+
+    /// The int16 output of all channels, in place.
+    #[inline]
+    pub fn write16(&self, gain: &[i32], offset: &[i32], x: &mut [i16]) {
+        for ((x, &gain), &offset) in x.iter_mut().zip(gain).zip(offset) {
+            *x = sat16(mulhi(self.value(*x), gain).wrapping_add(offset));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalizes_like_the_real_formula() {
+        let x: [i16; 8] = [100, -2000, 32767, -32768, 5, 700, 12000, -3];
+        let mean = x.iter().map(|&v| v as f64).sum::<f64>() / 8.0;
+        let var = x.iter().map(|&v| (v as f64 - mean).powi(2)).sum::<f64>() / 8.0;
+        let row = normalize(&x, 1);
+        for &v in &x {
+            let expected = (v as f64 - mean) / var.sqrt() * (1 << 20) as f64;
+            assert!((row.value(v) as f64 - expected).abs() < 2.0, "{v}");
+        }
+    }
+
+    #[test]
+    fn constant_token_is_zero() {
+        for v in [i16::MIN, -1, 0, 1, i16::MAX] {
+            let row = normalize(&[v; 16], 1);
+            assert_eq!(row.value(v), 0);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Softmax weights by table and the reciprocal of their sum, section 7 of `docs/arithmetic.md`.
+
+use super::requant::mulhi;
+use crate::format::EXP_ENTRIES;
+
+/// Writes the weight of every score and returns their sum.
+#[inline]
+pub fn softmax_weights(
+    scores: &[i32],
+    shift: u32,
+    mult: i32,
+    table: &[u8; EXP_ENTRIES],
+    weights: &mut [u8],
+) -> u32 {
+    let max = scores.iter().copied().max().unwrap_or(0);
+    let mut sum = 0u32;
+    for (&score, weight) in scores.iter().zip(weights) {
+        let index = mulhi(max.wrapping_sub(score).wrapping_shl(shift), mult);
+        // A negative index needs a wrapped difference, which a compiled model excludes.
+        let index = (index as u32 as usize).min(EXP_ENTRIES - 1);
+        *weight = table[index];
+        sum = sum.wrapping_add(*weight as u32);
+    }
+    sum
+}
+
+/// The multiplier that divides a weighted sum by the sum of its weights.
+#[must_use]
+#[inline]
+pub fn row_mult(numerator: u64, sum: u32) -> i32 {
+    let divisor = sum.max(1) as u64;
+    (numerator.saturating_add(divisor / 2) / divisor).min(i32::MAX as u64) as i32
+}

@@ -1,0 +1,236 @@
+//! The validated view of an artifact.
+
+use bytemuck::Pod;
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
+
+use crate::error::Error;
+use crate::format::{
+    ALIGN, EXP_ENTRIES, FORMAT_INT8, Header, MAGIC, PACKING_PORTABLE, RECORD_BYTES, VERSION,
+};
+use crate::ops::{Op, Value};
+
+const CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+
+/// The checksum an artifact must carry: CRC-32/ISO-HDLC of everything but the field itself.
+#[must_use]
+pub fn checksum(artifact: &[u8]) -> u32 {
+    let mut digest = CRC.digest();
+    digest.update(artifact.get(..12).unwrap_or_default());
+    digest.update(artifact.get(16..).unwrap_or_default());
+    digest.finalize()
+}
+
+/// A validated artifact. Cheap to copy: it is a view of the bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a> {
+    bytes: &'a [u8],
+    header: &'a Header,
+    records: &'a [u8],
+    exp_table: &'a [u8; EXP_ENTRIES],
+    labels: &'a str,
+    info: &'a str,
+}
+
+impl<'a> Model<'a> {
+    /// Validates an artifact: header, checksum, every record, constant and buffer. After this an
+    /// [`Engine`](crate::Engine) can run it without any failure.
+    ///
+    /// # Errors
+    /// The first thing found wrong, see [`Error`].
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
+        if bytes.get(..4) != Some(&MAGIC) {
+            return Err(Error::NotAnArtifact);
+        }
+        let found = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let head = bytes
+            .get(..size_of::<Header>())
+            .ok_or(Error::Length { expected: size_of::<Header>() as u32, found })?;
+        if bytes.as_ptr().align_offset(ALIGN) != 0 {
+            return Err(Error::Alignment);
+        }
+        let header: &Header = bytemuck::try_from_bytes(head).map_err(|_| Error::Alignment)?;
+        match *header {
+            Header { version, .. } if version != VERSION => {
+                return Err(Error::Version { found: version });
+            }
+            Header { format, .. } if format != FORMAT_INT8 => {
+                return Err(Error::Format { found: format });
+            }
+            Header { packing, .. } if packing != PACKING_PORTABLE => {
+                return Err(Error::Packing { found: packing });
+            }
+            Header { file_bytes, .. } if file_bytes != found => {
+                return Err(Error::Length { expected: file_bytes, found });
+            }
+            _ => {}
+        }
+        if header.checksum != checksum(bytes) {
+            return Err(Error::Checksum);
+        }
+        Self::from_header(bytes, header).ok_or(Error::Header)?.validated()
+    }
+
+    /// The parts the header points to.
+    fn from_header(bytes: &'a [u8], header: &'a Header) -> Option<Self> {
+        let records = section(bytes, header.ops, header.op_count as usize * RECORD_BYTES)?;
+        let exp_table = section(bytes, header.exp_table, EXP_ENTRIES)?.try_into().ok()?;
+        let text =
+            |start, length: u32| core::str::from_utf8(section(bytes, start, length as usize)?).ok();
+        let labels = text(header.labels, header.labels_bytes)?;
+        let info = text(header.info, header.info_bytes)?;
+        let plain = header.reserved == 0
+            && header.reserved_word == 0
+            && header.op_count > 0
+            && header.classes > 0
+            && header.height > 0
+            && header.width > 0
+            && matches!(header.channels, 1 | 3)
+            && header.logit_shift < 32;
+        plain.then_some(Self { bytes, header, records, exp_table, labels, info })
+    }
+
+    /// Checks every operation, and that each takes what the one before it gives.
+    fn validated(self) -> Result<Self, Error> {
+        let header = self.header;
+        let (height, width) = (header.height as usize, header.width as usize);
+        let mut value = Value::Map { height, width, channels: header.channels as usize };
+        let mut place = header.input;
+        for index in 0..header.op_count {
+            let op = self.op(index)?;
+            if !value.feeds(&op.input()) || op.head().input != place {
+                return Err(Error::Chain { index });
+            }
+            if !op.buffers_fit(header.arena_bytes as usize) {
+                return Err(Error::Buffer { index });
+            }
+            value = op.output();
+            place = op.head().output;
+        }
+        let classes = header.classes as usize;
+        if value != (Value::Logits { classes }) || place != header.logits {
+            return Err(Error::Chain { index: header.op_count });
+        }
+        Ok(self)
+    }
+
+    /// One operation with its constants.
+    ///
+    /// # Errors
+    /// For a record that is not valid; never for those of a parsed model below its count.
+    pub fn op(&self, index: u16) -> Result<Op<'a>, Error> {
+        let start = index as usize * RECORD_BYTES;
+        let record = self.records.get(start..start + RECORD_BYTES);
+        Op::decode(record.unwrap_or_default(), Constants { bytes: self.bytes, index })
+    }
+
+    /// The header.
+    #[must_use]
+    pub fn header(&self) -> &'a Header {
+        self.header
+    }
+
+    /// Number of operations.
+    #[must_use]
+    pub fn op_count(&self) -> u16 {
+        self.header.op_count
+    }
+
+    /// Input height in pixels.
+    #[must_use]
+    pub fn height(&self) -> usize {
+        self.header.height as usize
+    }
+
+    /// Input width in pixels.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.header.width as usize
+    }
+
+    /// Input channels: 1 (grey) or 3 (RGB).
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.header.channels as usize
+    }
+
+    /// Number of classes.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.header.classes as usize
+    }
+
+    /// Bytes of working memory.
+    #[must_use]
+    pub fn arena_bytes(&self) -> usize {
+        self.header.arena_bytes as usize
+    }
+
+    /// Length of the artifact.
+    #[must_use]
+    pub fn artifact_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Class names in logit order; may be fewer than [`Self::classes`].
+    pub fn labels(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.labels.lines()
+    }
+
+    /// Name of a class, if the artifact has it.
+    #[must_use]
+    pub fn label(&self, class: usize) -> Option<&'a str> {
+        self.labels().nth(class)
+    }
+
+    /// JSON description for host tools.
+    #[must_use]
+    pub fn info(&self) -> &'a str {
+        self.info
+    }
+
+    /// Table of exponentials for softmax weights.
+    #[must_use]
+    pub(crate) fn exp_table(&self) -> &'a [u8; EXP_ENTRIES] {
+        self.exp_table
+    }
+}
+
+/// Part of the file at an aligned offset.
+fn section(bytes: &[u8], start: u32, length: usize) -> Option<&[u8]> {
+    let start = start as usize;
+    let end = start.checked_add(length)?;
+    if !start.is_multiple_of(ALIGN) || start < size_of::<Header>() {
+        return None;
+    }
+    bytes.get(start..end)
+}
+
+/// Access to the constants of one operation.
+#[derive(Clone, Copy)]
+pub(crate) struct Constants<'a> {
+    bytes: &'a [u8],
+    index: u16,
+}
+
+impl<'a> Constants<'a> {
+    /// `extents` multiplied together values of type `T` at `offset`.
+    pub(crate) fn slice<T: Pod>(&self, offset: u32, extents: &[usize]) -> Result<&'a [T], Error> {
+        let error = Error::Constant { index: self.index };
+        let length = extents
+            .iter()
+            .try_fold(size_of::<T>(), |product, &extent| product.checked_mul(extent))
+            .ok_or(error)?;
+        let bytes = section(self.bytes, offset, length).ok_or(error)?;
+        bytemuck::try_cast_slice(bytes).map_err(|_| error)
+    }
+
+    /// The record itself.
+    pub(crate) fn record<T: Pod>(&self, bytes: &'a [u8]) -> Result<&'a T, Error> {
+        bytemuck::try_from_bytes(bytes).map_err(|_| self.invalid())
+    }
+
+    /// The error of an invalid record.
+    pub(crate) fn invalid(&self) -> Error {
+        Error::Operation { index: self.index }
+    }
+}

@@ -1,0 +1,122 @@
+//! Convolution with fused ReLU and max-pooling, streamed row by row: the convolution's own map
+//! never exists, only one row of it.
+
+use super::{Value, ensure};
+use crate::engine::{Probe, Site, Tap};
+use crate::error::Error;
+use crate::format::ConvRecord;
+use crate::kernels::{self, Window, clamp8, mulhi};
+use crate::model::Constants;
+use crate::scratch::Scratch;
+
+/// See [`ConvRecord`].
+#[derive(Clone, Copy, Debug)]
+pub struct Conv<'a> {
+    pub(crate) record: &'a ConvRecord,
+    weights: &'a [i8],
+    bias: &'a [i32],
+    mult: &'a [i32],
+}
+
+impl<'a> Conv<'a> {
+    pub(crate) fn decode(r: &'a ConvRecord, constants: Constants<'a>) -> Result<Self, Error> {
+        let sizes = [r.in_height, r.in_width, r.in_channels, r.out_channels];
+        let pool = match r.pool_kernel {
+            0 => r.pool_stride == 0 && r.pool_padding == 0,
+            kernel => r.pool_stride > 0 && r.pool_padding < kernel,
+        };
+        let plain = r.reserved == [0; 7] && r.padding_bytes == [0; 15] && r.head.reserved == 0;
+        let window = r.kernel > 0 && r.stride > 0 && r.padding < r.kernel;
+        ensure(plain && window && pool && sizes.iter().all(|&s| s > 0), constants)?;
+        let (height, width) = r.out_size();
+        ensure(height > 0 && width > 0, constants)?;
+        let channels = r.out_channels as usize;
+        let kernel = r.kernel as usize;
+        let in_channels = r.in_channels as usize;
+        Ok(Self {
+            record: r,
+            weights: constants.slice(r.weights, &[channels, kernel, kernel, in_channels])?,
+            bias: constants.slice(r.bias, &[channels])?,
+            mult: constants.slice(r.mult, &[channels])?,
+        })
+    }
+
+    /// The record.
+    #[must_use]
+    pub fn record(&self) -> &'a ConvRecord {
+        self.record
+    }
+
+    pub(crate) fn input(&self) -> Value {
+        Value::Map {
+            height: self.record.in_height as usize,
+            width: self.record.in_width as usize,
+            channels: self.record.in_channels as usize,
+        }
+    }
+
+    pub(crate) fn output(&self) -> Value {
+        let (height, width) = self.record.out_size();
+        Value::Map { height, width, channels: self.record.out_channels as usize }
+    }
+
+    pub(crate) fn run<P: Probe>(
+        &self,
+        input: &[i8],
+        output: &mut [i8],
+        scratch: &mut Scratch<'_>,
+        tap: &mut Tap<'_, P>,
+    ) {
+        let r = self.record;
+        let channels = r.out_channels as usize;
+        let (map_height, map_width) = r.map_size();
+        let (out_height, out_width) = r.out_size();
+        let patch_len = r.kernel as usize * r.kernel as usize * r.in_channels as usize;
+        let patch: &mut [i8] = scratch.take(patch_len);
+        let row: &mut [i8] = scratch.take(map_width * channels);
+        let out_row = out_width * channels;
+        if r.pool_kernel == 0 {
+            for (y, out) in output.chunks_exact_mut(out_row.max(1)).enumerate() {
+                self.map_row(y, input, patch, out);
+            }
+        } else {
+            let pool = Window {
+                kernel: r.pool_kernel as usize,
+                stride: r.pool_stride as usize,
+                padding: r.pool_padding as usize,
+            };
+            // No value of the map is below `low`, so it is neutral for the maximum.
+            output.fill(r.low);
+            for y in 0..map_height {
+                self.map_row(y, input, patch, row);
+                for step in pool.covering(y, out_height) {
+                    let out = output.get_mut(step * out_row..(step + 1) * out_row);
+                    kernels::max_into_row(row, channels, pool, out.unwrap_or_default());
+                }
+            }
+        }
+        tap.i8(Site::Output, 0, 0, output);
+    }
+
+    /// Row `y` of the convolution's map.
+    fn map_row(&self, y: usize, input: &[i8], patch: &mut [i8], row: &mut [i8]) {
+        let r = self.record;
+        let window = Window {
+            kernel: r.kernel as usize,
+            stride: r.stride as usize,
+            padding: r.padding as usize,
+        };
+        let extent = (r.in_height as usize, r.in_width as usize, r.in_channels as usize);
+        let pixels = row.chunks_exact_mut((r.out_channels as usize).max(1));
+        for (x, pixel) in pixels.enumerate() {
+            let corner = (y * window.stride, x * window.stride);
+            kernels::copy_patch(input, extent, window, corner, r.zero_in, patch);
+            let weights = self.weights.chunks_exact(patch.len().max(1));
+            let constants = weights.zip(self.bias).zip(self.mult);
+            for (out, ((weights, &bias), &mult)) in pixel.iter_mut().zip(constants) {
+                let acc = kernels::dot(bias, weights, patch);
+                *out = clamp8((r.zero_out as i32).wrapping_add(mulhi(acc, mult)), r.low);
+            }
+        }
+    }
+}

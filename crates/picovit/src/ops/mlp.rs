@@ -1,0 +1,104 @@
+//! The MLP sub-block, token by token: only one hidden token exists at a time.
+
+use super::{Norm, Value, ensure};
+use crate::engine::{Probe, Site, Tap};
+use crate::error::Error;
+use crate::format::{MlpRecord, TABLE_ENTRIES};
+use crate::kernels::{dot, normalize, requant8, residual_add};
+use crate::model::Constants;
+use crate::scratch::Scratch;
+
+/// See [`MlpRecord`].
+#[derive(Clone, Copy, Debug)]
+pub struct Mlp<'a> {
+    pub(crate) record: &'a MlpRecord,
+    norm: Norm<'a>,
+    /// Gain and offset of the int16 output, where it replaces the residual stream.
+    residual: Option<(&'a [i32], &'a [i32])>,
+    weights1: &'a [i8],
+    bias1: &'a [i32],
+    mult1: &'a [i32],
+    table: &'a [i8; TABLE_ENTRIES],
+    weights2: &'a [i8],
+    bias2: &'a [i32],
+    mult2: &'a [i32],
+}
+
+impl<'a> Mlp<'a> {
+    pub(crate) fn decode(r: &'a MlpRecord, constants: Constants<'a>) -> Result<Self, Error> {
+        let plain = r.padding_bytes == [0; 8] && r.head.reserved == 0;
+        let ranges = r.shift < 32 && (-128..=127).contains(&r.zero1);
+        let sizes = [r.tokens, r.width, r.hidden];
+        ensure(plain && ranges && sizes.iter().all(|&s| s > 0), constants)?;
+        let [_, width, hidden] = sizes.map(usize::from);
+        let residual = match (r.gain16, r.offset16) {
+            (0, 0) => None,
+            (gain, offset) => {
+                Some((constants.slice(gain, &[width])?, constants.slice(offset, &[width])?))
+            }
+        };
+        let table = constants.slice(r.table, &[TABLE_ENTRIES])?;
+        Ok(Self {
+            record: r,
+            norm: Norm::decode(&r.norm, width, constants)?,
+            residual,
+            weights1: constants.slice(r.weights1, &[hidden, width])?,
+            bias1: constants.slice(r.bias1, &[hidden])?,
+            mult1: constants.slice(r.mult1, &[hidden])?,
+            table: table.try_into().map_err(|_| constants.invalid())?,
+            weights2: constants.slice(r.weights2, &[width, hidden])?,
+            bias2: constants.slice(r.bias2, &[width])?,
+            mult2: constants.slice(r.mult2, &[width])?,
+        })
+    }
+
+    /// The record.
+    #[must_use]
+    pub fn record(&self) -> &'a MlpRecord {
+        self.record
+    }
+
+    pub(crate) fn input(&self) -> Value {
+        Value::Tokens { tokens: self.record.tokens as usize, width: self.record.width as usize }
+    }
+
+    pub(crate) fn output(&self) -> Value {
+        self.input()
+    }
+
+    pub(crate) fn run<P: Probe>(
+        &self,
+        stream: &mut [i16],
+        mut scratch: Scratch<'_>,
+        tap: &mut Tap<'_, P>,
+    ) {
+        let r = self.record;
+        let y: &mut [i8] = scratch.take(r.width as usize);
+        let hidden: &mut [i8] = scratch.take(r.hidden as usize);
+        for (t, x) in stream.chunks_exact_mut((r.width as usize).max(1)).enumerate() {
+            let row = normalize(x, self.norm.epsilon);
+            row.write8(x, self.norm.gain, self.norm.offset, y);
+            tap.i8(Site::Norm, t, 0, y);
+            if let Some((gain, offset)) = self.residual {
+                row.write16(gain, offset, x);
+                tap.i16(Site::Residual, t, 0, x);
+            }
+            let weights = self.weights1.chunks_exact(y.len().max(1));
+            let constants = weights.zip(self.bias1).zip(self.mult1);
+            for (out, ((weights, &bias), &mult)) in hidden.iter_mut().zip(constants) {
+                *out = requant8(dot(bias, weights, y), mult, r.zero1);
+            }
+            tap.i8(Site::Hidden, t, 0, hidden);
+            for v in hidden.iter_mut() {
+                *v = self.table[(*v as u8 ^ 0x80) as usize];
+            }
+            tap.i8(Site::Activation, t, 0, hidden);
+            let weights = self.weights2.chunks_exact(hidden.len().max(1));
+            let constants = weights.zip(self.bias2).zip(self.mult2);
+            for (x, ((weights, &bias), &mult)) in x.iter_mut().zip(constants) {
+                *x = residual_add(*x, dot(bias, weights, hidden), r.shift as u32, mult);
+            }
+            tap.i16(Site::Output, t, 0, x);
+        }
+    }
+}

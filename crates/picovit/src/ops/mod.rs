@@ -1,0 +1,253 @@
+//! The operations of an artifact, one a file: decoding with validation, and execution.
+
+mod attention;
+mod conv;
+mod embed;
+mod head;
+mod mlp;
+mod norm;
+mod seq_pool;
+
+pub use attention::Attention;
+pub use conv::Conv;
+pub use embed::Embed;
+pub use head::Head;
+pub use mlp::Mlp;
+pub use norm::Norm;
+pub use seq_pool::SeqPool;
+
+use core::ops::Range;
+
+use crate::engine::{Probe, Tap};
+use crate::error::Error;
+use crate::format::{self, OpKind, RecordHead};
+use crate::model::{Constants, Model};
+use crate::scratch::Scratch;
+
+/// Type and extent of what flows between operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// int8 feature map.
+    Map {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+        /// Channels.
+        channels: usize,
+    },
+    /// int16 residual stream.
+    Tokens {
+        /// Number of tokens.
+        tokens: usize,
+        /// Channels per token.
+        width: usize,
+    },
+    /// One int16 token.
+    Pooled {
+        /// Channels.
+        width: usize,
+    },
+    /// int16 logits.
+    Logits {
+        /// Number of classes.
+        classes: usize,
+    },
+}
+
+impl Value {
+    /// Whether an operation that takes `next` can be given this value. A map and the token
+    /// sequence of its pixels are the same bytes.
+    #[must_use]
+    pub fn feeds(&self, next: &Self) -> bool {
+        match (self, next) {
+            (
+                Self::Map { height, width, channels },
+                Self::Map { height: 1, width: tokens, channels: c },
+            ) => channels == c && height.checked_mul(*width) == Some(*tokens),
+            _ => self == next,
+        }
+    }
+
+    /// Bytes of the value, saturating.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        match *self {
+            Self::Map { height, width, channels } => {
+                height.saturating_mul(width).saturating_mul(channels)
+            }
+            Self::Tokens { tokens, width } => tokens.saturating_mul(width).saturating_mul(2),
+            Self::Pooled { width } => width.saturating_mul(2),
+            Self::Logits { classes } => classes.saturating_mul(2),
+        }
+    }
+}
+
+/// One operation with its constants in place.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Op<'a> {
+    /// Convolution.
+    Conv(Conv<'a>),
+    /// Tokens to the residual stream.
+    Embed(Embed<'a>),
+    /// Attention sub-block.
+    Attention(Attention<'a>),
+    /// MLP sub-block.
+    Mlp(Mlp<'a>),
+    /// Sequence pooling.
+    SeqPool(SeqPool<'a>),
+    /// Classifier.
+    Head(Head<'a>),
+}
+
+/// Calls the same method on whatever operation it is.
+macro_rules! each {
+    ($op:expr, $inner:ident => $call:expr) => {
+        match $op {
+            Op::Conv($inner) => $call,
+            Op::Embed($inner) => $call,
+            Op::Attention($inner) => $call,
+            Op::Mlp($inner) => $call,
+            Op::SeqPool($inner) => $call,
+            Op::Head($inner) => $call,
+        }
+    };
+}
+
+impl<'a> Op<'a> {
+    /// Decodes and validates a record.
+    pub(crate) fn decode(record: &'a [u8], constants: Constants<'a>) -> Result<Self, Error> {
+        let kind = record.get(..2).and_then(|k| k.try_into().ok()).map(u16::from_le_bytes);
+        Ok(match kind.and_then(OpKind::from_u16).ok_or(constants.invalid())? {
+            OpKind::Conv => Self::Conv(Conv::decode(constants.record(record)?, constants)?),
+            OpKind::Embed => Self::Embed(Embed::decode(constants.record(record)?, constants)?),
+            OpKind::Attention => {
+                Self::Attention(Attention::decode(constants.record(record)?, constants)?)
+            }
+            OpKind::Mlp => Self::Mlp(Mlp::decode(constants.record(record)?, constants)?),
+            OpKind::SeqPool => {
+                Self::SeqPool(SeqPool::decode(constants.record(record)?, constants)?)
+            }
+            OpKind::Head => Self::Head(Head::decode(constants.record(record)?, constants)?),
+        })
+    }
+
+    /// Kind and buffer offsets.
+    #[must_use]
+    pub fn head(&self) -> RecordHead {
+        each!(self, op => op.record.head)
+    }
+
+    /// Name of the kind of operation.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Conv(_) => "Conv",
+            Self::Embed(_) => "Embed",
+            Self::Attention(_) => "Attention",
+            Self::Mlp(_) => "Mlp",
+            Self::SeqPool(_) => "SeqPool",
+            Self::Head(_) => "Head",
+        }
+    }
+
+    /// What the operation takes.
+    #[must_use]
+    pub fn input(&self) -> Value {
+        each!(self, op => op.input())
+    }
+
+    /// What the operation gives.
+    #[must_use]
+    pub fn output(&self) -> Value {
+        each!(self, op => op.output())
+    }
+
+    /// Whether the output overwrites the input.
+    #[must_use]
+    pub const fn in_place(&self) -> bool {
+        matches!(self, Self::Attention(_) | Self::Mlp(_))
+    }
+
+    /// Bytes of scratch memory.
+    #[must_use]
+    pub fn scratch_bytes(&self) -> usize {
+        match self {
+            Self::Conv(op) => format::scratch_bytes_conv(op.record),
+            Self::Attention(op) => format::scratch_bytes_attention(op.record),
+            Self::Mlp(op) => format::scratch_bytes_mlp(op.record),
+            Self::SeqPool(op) => format::scratch_bytes_seq_pool(op.record),
+            Self::Embed(_) | Self::Head(_) => 0,
+        }
+    }
+
+    /// Arena ranges of input, output and scratch memory.
+    #[must_use]
+    pub fn buffers(&self) -> [Range<usize>; 3] {
+        let range = |start: u32, bytes| {
+            let start = start as usize;
+            start..start.saturating_add(bytes)
+        };
+        let head = self.head();
+        [
+            range(head.input, self.input().bytes()),
+            range(head.output, self.output().bytes()),
+            range(head.scratch, self.scratch_bytes()),
+        ]
+    }
+
+    /// Whether the buffers lie in the arena, are aligned, and do not overlap unless in place.
+    pub(crate) fn buffers_fit(&self, arena_bytes: usize) -> bool {
+        let [input, output, scratch] = self.buffers();
+        let fits = |r: &Range<usize>| r.end <= arena_bytes && r.start.is_multiple_of(format::ALIGN);
+        let apart = |a: &Range<usize>, b: &Range<usize>| a.end <= b.start || b.end <= a.start;
+        let placed = if self.in_place() { input == output } else { apart(&input, &output) };
+        let scratch_apart =
+            scratch.is_empty() || (apart(&input, &scratch) && apart(&output, &scratch));
+        placed && scratch_apart && fits(&input) && fits(&output) && fits(&scratch)
+    }
+
+    /// Executes the operation in the arena.
+    pub(crate) fn run<P: Probe>(&self, model: &Model<'a>, arena: &mut [u8], tap: &mut Tap<'_, P>) {
+        let [input, output, scratch] = self.buffers();
+        if self.in_place() {
+            // Validation made these disjoint and in bounds.
+            let Ok([stream, scratch]) = arena.get_disjoint_mut([input, scratch]) else { return };
+            let stream = bytemuck::try_cast_slice_mut(stream).unwrap_or_default();
+            match self {
+                Self::Attention(op) => op.run(model.exp_table(), stream, Scratch(scratch), tap),
+                Self::Mlp(op) => op.run(stream, Scratch(scratch), tap),
+                _ => {}
+            }
+            return;
+        }
+        let scratch = if scratch.is_empty() { 0..0 } else { scratch };
+        let Ok([input, output, scratch]) = arena.get_disjoint_mut([input, output, scratch]) else {
+            return;
+        };
+        let mut scratch = Scratch(scratch);
+        match self {
+            Self::Conv(op) => op.run(cast(input), cast_mut(output), &mut scratch, tap),
+            Self::Embed(op) => op.run(cast(input), cast_mut(output), tap),
+            Self::SeqPool(op) => {
+                op.run(model.exp_table(), cast(input), cast_mut(output), &mut scratch, tap);
+            }
+            Self::Head(op) => op.run(cast(input), cast_mut(output), tap),
+            Self::Attention(_) | Self::Mlp(_) => {}
+        }
+    }
+}
+
+fn cast<T: bytemuck::Pod>(bytes: &[u8]) -> &[T] {
+    bytemuck::try_cast_slice(bytes).unwrap_or_default()
+}
+
+fn cast_mut<T: bytemuck::Pod>(bytes: &mut [u8]) -> &mut [T] {
+    bytemuck::try_cast_slice_mut(bytes).unwrap_or_default()
+}
+
+/// `Ok` if a record's condition holds.
+pub(crate) fn ensure(condition: bool, constants: Constants<'_>) -> Result<(), Error> {
+    if condition { Ok(()) } else { Err(constants.invalid()) }
+}

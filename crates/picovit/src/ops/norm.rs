@@ -1,0 +1,38 @@
+//! Layer norm as part of other operations.
+
+use super::ensure;
+use crate::error::Error;
+use crate::format::{MAX_WIDTH, NormRecord};
+use crate::kernels;
+use crate::model::Constants;
+
+/// Constants of a layer norm.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a> {
+    pub(crate) epsilon: u64,
+    pub(crate) gain: &'a [i32],
+    pub(crate) offset: &'a [i32],
+}
+
+impl<'a> Norm<'a> {
+    pub(crate) fn decode(
+        record: &NormRecord,
+        width: usize,
+        constants: Constants<'a>,
+    ) -> Result<Self, Error> {
+        ensure((1..=MAX_WIDTH).contains(&width), constants)?;
+        // Keeps the variance below 2^62, where its normalisation starts.
+        ensure((1..1 << 60).contains(&record.epsilon()), constants)?;
+        Ok(Self {
+            epsilon: record.epsilon(),
+            gain: constants.slice(record.gain8, &[width])?,
+            offset: constants.slice(record.offset8, &[width])?,
+        })
+    }
+
+    /// int8 output of one token.
+    #[inline]
+    pub(crate) fn token(&self, x: &[i16], out: &mut [i8]) {
+        kernels::normalize(x, self.epsilon).write8(x, self.gain, self.offset, out);
+    }
+}
