@@ -172,14 +172,12 @@ pub struct ConvRecord {
     pub pool_stride: u8,
     /// Pooling border; never wins the maximum.
     pub pool_padding: u8,
-    /// Zero point of the input.
-    pub zero_in: i8,
     /// Zero point of the output.
     pub zero_out: i8,
     /// Smallest output value (the zero point after a ReLU).
     pub low: i8,
-    /// Zero.
-    pub reserved: [u8; 7],
+    /// int8 `[in_channels]`: the value of the border in each channel.
+    pub zero_in: u32,
     /// int8 `[out_channels][kernel][kernel][in_channels]`.
     pub weights: u32,
     /// int32 `[out_channels]`.
@@ -187,7 +185,7 @@ pub struct ConvRecord {
     /// int32 `[out_channels]`.
     pub mult: u32,
     /// Zero.
-    pub padding_bytes: [u32; 15],
+    pub padding_bytes: [u32; 16],
 }
 
 /// int8 tokens to the int16 residual stream, plus the positional embedding.

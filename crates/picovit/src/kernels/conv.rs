@@ -25,21 +25,22 @@ impl Window {
 }
 
 /// Copies the `kernel x kernel` patch of a map `[height][width][channels]` whose first pixel is
-/// `(y, x)` (padded coordinates) into `patch`; pixels outside the map are `zero`.
+/// `(y, x)` (padded coordinates) into `patch`; pixels outside the map are `zero`, one
+/// value a channel.
 #[inline]
 pub fn copy_patch(
     map: &[i8],
     (height, width, channels): (usize, usize, usize),
     window: Window,
     (y, x): (usize, usize),
-    zero: i8,
+    zero: &[i8],
     patch: &mut [i8],
 ) {
     let row_values = window.kernel * channels;
     for (ky, row) in patch.chunks_exact_mut(row_values.max(1)).enumerate() {
         let source = (y + ky).checked_sub(window.padding).filter(|&y| y < height);
         let Some(y) = source else {
-            row.fill(zero);
+            fill(zero, row);
             continue;
         };
         // Columns before, inside and after the map.
@@ -48,14 +49,20 @@ pub fn copy_patch(
         let inside = (window.kernel - before).min(width - first);
         let start = (y * width + first) * channels;
         let pixels = map.get(start..start + inside * channels).unwrap_or_default();
-        let mut target = row.iter_mut();
-        for (_, v) in (0..before * channels).zip(target.by_ref()) {
-            *v = zero;
-        }
-        for (&pixel, v) in pixels.iter().zip(target.by_ref()) {
+        let (border, rest) = row.split_at_mut_checked(before * channels).unwrap_or_default();
+        fill(zero, border);
+        let (inner, border) = rest.split_at_mut_checked(pixels.len()).unwrap_or_default();
+        for (v, &pixel) in inner.iter_mut().zip(pixels) {
             *v = pixel;
         }
-        for v in target {
+        fill(zero, border);
+    }
+}
+
+/// Repeats one pixel.
+fn fill(pixel: &[i8], row: &mut [i8]) {
+    for target in row.chunks_exact_mut(pixel.len().max(1)) {
+        for (v, &zero) in target.iter_mut().zip(pixel) {
             *v = zero;
         }
     }

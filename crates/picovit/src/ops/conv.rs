@@ -13,6 +13,7 @@ use crate::scratch::Scratch;
 #[derive(Clone, Copy, Debug)]
 pub struct Conv<'a> {
     pub(crate) record: &'a ConvRecord,
+    zero_in: &'a [i8],
     weights: &'a [i8],
     bias: &'a [i32],
     mult: &'a [i32],
@@ -25,7 +26,7 @@ impl<'a> Conv<'a> {
             0 => r.pool_stride == 0 && r.pool_padding == 0,
             kernel => r.pool_stride > 0 && r.pool_padding < kernel,
         };
-        let plain = r.reserved == [0; 7] && r.padding_bytes == [0; 15] && r.head.reserved == 0;
+        let plain = r.padding_bytes == [0; 16] && r.head.reserved == 0;
         let window = r.kernel > 0 && r.stride > 0 && r.padding < r.kernel;
         ensure(plain && window && pool && sizes.iter().all(|&s| s > 0), constants)?;
         let (height, width) = r.out_size();
@@ -35,6 +36,7 @@ impl<'a> Conv<'a> {
         let in_channels = r.in_channels as usize;
         Ok(Self {
             record: r,
+            zero_in: constants.slice(r.zero_in, &[in_channels])?,
             weights: constants.slice(r.weights, &[channels, kernel, kernel, in_channels])?,
             bias: constants.slice(r.bias, &[channels])?,
             mult: constants.slice(r.mult, &[channels])?,
@@ -110,7 +112,7 @@ impl<'a> Conv<'a> {
         let pixels = row.chunks_exact_mut((r.out_channels as usize).max(1));
         for (x, pixel) in pixels.enumerate() {
             let corner = (y * window.stride, x * window.stride);
-            kernels::copy_patch(input, extent, window, corner, r.zero_in, patch);
+            kernels::copy_patch(input, extent, window, corner, self.zero_in, patch);
             let weights = self.weights.chunks_exact(patch.len().max(1));
             let constants = weights.zip(self.bias).zip(self.mult);
             for (out, ((weights, &bias), &mult)) in pixel.iter_mut().zip(constants) {
