@@ -1,3 +1,59 @@
-//! Quantizer, memory planner and packer for picovit artifacts
+//! Quantizer, memory planner and packer: a float [`graph::Graph`] becomes a `.pvit` artifact.
+//!
+//! ```text
+//! Graph --calibrate(images)--> ranges --quantize--> QGraph --plan--> buffers --pack--> model.pvit
+//! ```
+#![forbid(unsafe_code)]
 
+pub mod artifact;
+pub mod calibrate;
+pub mod drift;
+mod error;
+pub mod executor;
+pub mod fuse;
 pub mod graph;
+pub mod pack;
+pub mod plan;
+pub mod quantize;
+
+pub use artifact::AlignedBytes;
+pub use calibrate::Calibration;
+pub use error::CompileError;
+pub use executor::Executor;
+
+use graph::Graph;
+use pack::{Info, Packed};
+use quantize::SiteInfo;
+
+/// A compiled network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compiled {
+    /// The file and its layout.
+    pub packed: Packed,
+    /// Where quantized values correspond to float values.
+    pub sites: Vec<SiteInfo>,
+}
+
+/// Compiles a graph to an int8 artifact with portable weight packing.
+///
+/// # Errors
+/// [`CompileError`] names the node and what does not fit.
+pub fn compile(
+    graph: &Graph,
+    calibration: &Calibration,
+    dataset: Option<&str>,
+) -> Result<Compiled, CompileError> {
+    let quantized = quantize::quantize(graph, calibration)?;
+    let info = Info {
+        model: graph.name.clone(),
+        format: "int8".into(),
+        target: "portable".into(),
+        generator: concat!("picovit ", env!("CARGO_PKG_VERSION")).into(),
+        dataset: dataset.map(Into::into),
+        parameters: graph.parameters(),
+        calibration_images: calibration.images(),
+        ops: quantized.names.clone(),
+    };
+    let packed = pack::pack(graph, &quantized, &info)?;
+    Ok(Compiled { packed, sites: quantized.sites })
+}

@@ -1,0 +1,259 @@
+//! How far the quantized engine's answers are from the float model's: overall and per layer.
+
+use std::collections::HashMap;
+
+use picovit::{Engine, Model, Probe, Site};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::artifact::AlignedBytes;
+use crate::executor::{Executor, Values};
+use crate::graph::Graph;
+use crate::quantize::SiteInfo;
+
+/// Drift of one quantized value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LayerDrift {
+    /// Layer name.
+    pub name: String,
+    /// Signal to quantization noise, in dB; more is better.
+    pub sqnr_db: f64,
+    /// Values at the end of the integer range, in percent.
+    pub saturation: f64,
+}
+
+/// Both models on one set of labelled images. Percentages are 0 to 100.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Images evaluated.
+    pub images: usize,
+    /// Top-1 accuracy of the float model.
+    pub top1_float: f64,
+    /// Top-1 accuracy of the quantized model.
+    pub top1_quantized: f64,
+    /// Points lost.
+    pub top1_drop: f64,
+    /// Images on which both models name the same class.
+    pub agreement: f64,
+    /// Signal to noise of all logits together, in dB.
+    pub logit_sqnr_db: f64,
+}
+
+/// Power of a signal and of its error.
+#[derive(Clone, Copy, Debug, Default)]
+struct Power {
+    signal: f64,
+    noise: f64,
+    saturated: u64,
+    count: u64,
+}
+
+impl Power {
+    fn add(&mut self, other: Self) {
+        self.signal += other.signal;
+        self.noise += other.noise;
+        self.saturated += other.saturated;
+        self.count += other.count;
+    }
+
+    fn db(&self) -> f64 {
+        // Equal to the last bit still has to be a number for JSON.
+        10.0 * (self.signal.max(1e-30) / self.noise.max(1e-30)).log10()
+    }
+}
+
+/// Runs an artifact on raw pixels, one arena for all images.
+#[derive(Debug)]
+pub struct Runner<'m> {
+    model: Model<'m>,
+    arena: AlignedBytes,
+}
+
+impl<'m> Runner<'m> {
+    /// A runner with its own arena.
+    #[must_use]
+    pub fn new(model: &Model<'m>) -> Self {
+        Self { model: *model, arena: AlignedBytes::zeroed(model.arena_bytes()) }
+    }
+
+    /// Logits of an image of the model's own size, `[height][width][channels]`.
+    ///
+    /// # Panics
+    /// If the image has another size.
+    pub fn logits<P: Probe>(&mut self, pixels: &[u8], probe: &mut P) -> Vec<i16> {
+        let mut engine =
+            Engine::new(&self.model, &mut self.arena).expect("the arena is the model's");
+        let input = engine.input();
+        assert_eq!(input.len(), pixels.len(), "image of another size");
+        input.iter_mut().zip(pixels).for_each(|(q, &p)| *q = (p ^ 0x80) as i8);
+        engine.run_with(probe).to_vec()
+    }
+}
+
+/// Evaluates both models on labelled images, on all cores. `done` is called after every image.
+#[must_use]
+pub fn evaluate(
+    graph: &Graph,
+    model: &Model<'_>,
+    images: &[(&[u8], usize)],
+    done: impl Fn() + Sync,
+) -> Evaluation {
+    #[derive(Clone, Copy, Default)]
+    struct Image {
+        float_right: bool,
+        quantized_right: bool,
+        agree: bool,
+        power: Power,
+    }
+    let scale = f64::from(model.header().logit_scale);
+    let executor = Executor::new(graph);
+    let results: Vec<Image> = images
+        .par_iter()
+        .map_init(
+            || Runner::new(model),
+            |runner, &(pixels, label)| {
+                let values = executor.run_pixels(pixels);
+                let logits = runner.logits(pixels, &mut picovit::NoProbe);
+                let float = argmax(values.logits());
+                let quantized = picovit::postprocess::argmax(&logits);
+                let mut power = Power::default();
+                for (&real, &q) in values.logits().iter().zip(&logits) {
+                    power.signal += f64::from(real).powi(2);
+                    power.noise += (f64::from(real) - scale * f64::from(q)).powi(2);
+                }
+                done();
+                Image {
+                    float_right: float == label,
+                    quantized_right: quantized == label,
+                    agree: float == quantized,
+                    power,
+                }
+            },
+        )
+        .collect();
+    let percent = |what: fn(&Image) -> bool| {
+        100.0 * results.iter().filter(|i| what(i)).count() as f64 / results.len().max(1) as f64
+    };
+    let mut power = Power::default();
+    results.iter().for_each(|image| power.add(image.power));
+    let (top1_float, top1_quantized) = (percent(|i| i.float_right), percent(|i| i.quantized_right));
+    Evaluation {
+        images: results.len(),
+        top1_float,
+        top1_quantized,
+        top1_drop: top1_float - top1_quantized,
+        agreement: percent(|i| i.agree),
+        logit_sqnr_db: power.db(),
+    }
+}
+
+/// Top-1 accuracy of an artifact alone, in percent.
+#[must_use]
+pub fn accuracy(model: &Model<'_>, images: &[(&[u8], usize)], done: impl Fn() + Sync) -> f64 {
+    let right = images.par_iter().map_init(
+        || Runner::new(model),
+        |runner, &(pixels, label)| {
+            let logits = runner.logits(pixels, &mut picovit::NoProbe);
+            done();
+            usize::from(picovit::postprocess::argmax(&logits) == label)
+        },
+    );
+    100.0 * right.sum::<usize>() as f64 / images.len().max(1) as f64
+}
+
+/// Index of the largest value; the first of equals.
+#[must_use]
+pub fn argmax(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, v) in values.iter().enumerate() {
+        if *v > values[best] {
+            best = i;
+        }
+    }
+    best
+}
+
+/// Drift of every quantized value over some images, in execution order.
+#[must_use]
+pub fn layers(
+    graph: &Graph,
+    model: &Model<'_>,
+    sites: &[SiteInfo],
+    images: &[&[u8]],
+    done: impl Fn() + Sync,
+) -> Vec<LayerDrift> {
+    let executor = Executor::new(graph);
+    let index: HashMap<(usize, Site), usize> =
+        sites.iter().enumerate().map(|(i, s)| ((s.op, s.site), i)).collect();
+    // Collected per image and added in order: independent of scheduling to the last bit.
+    let results: Vec<Vec<Power>> = images
+        .par_iter()
+        .map_init(
+            || Runner::new(model),
+            |runner, pixels| {
+                let values = executor.run_pixels(pixels);
+                let power = vec![Power::default(); sites.len()];
+                let mut meter = Meter { graph, sites, index: &index, values: &values, power };
+                runner.logits(pixels, &mut meter);
+                done();
+                meter.power
+            },
+        )
+        .collect();
+    let mut total = vec![Power::default(); sites.len()];
+    for image in &results {
+        total.iter_mut().zip(image).for_each(|(total, power)| total.add(*power));
+    }
+    let drift = sites.iter().zip(&total).map(|(site, power)| LayerDrift {
+        name: site.name.clone(),
+        sqnr_db: power.db(),
+        saturation: 100.0 * power.saturated as f64 / power.count.max(1) as f64,
+    });
+    drift.collect()
+}
+
+/// Compares what the engine reports with the float values.
+struct Meter<'a> {
+    graph: &'a Graph,
+    sites: &'a [SiteInfo],
+    index: &'a HashMap<(usize, Site), usize>,
+    values: &'a Values,
+    power: Vec<Power>,
+}
+
+impl Meter<'_> {
+    fn take(
+        &mut self,
+        key: (usize, Site),
+        row: usize,
+        column: usize,
+        data: impl Iterator<Item = i32>,
+    ) {
+        let Some(&index) = self.index.get(&key) else { return };
+        let site = &self.sites[index];
+        let channels = site.channels.len();
+        let width = self.graph.nodes[site.node].shape.channels;
+        let float = self.values.node(site.node);
+        let power = &mut self.power[index];
+        for (i, q) in (row * channels + column..).zip(data) {
+            let (token, channel) = (i / channels, i % channels);
+            let real = f64::from(float[token * width + site.column + channel]);
+            let error = real - site.channels[channel].real(q);
+            power.signal += real * real;
+            power.noise += error * error;
+            power.count += 1;
+            let (low, high) = site.rails;
+            power.saturated += u64::from(q >= high || low.is_some_and(|low| q <= low));
+        }
+    }
+}
+
+impl Probe for Meter<'_> {
+    fn i8(&mut self, op: usize, site: Site, row: usize, column: usize, data: &[i8]) {
+        self.take((op, site), row, column, data.iter().map(|&q| i32::from(q)));
+    }
+
+    fn i16(&mut self, op: usize, site: Site, row: usize, column: usize, data: &[i16]) {
+        self.take((op, site), row, column, data.iter().map(|&q| i32::from(q)));
+    }
+}

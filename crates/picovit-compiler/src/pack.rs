@@ -1,0 +1,295 @@
+//! Writing the artifact: records, constants, labels and description into one flat file.
+
+use std::mem::size_of;
+
+use bytemuck::{Pod, Zeroable, bytes_of, cast_slice};
+use picovit::format::{
+    EXP_ENTRIES, EXP_STEPS, FORMAT_INT8, Header, MAGIC, NormRecord, OpKind, PACKING_PORTABLE,
+    RECORD_BYTES, RecordHead, VERSION, align_up,
+};
+use picovit::format::{
+    scratch_bytes_attention, scratch_bytes_conv, scratch_bytes_mlp, scratch_bytes_seq_pool,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::error::CompileError;
+use crate::graph::Graph;
+use crate::plan::{Buffer, Plan, plan};
+use crate::quantize::{QGraph, QNorm, QOp};
+
+/// The description inside an artifact, for host tools; the engine does not read it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Info {
+    /// Model name (`cct_2_3x2`).
+    pub model: String,
+    /// Number format (`int8`).
+    pub format: String,
+    /// Weight packing (`portable`).
+    pub target: String,
+    /// What wrote the artifact.
+    pub generator: String,
+    /// Dataset the model was trained on, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
+    /// Parameters of the float model.
+    pub parameters: u64,
+    /// Images the ranges were measured on.
+    pub calibration_images: usize,
+    /// Name of each operation.
+    pub ops: Vec<String>,
+}
+
+/// A packed artifact and how it is laid out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Packed {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Bytes of weights, biases, multipliers and tables.
+    pub weight_bytes: usize,
+    /// The arena.
+    pub plan: Plan,
+}
+
+/// Index of each operation's buffers in the plan.
+struct Buffers {
+    input: usize,
+    output: usize,
+    scratch: Option<usize>,
+}
+
+/// Lists the buffers of a network: values and scratch memory with their lives.
+fn buffers(graph: &Graph, q: &QGraph) -> (Vec<Buffer>, Vec<Buffers>) {
+    let last_op = q.ops.len() - 1;
+    let shape = graph.nodes[0].shape;
+    let mut list = vec![Buffer { name: "input".into(), bytes: shape.len(), first: 0, last: 0 }];
+    let mut ops = Vec::new();
+    let mut current = 0;
+    for (index, (op, name)) in q.ops.iter().zip(&q.names).enumerate() {
+        let (output, scratch) = match op {
+            QOp::Conv { record, .. } => {
+                let (h, w) = record.out_size();
+                (Some(h * w * record.out_channels as usize), scratch_bytes_conv(record))
+            }
+            QOp::Embed { record, .. } => {
+                (Some(2 * record.tokens as usize * record.width as usize), 0)
+            }
+            QOp::Attention { record, .. } => (None, scratch_bytes_attention(record)),
+            QOp::Mlp { record, .. } => (None, scratch_bytes_mlp(record)),
+            QOp::SeqPool { record, .. } => {
+                (Some(2 * record.width as usize), scratch_bytes_seq_pool(record))
+            }
+            QOp::Head { record, .. } => (Some(2 * record.classes as usize), 0),
+        };
+        let input = current;
+        list[input].last = index;
+        if let Some(bytes) = output {
+            list.push(Buffer { name: name.clone(), bytes, first: index, last: index });
+            current = list.len() - 1;
+        }
+        let scratch = (scratch > 0).then(|| {
+            let name = format!("{name} (scratch)");
+            list.push(Buffer { name, bytes: scratch, first: index, last: index });
+            list.len() - 1
+        });
+        ops.push(Buffers { input, output: current, scratch });
+    }
+    list[current].last = last_op;
+    (list, ops)
+}
+
+/// Packs a quantized graph.
+///
+/// # Errors
+/// [`CompileError::Refused`] if the engine does not accept the result, which is a defect.
+pub fn pack(graph: &Graph, q: &QGraph, info: &Info) -> Result<Packed, CompileError> {
+    let (list, ops) = buffers(graph, q);
+    let plan = plan(list);
+    let mut file = Writer { bytes: vec![0; size_of::<Header>()] };
+    let records = file.bytes.len();
+    file.bytes.resize(records + q.ops.len() * RECORD_BYTES, 0);
+    let constants = file.bytes.len();
+    let exp_table: Vec<u8> = (0..EXP_ENTRIES)
+        .map(|i| (255.0 * (-(i as f64) / f64::from(EXP_STEPS)).exp()).round() as u8)
+        .collect();
+    let exp_table = file.constant(&exp_table);
+    for (index, (op, buffers)) in q.ops.iter().zip(&ops).enumerate() {
+        let offset = |id: usize| plan.offsets[id] as u32;
+        let head = RecordHead {
+            kind: kind(op) as u16,
+            reserved: 0,
+            input: offset(buffers.input),
+            output: offset(buffers.output),
+            scratch: buffers.scratch.map_or(0, offset),
+        };
+        let record = file.op(op, head);
+        let start = records + index * RECORD_BYTES;
+        file.bytes[start..start + RECORD_BYTES].copy_from_slice(&record);
+    }
+    let weight_bytes = file.bytes.len() - constants;
+    let labels = graph.labels.join("\n");
+    let labels_offset = file.constant(labels.as_bytes());
+    let info = serde_json::to_string(info).expect("plain strings and numbers");
+    let info_offset = file.constant(info.as_bytes());
+    let last = ops.last().expect("a network has operations");
+    let three = |values: &[f32]| std::array::from_fn(|i| values.get(i).copied().unwrap_or(0.0));
+    let shape = graph.nodes[0].shape;
+    let mut header = Header {
+        magic: MAGIC,
+        version: VERSION,
+        format: FORMAT_INT8,
+        packing: PACKING_PORTABLE,
+        file_bytes: file.bytes.len() as u32,
+        arena_bytes: plan.arena_bytes as u32,
+        ops: records as u32,
+        op_count: q.ops.len() as u16,
+        classes: graph.nodes.last().map_or(0, |n| n.shape.channels) as u16,
+        height: shape.height as u16,
+        width: shape.width as u16,
+        channels: shape.channels as u16,
+        input: plan.offsets[0] as u32,
+        logits: plan.offsets[last.output] as u32,
+        exp_table,
+        logit_exp_mult: q.logit_exp.0,
+        logit_shift: q.logit_exp.1,
+        logit_scale: q.logit_scale as f32,
+        mean: three(&graph.image.mean),
+        std: three(&graph.image.std),
+        labels: labels_offset,
+        labels_bytes: labels.len() as u32,
+        info: info_offset,
+        info_bytes: info.len() as u32,
+        macs: graph.macs(),
+        ..Header::zeroed()
+    };
+    let mut bytes = file.bytes;
+    bytes[..size_of::<Header>()].copy_from_slice(bytes_of(&header));
+    header.checksum = picovit::model::checksum(&bytes);
+    bytes[..size_of::<Header>()].copy_from_slice(bytes_of(&header));
+    let aligned = crate::artifact::AlignedBytes::new(&bytes);
+    picovit::Model::parse(&aligned).map_err(CompileError::Refused)?;
+    Ok(Packed { bytes, weight_bytes, plan })
+}
+
+fn kind(op: &QOp) -> OpKind {
+    match op {
+        QOp::Conv { .. } => OpKind::Conv,
+        QOp::Embed { .. } => OpKind::Embed,
+        QOp::Attention { .. } => OpKind::Attention,
+        QOp::Mlp { .. } => OpKind::Mlp,
+        QOp::SeqPool { .. } => OpKind::SeqPool,
+        QOp::Head { .. } => OpKind::Head,
+    }
+}
+
+/// The file under construction.
+struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    /// Appends values at the next aligned offset, which it returns.
+    fn constant<T: Pod>(&mut self, values: &[T]) -> u32 {
+        let offset = self.bytes.len();
+        self.bytes.extend_from_slice(cast_slice(values));
+        self.bytes.resize(align_up(self.bytes.len()), 0);
+        offset as u32
+    }
+
+    fn norm(&mut self, norm: &QNorm) -> NormRecord {
+        NormRecord {
+            epsilon_low: norm.epsilon as u32,
+            epsilon_high: (norm.epsilon >> 32) as u32,
+            gain8: self.constant(&norm.gain),
+            offset8: self.constant(&norm.offset),
+        }
+    }
+
+    /// Appends an operation's constants and returns its record.
+    fn op(&mut self, op: &QOp, head: RecordHead) -> [u8; RECORD_BYTES] {
+        match op {
+            QOp::Conv { record, zero_in, weights, bias, mult } => {
+                let mut record = *record;
+                record.head = head;
+                record.zero_in = self.constant(zero_in);
+                record.weights = self.constant(weights);
+                record.bias = self.constant(bias);
+                record.mult = self.constant(mult);
+                bytemuck::cast(record)
+            }
+            QOp::Embed { record, positions } => {
+                let mut record = *record;
+                record.head = head;
+                record.positions = positions.as_ref().map_or(0, |p| self.constant(p));
+                bytemuck::cast(record)
+            }
+            QOp::Attention {
+                record,
+                norm,
+                qkv_weights,
+                qkv_bias,
+                qkv_mult,
+                exp_mult,
+                out_mult,
+                proj_weights,
+                proj_bias,
+                proj_mult,
+            } => {
+                let mut record = *record;
+                record.head = head;
+                record.norm = self.norm(norm);
+                record.qkv_weights = self.constant(qkv_weights);
+                record.qkv_bias = self.constant(qkv_bias);
+                record.qkv_mult = self.constant(qkv_mult);
+                record.exp_mult = self.constant(exp_mult);
+                record.out_mult = self.constant(out_mult);
+                record.proj_weights = self.constant(proj_weights);
+                record.proj_bias = self.constant(proj_bias);
+                record.proj_mult = self.constant(proj_mult);
+                bytemuck::cast(record)
+            }
+            QOp::Mlp {
+                record,
+                norm,
+                residual,
+                weights1,
+                bias1,
+                mult1,
+                table,
+                weights2,
+                bias2,
+                mult2,
+            } => {
+                let mut record = *record;
+                record.head = head;
+                record.norm = self.norm(norm);
+                if let Some((gain, offset)) = residual {
+                    record.gain16 = self.constant(gain);
+                    record.offset16 = self.constant(offset);
+                }
+                record.weights1 = self.constant(weights1);
+                record.bias1 = self.constant(bias1);
+                record.mult1 = self.constant(mult1);
+                record.table = self.constant(table);
+                record.weights2 = self.constant(weights2);
+                record.bias2 = self.constant(bias2);
+                record.mult2 = self.constant(mult2);
+                bytemuck::cast(record)
+            }
+            QOp::SeqPool { record, norm, weights } => {
+                let mut record = *record;
+                record.head = head;
+                record.norm = self.norm(norm);
+                record.weights = self.constant(weights);
+                bytemuck::cast(record)
+            }
+            QOp::Head { record, weights, bias, mult } => {
+                let mut record = *record;
+                record.head = head;
+                record.weights = self.constant(weights);
+                record.bias = self.constant(bias);
+                record.mult = self.constant(mult);
+                bytemuck::cast(record)
+            }
+        }
+    }
+}

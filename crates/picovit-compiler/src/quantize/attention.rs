@@ -1,0 +1,174 @@
+//! The attention sub-block.
+
+use picovit::Site;
+use picovit::format::{AttentionRecord, EXP_STEPS};
+
+use super::scale::{Affine, InputQuant, multiplier, quantize_weights, shift_for};
+use super::{Context, QOp, RAILS8, RAILS16, SiteInfo};
+use crate::error::CompileError;
+use crate::fuse::FusedOp;
+use crate::graph::{Linear, NodeId, Op};
+
+/// Row multipliers divide by at least 255, which leaves this for the ratio of scales.
+const LARGEST_RATIO: f64 = 120.0;
+
+/// Smallest half-range treated as different from zero.
+const TINY: f64 = 1e-6;
+
+impl Context<'_> {
+    pub(super) fn linear(&self, id: NodeId) -> (&Linear, Vec<f64>) {
+        let node = &self.graph.nodes[id];
+        let Op::Linear(linear) = &node.op else { unreachable!("fusion gave a linear layer") };
+        let bias = linear.bias.as_ref().map_or_else(
+            || vec![0.0; node.shape.channels],
+            |bias| bias.iter().copied().map(f64::from).collect(),
+        );
+        (linear, bias)
+    }
+
+    /// Symmetric scales of queries, keys and values. `zero` carries the centring of keys and values.
+    fn qkv_channels(&self, qkv: NodeId, inner: usize, head_dim: usize) -> Vec<Affine> {
+        let stats = self.calibration.node(qkv);
+        let half = |i: usize| ((f64::from(stats[i].max) - f64::from(stats[i].min)) / 2.0).max(TINY);
+        let query = |i: usize| f64::from(stats[i].magnitude()).max(TINY);
+        let centred =
+            |i: usize, scale| Affine { scale, zero: -f64::from(stats[i].middle()) / scale };
+        let mut channels = vec![Affine::symmetric(1.0); 3 * inner];
+        for head in 0..inner / head_dim {
+            let range = head * head_dim..(head + 1) * head_dim;
+            // The products of a query's and a key's scale must agree within a head; how the
+            // product is shared between them may differ from channel to channel.
+            let product = range.clone().map(|c| query(c) * half(inner + c)).fold(0.0, f64::max);
+            for c in range {
+                let (q, k) = (query(c), half(inner + c));
+                channels[c] = Affine::symmetric((product * q / k).sqrt() / 127.0);
+                channels[inner + c] = centred(inner + c, (product * k / q).sqrt() / 127.0);
+            }
+        }
+        for c in 2 * inner..3 * inner {
+            channels[c] = centred(c, half(c) / 127.0);
+        }
+        channels
+    }
+
+    pub(super) fn attention(
+        &mut self,
+        index: usize,
+        op: FusedOp,
+        stream: f64,
+    ) -> Result<QOp, CompileError> {
+        let FusedOp::Attention { norm, qkv, attention, proj, add } = op else {
+            unreachable!("called for attention")
+        };
+        let Op::Attention { heads, head_dim } = self.graph.nodes[attention].op else {
+            unreachable!("fusion gave attention")
+        };
+        let inner = heads * head_dim;
+        let shape = self.graph.nodes[norm].shape;
+        let name = self.name(attention);
+
+        let norm_channels = self.norm_channels(norm);
+        let norm8 = self.norm8(norm, stream, &norm_channels)?;
+        let input = self.input(norm, norm_channels.clone());
+        let channels = self.qkv_channels(qkv, inner, head_dim);
+        let (linear, bias) = self.linear(qkv);
+        // The centre of keys and values is subtracted by the bias.
+        let bias: Vec<f64> =
+            bias.iter().zip(&channels).map(|(b, a)| b + a.scale * a.zero).collect();
+        let weights = quantize_weights(&self.name(qkv), &linear.weights, &bias, &input)?;
+        let scales: Vec<f64> = channels.iter().map(|a| a.scale).collect();
+        let (qkv_mult, shift) = weights.multipliers(&self.name(qkv), &scales, 128)?;
+        if shift > 0 {
+            return Err(CompileError::Range { node: self.name(qkv), what: "a multiplier" });
+        }
+
+        let score_ratio = |head: usize| {
+            let c = head * head_dim;
+            channels[c].scale
+                * channels[inner + c].scale
+                * (head_dim as f64).powf(-0.5)
+                * f64::from(EXP_STEPS)
+        };
+        let score_shift = shift_for((0..heads).map(score_ratio).fold(0.0, f64::max));
+        // A score difference is at most 2 * head_dim * 127^2.
+        if (head_dim as u64 * 2 * 127 * 127) << score_shift > i32::MAX as u64 {
+            return Err(CompileError::Range { node: name, what: "a score" });
+        }
+        let exp_mult = (0..heads).map(|h| multiplier(&name, score_ratio(h), score_shift));
+        let exp_mult = exp_mult.collect::<Result<_, _>>()?;
+
+        let out = self.attention_channels(attention, &channels[2 * inner..], head_dim);
+        let ratio = |c: usize| channels[2 * inner + c].scale / out[c].scale;
+        let out_mult = (0..heads).map(|h| (ratio(h * head_dim) * 2f64.powi(32)).round() as u64);
+        let out_mult = out_mult.collect();
+        let input: InputQuant = self.input(attention, out.clone());
+        let (linear, bias) = self.linear(proj);
+        let proj_weights = quantize_weights(&self.name(proj), &linear.weights, &bias, &input)?;
+        let streams = vec![stream; shape.channels];
+        let (proj_mult, proj_shift) = proj_weights.multipliers(&self.name(proj), &streams, 128)?;
+
+        let record = AttentionRecord {
+            tokens: self.size(norm, "the number of tokens", shape.tokens())?,
+            width: self.size(norm, "the width", shape.channels)?,
+            heads: self.size(attention, "the number of heads", heads)?,
+            head_dim: self.size(attention, "the head width", head_dim)?,
+            score_shift: score_shift as u8,
+            proj_shift: proj_shift as u8,
+            ..Default::default()
+        };
+        self.site(index, Site::Norm, norm, norm_channels, RAILS8);
+        let sites = [(Site::Query, "query"), (Site::Key, "key"), (Site::Value, "value")];
+        for (part, (site, suffix)) in sites.into_iter().enumerate() {
+            self.sites.push(SiteInfo {
+                name: format!("{}.{suffix}", self.name(qkv)),
+                op: index,
+                site,
+                node: qkv,
+                column: part * inner,
+                channels: channels[part * inner..(part + 1) * inner].to_vec(),
+                rails: (Some(-127), 127),
+            });
+        }
+        self.site(index, Site::Attention, attention, out, RAILS8);
+        let streams = vec![Affine::symmetric(stream); shape.channels];
+        self.site(index, Site::Output, add, streams, RAILS16);
+        Ok(QOp::Attention {
+            record,
+            norm: norm8,
+            qkv_weights: weights.weights,
+            qkv_bias: weights.bias,
+            qkv_mult,
+            exp_mult,
+            out_mult,
+            proj_weights: proj_weights.weights,
+            proj_bias: proj_weights.bias,
+            proj_mult,
+        })
+    }
+
+    /// Scales of the attention output: those of the values, narrowed by one factor a head as far as
+    /// the averages' own ranges allow.
+    fn attention_channels(
+        &self,
+        attention: NodeId,
+        values: &[Affine],
+        head_dim: usize,
+    ) -> Vec<Affine> {
+        let stats = self.calibration.node(attention);
+        let mut channels = Vec::with_capacity(values.len());
+        for (values, stats) in values.chunks_exact(head_dim).zip(stats.chunks_exact(head_dim)) {
+            let ratios = values.iter().zip(stats).map(|(value, s)| {
+                let centre = -value.zero * value.scale;
+                let magnitude = (f64::from(s.max) - centre).max(centre - f64::from(s.min));
+                value.scale * 127.0 / magnitude.max(TINY)
+            });
+            let ratio = ratios.fold(LARGEST_RATIO, f64::min);
+            channels.extend(values.iter().map(|value| Affine {
+                scale: value.scale / ratio,
+                // The centre of the values passes through the average.
+                zero: value.zero * ratio,
+            }));
+        }
+        channels
+    }
+}
