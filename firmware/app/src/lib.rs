@@ -1,0 +1,29 @@
+//! The board-independent part of picovit firmware.
+//!
+//! A board supplies a [`FrameSource`] (camera, or pictures in flash), a [`Clock`] and a
+//! [`Screen`]; this crate owns the loop between them:
+//!
+//! ```text
+//! frame -> fit into the model's input -> engine -> probabilities -> mean of the last frames
+//!       -> label or "unsure" -> overlay -> screen
+//! ```
+//!
+//! Nothing here allocates, computes in floating point or knows the chip, so all of it is tested
+//! on the host. The same code redraws on the host what a board showed, pixel for pixel.
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod app;
+pub mod clip;
+pub mod history;
+pub mod overlay;
+pub mod screen;
+pub mod smoothing;
+
+pub use app::{App, AppError, Clock, Cost, FrameSource, Outcome, Settings, Shot, Verdict};
+pub use clip::{Clip, ClipHeader};
+pub use history::History;
+pub use overlay::{Labels, Scene};
+pub use screen::{Banded, Direct, Screen, Sink};
+pub use smoothing::Smoother;

@@ -1,0 +1,45 @@
+//! Finds the model and the pictures, and hands the memory map to the linker.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+fn main() {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    fs::copy("memory.x", out.join("memory.x")).expect("OUT_DIR is writable");
+    println!("cargo:rerun-if-changed=memory.x");
+    println!("cargo:rustc-link-search={}", out.display());
+    for script in ["link.x", "defmt.x"] {
+        println!("cargo:rustc-link-arg-bins=-T{script}");
+    }
+    println!("cargo:rustc-link-arg-bins=--nmagic");
+
+    let model = file("PICOVIT_MODEL").unwrap_or_else(|| {
+        let root = Path::new("../../..").canonicalize().expect("the repository root");
+        root.join("model.pvit")
+    });
+    if !model.is_file() {
+        println!(
+            "cargo:error=no model at {}: make one with `cargo tools quantize best.mpk`, or name \
+             one in the environment variable PICOVIT_MODEL",
+            model.display()
+        );
+        return;
+    }
+    println!("cargo:rerun-if-changed={}", model.display());
+    println!("cargo:rustc-env=PICOVIT_MODEL_FILE={}", model.display());
+
+    let frames = file("PICOVIT_FRAMES").unwrap_or_else(|| {
+        // A clip of no pictures: magic, version 1, grey, 1 x 1, none.
+        let empty = out.join("empty.clip");
+        fs::write(&empty, b"PVCL\x01\0\0\0\x01\0\x01\0\0\0\0\0").expect("OUT_DIR is writable");
+        empty
+    });
+    println!("cargo:rerun-if-changed={}", frames.display());
+    println!("cargo:rustc-env=PICOVIT_FRAMES_FILE={}", frames.display());
+}
+
+/// The file that an environment variable names.
+fn file(variable: &str) -> Option<PathBuf> {
+    println!("cargo:rerun-if-env-changed={variable}");
+    env::var_os(variable).map(PathBuf::from)
+}

@@ -1,0 +1,89 @@
+//! Counts instructions with SysTick.
+//!
+//! Under `-icount` the emulator's clock advances by a fixed time with every instruction, so ticks
+//! of the processor clock are proportional to instructions executed. How many instructions make a
+//! tick is measured with a loop of known length. Instructions are not cycles.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use cortex_m::peripheral::syst::SystClkSource;
+use cortex_m::peripheral::{SCB, SYST};
+use cortex_m_rt::exception;
+use picovit_app::{Clock, Cost};
+
+/// SysTick counts 24 bits.
+const PERIOD: u64 = 1 << 24;
+
+static WRAPS: AtomicU32 = AtomicU32::new(0);
+
+#[exception]
+fn SysTick() {
+    // Nothing else writes, and no read-modify-write is needed.
+    WRAPS.store(WRAPS.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+}
+
+/// Ticks since start.
+fn ticks() -> u64 {
+    loop {
+        let wraps = WRAPS.load(Ordering::SeqCst);
+        let left = u64::from(SYST::get_current());
+        // A wrap between the two reads, or one not yet counted, would be off by a whole period.
+        if WRAPS.load(Ordering::SeqCst) == wraps && !SCB::is_pendst_set() {
+            return u64::from(wraps) * PERIOD + (PERIOD - left) % PERIOD;
+        }
+    }
+}
+
+/// A clock whose unit is the instruction.
+pub struct InstructionCounter {
+    calibration: Calibration,
+    start: u64,
+}
+
+/// So many instructions took so many ticks.
+#[derive(Clone, Copy)]
+pub struct Calibration {
+    /// Instructions.
+    pub instructions: u64,
+    /// Ticks.
+    pub ticks: u64,
+}
+
+impl InstructionCounter {
+    /// Starts SysTick on the processor clock and calibrates it.
+    pub fn new(mut syst: SYST) -> Self {
+        syst.set_clock_source(SystClkSource::Core);
+        syst.set_reload(PERIOD as u32 - 1);
+        syst.clear_current();
+        syst.enable_interrupt();
+        syst.enable_counter();
+
+        // `delay(n)` is a loop of two instructions that runs n / 2 + 1 times; the difference of
+        // two lengths is free of what surrounds the loop.
+        const LENGTH: u32 = 20_000_000;
+        let measure = |length| {
+            let start = ticks();
+            cortex_m::asm::delay(length);
+            ticks() - start
+        };
+        let ticks = measure(2 * LENGTH) - measure(LENGTH);
+        let calibration = Calibration { instructions: LENGTH.into(), ticks: ticks.max(1) };
+        Self { calibration, start: 0 }
+    }
+
+    /// The measured calibration.
+    pub fn calibration(&self) -> Calibration {
+        self.calibration
+    }
+}
+
+impl Clock for InstructionCounter {
+    fn start(&mut self) {
+        self.start = ticks();
+    }
+
+    fn stop(&mut self) -> Cost {
+        let Calibration { instructions, ticks: per } = self.calibration;
+        Cost::Instructions((ticks() - self.start) * instructions / per)
+    }
+}

@@ -1,0 +1,118 @@
+//! picovit on an emulated Arm MPS2 board (AN386, Cortex-M4F).
+//!
+//! Classifies the pictures of a clip in flash as a camera application would, logs every result
+//! with its exact logits, and sends the overlay to the host. `cargo firmware run` builds this,
+//! runs it and compares the results with the host's engine.
+#![no_std]
+#![no_main]
+
+mod counter;
+mod host;
+mod stack;
+
+use core::mem::offset_of;
+use core::panic::PanicInfo;
+
+use cortex_m_rt::{ExceptionFrame, entry, exception};
+use defmt_semihosting as _;
+use embedded_graphics::geometry::Size;
+use picovit::format::Header;
+use picovit::{Arena, Engine, Model};
+use picovit_app::screen::PIXEL_BYTES;
+use picovit_app::{App, Banded, Clip, Screen as _, Settings};
+
+use counter::InstructionCounter;
+use host::{OverlayFile, Overlays};
+
+static MODEL: &[u8] = picovit::include_artifact!(env!("PICOVIT_MODEL_FILE"));
+static FRAMES: &[u8] = include_bytes!(env!("PICOVIT_FRAMES_FILE"));
+
+/// Classes of the model.
+const CLASSES: usize = {
+    let at = offset_of!(Header, classes);
+    u16::from_le_bytes([MODEL[at], MODEL[at + 1]]) as usize
+};
+/// Frames that are averaged.
+const WINDOW: usize = 4;
+/// The board's display.
+const SCREEN: Size = Size::new(320, 240);
+/// Rows drawn at a time.
+const BAND_ROWS: usize = 16;
+const BAND_BYTES: usize = SCREEN.width as usize * BAND_ROWS * PIXEL_BYTES;
+
+#[entry]
+fn main() -> ! {
+    static mut ARENA: Arena<{ picovit::arena_bytes(MODEL) }> = Arena::new();
+    static mut BAND: [u8; BAND_BYTES] = [0; BAND_BYTES];
+
+    match run(ARENA, BAND) {
+        Ok(()) => host::exit(0),
+        Err(Failure) => host::exit(1),
+    }
+}
+
+/// Something went wrong and has been logged.
+struct Failure;
+
+fn run(arena: &mut [u8], band: &mut [u8]) -> Result<(), Failure> {
+    let overlays = host::overlays();
+    let core = cortex_m::Peripherals::take().ok_or(Failure)?;
+    let mut clock = InstructionCounter::new(core.SYST);
+    let calibration = clock.calibration();
+    defmt::println!(
+        "calibration instructions={=u64} ticks={=u64}",
+        calibration.instructions,
+        calibration.ticks
+    );
+    defmt::println!("screen width={=u32} height={=u32}", SCREEN.width, SCREEN.height);
+
+    let model = Model::parse(MODEL).map_err(|error| defmt::error!("model: {}", error))?;
+    let engine = Engine::new(&model, arena).map_err(|error| defmt::error!("engine: {}", error))?;
+    let mut app = App::<CLASSES, WINDOW>::new(engine, Settings::default())
+        .map_err(|_: picovit_app::AppError<Failure>| defmt::error!("too many classes"))?;
+    let mut screen = Banded::new(SCREEN, band, OverlayFile::new());
+    let clip = Clip::parse(FRAMES).map_err(|error| defmt::error!("pictures: {}", error))?;
+
+    let mut inference_stack = 0;
+    for index in 0..clip.len() {
+        let shot = clip.get(index).ok_or(Failure)?;
+        let frame = |error| defmt::error!("picture {=usize}: {}", index, error);
+        let outcome = app.classify(&shot, &mut clock).map_err(frame)?;
+        if index == 0 {
+            inference_stack = stack::high_water();
+        }
+        let last = index + 1 == clip.len();
+        if overlays == Overlays::All || (overlays == Overlays::Last && last) {
+            let scene = app.scene(&shot, &outcome).map_err(frame)?;
+            screen.show(&scene).map_err(|_| defmt::error!("the host does not take the overlay"))?;
+        }
+    }
+    defmt::println!(
+        "done frames={=usize} stack={=u32} inference_stack={=u32}",
+        clip.len(),
+        stack::high_water(),
+        inference_stack
+    );
+    Ok(())
+}
+
+impl From<()> for Failure {
+    /// The error has been logged.
+    fn from((): ()) -> Self {
+        Self
+    }
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    defmt::error!("{}", defmt::Display2Format(info));
+    host::exit(2)
+}
+
+/// A fault: in all likelihood the stack ran over its end.
+#[exception]
+#[allow(unsafe_code)]
+unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
+    defmt::error!("hard fault at {=u32:#010x}", frame.pc());
+    host::exit(3)
+}
