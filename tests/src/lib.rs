@@ -1,1 +1,3 @@
 //! Workspace-level tests of picovit: accuracy drift, bit exactness, checkpoint parity, firmware
+
+pub mod reference;

@@ -1,0 +1,344 @@
+use std::ops::Range;
+
+use bytemuck::Pod;
+use picovit::format;
+
+use super::{Attention, Conv, Embed, Head, Mlp, Network, Norm, Op, SeqPool};
+
+/// `round(255 * exp(-i / 128))` for `i` in `0..1024`.
+#[must_use]
+pub fn exp_table() -> Vec<u8> {
+    (0..1024).map(|i| (255.0 * (-f64::from(i) / 128.0).exp()).round() as u8).collect()
+}
+
+/// CRC-32/ISO-HDLC of an artifact without the field that holds it.
+pub(super) fn checksum(artifact: &[u8]) -> u32 {
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+    let mut digest = crc.digest();
+    digest.update(&artifact[..12]);
+    digest.update(&artifact[16..]);
+    digest.finalize()
+}
+
+/// Writes the right checksum into an artifact, whatever else it holds.
+pub fn seal(artifact: &mut [u8]) {
+    let sum = checksum(artifact);
+    artifact[12..16].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// Where [`build`] puts the buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Every buffer has a place of its own.
+    Apart,
+    /// Every buffer lies as low as the buffers alive beside it allow, over those that are not.
+    Tight,
+}
+
+/// The file and the arena while they grow.
+struct Builder {
+    layout: Layout,
+    file: Vec<u8>,
+    arena: usize,
+    /// The buffers of the operation at hand.
+    live: Vec<Range<usize>>,
+}
+
+impl Builder {
+    /// Appends constants at the next multiple of 16.
+    fn put<T: Pod>(&mut self, values: &[T]) -> u32 {
+        self.file.resize(self.file.len().next_multiple_of(16), 0);
+        let offset = self.file.len() as u32;
+        self.file.extend_from_slice(bytemuck::cast_slice(values));
+        offset
+    }
+
+    /// A buffer in the arena, apart from all live ones.
+    fn buffer(&mut self, bytes: usize) -> u32 {
+        let bytes = bytes.next_multiple_of(16);
+        let mut offset = match self.layout {
+            Layout::Apart => self.arena,
+            Layout::Tight => 0,
+        };
+        let overlaps =
+            |offset: usize, live: &Range<usize>| offset < live.end && live.start < offset + bytes;
+        while let Some(live) = self.live.iter().find(|live| overlaps(offset, live)) {
+            offset = live.end;
+        }
+        self.live.push(offset..offset + bytes);
+        self.arena = self.arena.max(offset + bytes);
+        offset as u32
+    }
+
+    /// Ends an operation: only its output lives on.
+    fn keep(&mut self, output: u32) {
+        self.live.retain(|live| live.start == output as usize);
+    }
+
+    /// The norm's constants.
+    fn norm(&mut self, norm: &Norm) -> format::NormRecord {
+        format::NormRecord {
+            epsilon_low: norm.epsilon as u32,
+            epsilon_high: (norm.epsilon >> 32) as u32,
+            gain8: self.put(&norm.gain8),
+            offset8: self.put(&norm.offset8),
+        }
+    }
+
+    fn conv(&mut self, op: &Conv, input: u32) -> (format::ConvRecord, u32) {
+        let mut record = format::ConvRecord {
+            in_height: op.in_height as u16,
+            in_width: op.in_width as u16,
+            in_channels: op.in_channels as u16,
+            out_channels: op.out_channels as u16,
+            kernel: op.kernel as u8,
+            stride: op.stride as u8,
+            padding: op.padding as u8,
+            pool_kernel: op.pool_kernel as u8,
+            pool_stride: op.pool_stride as u8,
+            pool_padding: op.pool_padding as u8,
+            zero_out: op.zero_out,
+            low: op.low,
+            zero_in: self.put(&op.zero_in),
+            weights: self.put(op.weights.data()),
+            bias: self.put(&op.bias),
+            mult: self.put(&op.mult),
+            ..Default::default()
+        };
+        let scratch = self.buffer(format::scratch_bytes_conv(&record));
+        let (height, width) = op.out_size();
+        let output = self.buffer(height * width * op.out_channels);
+        record.head = head(1, input, output, scratch);
+        (record, output)
+    }
+
+    fn embed(&mut self, op: &Embed, input: u32) -> (format::EmbedRecord, u32) {
+        let output = self.buffer(2 * op.tokens * op.width);
+        let record = format::EmbedRecord {
+            head: head(2, input, output, 0),
+            tokens: op.tokens as u16,
+            width: op.width as u16,
+            zero_in: op.zero_in,
+            mult: op.mult,
+            positions: op.positions.as_ref().map_or(0, |positions| self.put(positions.data())),
+            ..Default::default()
+        };
+        (record, output)
+    }
+
+    fn attention(&mut self, op: &Attention, x: u32) -> format::AttentionRecord {
+        let mut record = format::AttentionRecord {
+            tokens: op.tokens as u16,
+            width: op.width as u16,
+            heads: op.heads as u16,
+            head_dim: op.head_dim as u16,
+            norm: self.norm(&op.norm),
+            qkv_weights: self.put(op.qkv_weights.data()),
+            qkv_bias: self.put(&op.qkv_bias),
+            qkv_mult: self.put(&op.qkv_mult),
+            exp_mult: self.put(&op.exp_mult),
+            out_mult: self.put(&op.out_mult),
+            proj_weights: self.put(op.proj_weights.data()),
+            proj_bias: self.put(&op.proj_bias),
+            proj_mult: self.put(&op.proj_mult),
+            score_shift: op.score_shift as u8,
+            proj_shift: op.proj_shift as u8,
+            ..Default::default()
+        };
+        let scratch = self.buffer(format::scratch_bytes_attention(&record));
+        record.head = head(3, x, x, scratch);
+        record
+    }
+
+    fn mlp(&mut self, op: &Mlp, x: u32) -> format::MlpRecord {
+        let (gain16, offset16) = match &op.gain16 {
+            Some(constants) => (self.put(&constants.gain), self.put(&constants.offset)),
+            None => (0, 0),
+        };
+        let mut record = format::MlpRecord {
+            tokens: op.tokens as u16,
+            width: op.width as u16,
+            hidden: op.hidden as u16,
+            shift: op.shift as u16,
+            norm: self.norm(&op.norm),
+            gain16,
+            offset16,
+            weights1: self.put(op.weights1.data()),
+            bias1: self.put(&op.bias1),
+            mult1: self.put(&op.mult1),
+            zero1: op.zero1,
+            table: self.put(&op.table),
+            weights2: self.put(op.weights2.data()),
+            bias2: self.put(&op.bias2),
+            mult2: self.put(&op.mult2),
+            ..Default::default()
+        };
+        let scratch = self.buffer(format::scratch_bytes_mlp(&record));
+        record.head = head(4, x, x, scratch);
+        record
+    }
+
+    fn seq_pool(&mut self, op: &SeqPool, input: u32) -> (format::SeqPoolRecord, u32) {
+        let mut record = format::SeqPoolRecord {
+            tokens: op.tokens as u16,
+            width: op.width as u16,
+            zero: op.zero,
+            norm: self.norm(&op.norm),
+            weights: self.put(&op.weights),
+            exp_mult: op.exp_mult,
+            out_mult_low: op.out_mult as u32,
+            out_mult_high: (op.out_mult >> 32) as u32,
+            score_shift: op.score_shift as u8,
+            out_shift: op.out_shift as u8,
+            ..Default::default()
+        };
+        let scratch = self.buffer(format::scratch_bytes_seq_pool(&record));
+        let output = self.buffer(2 * op.width);
+        record.head = head(5, input, output, scratch);
+        (record, output)
+    }
+
+    fn head(&mut self, op: &Head, input: u32) -> (format::HeadRecord, u32) {
+        let output = self.buffer(2 * op.classes);
+        let record = format::HeadRecord {
+            head: head(6, input, output, 0),
+            width: op.width as u16,
+            classes: op.classes as u16,
+            weights: self.put(op.weights.data()),
+            bias: self.put(&op.bias),
+            mult: self.put(&op.mult),
+            shift: op.shift,
+            ..Default::default()
+        };
+        (record, output)
+    }
+}
+
+fn head(kind: u16, input: u32, output: u32, scratch: u32) -> format::RecordHead {
+    format::RecordHead { kind, reserved: 0, input, output, scratch }
+}
+
+/// Multiply-accumulates of one inference: taps inside the border count, softmax and norms do not.
+fn macs(op: &Op) -> u64 {
+    (match op {
+        Op::Conv(op) => {
+            let (height, width) = op.map_size();
+            height * width * op.weights.data().len()
+        }
+        Op::Embed(_) => 0,
+        Op::Attention(op) => {
+            let inner = op.heads * op.head_dim;
+            4 * op.tokens * op.width * inner + 2 * op.tokens * op.tokens * inner
+        }
+        Op::Mlp(op) => 2 * op.tokens * op.width * op.hidden,
+        Op::SeqPool(op) => 2 * op.tokens * op.width,
+        Op::Head(op) => op.width * op.classes,
+    }) as u64
+}
+
+/// Writes an artifact.
+#[must_use]
+pub fn build(network: &Network, layout: Layout) -> Vec<u8> {
+    let records = 112;
+    let mut builder = Builder {
+        layout,
+        file: vec![0; records + network.ops.len() * format::RECORD_BYTES],
+        arena: 0,
+        live: Vec::new(),
+    };
+    let input = builder.buffer(network.input_len());
+
+    let mut at = input;
+    for (i, op) in network.ops.iter().enumerate() {
+        let mut bytes = Vec::new();
+        match op {
+            Op::Conv(op) => {
+                let (record, output) = builder.conv(op, at);
+                bytes.extend_from_slice(bytemuck::bytes_of(&record));
+                at = output;
+            }
+            Op::Embed(op) => {
+                let (record, output) = builder.embed(op, at);
+                bytes.extend_from_slice(bytemuck::bytes_of(&record));
+                at = output;
+            }
+            Op::Attention(op) => {
+                let record = builder.attention(op, at);
+                bytes.extend_from_slice(bytemuck::bytes_of(&record));
+            }
+            Op::Mlp(op) => {
+                let record = builder.mlp(op, at);
+                bytes.extend_from_slice(bytemuck::bytes_of(&record));
+            }
+            Op::SeqPool(op) => {
+                let (record, output) = builder.seq_pool(op, at);
+                bytes.extend_from_slice(bytemuck::bytes_of(&record));
+                at = output;
+            }
+            Op::Head(op) => {
+                let (record, output) = builder.head(op, at);
+                bytes.extend_from_slice(bytemuck::bytes_of(&record));
+                at = output;
+            }
+        }
+        builder.file[records + i * format::RECORD_BYTES..][..bytes.len()].copy_from_slice(&bytes);
+        builder.keep(at);
+    }
+
+    let exp_table = builder.put(&network.exp_table);
+    let names: Vec<String> = (0..network.classes).map(|k| format!("class-{k}")).collect();
+    let names = names.join("\n");
+    let labels = builder.put(names.as_bytes());
+    let description = r#"{"name":"random"}"#;
+    let info = builder.put(description.as_bytes());
+    builder.file.resize(builder.file.len().next_multiple_of(16), 0);
+
+    let header = format::Header {
+        magic: *b"PVIT",
+        version: 1,
+        format: 0,
+        packing: 0,
+        file_bytes: builder.file.len() as u32,
+        checksum: 0,
+        arena_bytes: builder.arena as u32,
+        ops: records as u32,
+        op_count: network.ops.len() as u16,
+        classes: network.classes as u16,
+        height: network.height as u16,
+        width: network.width as u16,
+        channels: network.channels as u16,
+        reserved: 0,
+        input,
+        logits: at,
+        exp_table,
+        logit_exp_mult: network.logit_exp_mult,
+        logit_shift: network.logit_shift,
+        logit_scale: 0.01,
+        mean: [0.5; 3],
+        std: [0.25; 3],
+        labels,
+        labels_bytes: names.len() as u32,
+        info,
+        info_bytes: description.len() as u32,
+        reserved_word: 0,
+        macs: network.ops.iter().map(macs).sum(),
+    };
+    builder.file[..records].copy_from_slice(bytemuck::bytes_of(&header));
+    seal(&mut builder.file);
+    builder.file
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_of_exponentials_by_hand() {
+        let table = exp_table();
+        // 255 / e = 93.8, 255 / e^2 = 34.5 (34.51), 255 / e^7.9922 = 0.086.
+        assert_eq!((table[0], table[128], table[256], table[1023]), (255, 94, 35, 0));
+        // 255 * exp(-1 / 128) = 253.02.
+        assert_eq!(table[1], 253);
+        assert!(table.windows(2).all(|pair| pair[0] >= pair[1]));
+    }
+}

@@ -1,0 +1,55 @@
+//! An independent model of `docs/arithmetic.md`: what every engine must compute, written as the
+//! page writes it.
+//!
+//! Whole tensors, one loop per sum, no streaming, no fusing, no scratch memory. Every value the
+//! page gives a type is checked to fit that type, so an artifact that breaks a promise of the
+//! compiler panics here rather than wrapping around. Shares nothing with the engine but the record
+//! definitions of [`picovit::format`].
+//!
+//! - [`run`] executes an artifact; [`Network::trace`] also returns what each operation computed.
+//! - [`parse`] and [`build`] turn bytes into a [`Network`] and back.
+//! - [`Plan`] makes random valid networks of any small shape.
+
+mod aligned;
+mod attention;
+mod builder;
+mod conv;
+mod embed;
+#[cfg(test)]
+mod float;
+mod head;
+mod matrix;
+mod mlp;
+mod network;
+mod norm;
+mod parser;
+mod plan;
+pub mod primitives;
+mod random;
+mod seq_pool;
+mod softmax;
+
+pub use aligned::Aligned;
+pub use attention::{Attention, AttentionTrace};
+pub use builder::{Layout, build, exp_table, seal};
+pub use conv::Conv;
+pub use embed::Embed;
+pub use head::Head;
+pub use matrix::Matrix;
+pub use mlp::{Gain16, Mlp, MlpTrace};
+pub use network::{Network, Op, OpTrace, Values};
+pub use norm::Norm;
+pub use parser::parse;
+pub use plan::{BlockPlan, ConvPlan, Plan, PoolPlan, Style};
+pub use random::Random;
+pub use seq_pool::{SeqPool, SeqPoolTrace};
+pub use softmax::softmax_weights;
+
+/// The logits of an artifact for one input, int8 `[height][width][channels]`.
+///
+/// # Panics
+/// If the artifact is malformed, or breaks a promise that the contract says the compiler keeps.
+#[must_use]
+pub fn run(artifact: &[u8], input: &[i8]) -> Vec<i16> {
+    parse(artifact).run(input)
+}

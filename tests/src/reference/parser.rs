@@ -1,0 +1,198 @@
+use bytemuck::AnyBitPattern;
+use picovit::format;
+
+use super::builder::checksum;
+use super::{Attention, Conv, Embed, Gain16, Head, Matrix, Mlp, Network, Norm, Op, SeqPool};
+
+/// Reads values out of the file by offset.
+struct File<'a>(&'a [u8]);
+
+impl File<'_> {
+    fn record<T: AnyBitPattern>(&self, offset: usize) -> T {
+        bytemuck::pod_read_unaligned(&self.0[offset..offset + size_of::<T>()])
+    }
+
+    fn bytes(&self, offset: u32, count: usize) -> &[u8] {
+        assert_eq!(offset % 16, 0, "offset {offset}");
+        &self.0[offset as usize..][..count]
+    }
+
+    fn i8s(&self, offset: u32, count: usize) -> Vec<i8> {
+        self.bytes(offset, count).iter().map(|&b| b as i8).collect()
+    }
+
+    fn i16s(&self, offset: u32, count: usize) -> Vec<i16> {
+        let bytes = self.bytes(offset, 2 * count);
+        bytes.chunks(2).map(|b| i16::from_le_bytes(b.try_into().unwrap())).collect()
+    }
+
+    fn i32s(&self, offset: u32, count: usize) -> Vec<i32> {
+        let bytes = self.bytes(offset, 4 * count);
+        bytes.chunks(4).map(|b| i32::from_le_bytes(b.try_into().unwrap())).collect()
+    }
+
+    fn u64s(&self, offset: u32, count: usize) -> Vec<u64> {
+        let bytes = self.bytes(offset, 8 * count);
+        bytes.chunks(8).map(|b| u64::from_le_bytes(b.try_into().unwrap())).collect()
+    }
+
+    fn weights(&self, offset: u32, rows: usize, columns: usize) -> Matrix<i8> {
+        Matrix::new(rows, columns, self.i8s(offset, rows * columns))
+    }
+
+    fn norm(&self, record: &format::NormRecord, width: usize) -> Norm {
+        Norm {
+            epsilon: u64::from(record.epsilon_high) << 32 | u64::from(record.epsilon_low),
+            gain8: self.i32s(record.gain8, width),
+            offset8: self.i32s(record.offset8, width),
+        }
+    }
+
+    fn op(&self, offset: usize) -> Op {
+        let kind = self.record::<u16>(offset);
+        match kind {
+            1 => Op::Conv(self.conv(&self.record(offset))),
+            2 => Op::Embed(self.embed(&self.record(offset))),
+            3 => Op::Attention(self.attention(&self.record(offset))),
+            4 => Op::Mlp(self.mlp(&self.record(offset))),
+            5 => Op::SeqPool(self.seq_pool(&self.record(offset))),
+            6 => Op::Head(self.head(&self.record(offset))),
+            _ => panic!("operation {kind}"),
+        }
+    }
+
+    fn conv(&self, r: &format::ConvRecord) -> Conv {
+        let kernel = usize::from(r.kernel);
+        let (inputs, outputs) = (usize::from(r.in_channels), usize::from(r.out_channels));
+        Conv {
+            in_height: r.in_height.into(),
+            in_width: r.in_width.into(),
+            in_channels: inputs,
+            out_channels: outputs,
+            kernel,
+            stride: r.stride.into(),
+            padding: r.padding.into(),
+            pool_kernel: r.pool_kernel.into(),
+            pool_stride: r.pool_stride.into(),
+            pool_padding: r.pool_padding.into(),
+            zero_in: self.i8s(r.zero_in, inputs),
+            zero_out: r.zero_out,
+            low: r.low,
+            weights: self.weights(r.weights, outputs, kernel * kernel * inputs),
+            bias: self.i32s(r.bias, outputs),
+            mult: self.i32s(r.mult, outputs),
+        }
+    }
+
+    fn embed(&self, r: &format::EmbedRecord) -> Embed {
+        let (tokens, width) = (usize::from(r.tokens), usize::from(r.width));
+        Embed {
+            tokens,
+            width,
+            zero_in: r.zero_in,
+            mult: r.mult,
+            positions: (r.positions != 0)
+                .then(|| Matrix::new(tokens, width, self.i16s(r.positions, tokens * width))),
+        }
+    }
+
+    fn attention(&self, r: &format::AttentionRecord) -> Attention {
+        let (tokens, width) = (usize::from(r.tokens), usize::from(r.width));
+        let (heads, head_dim) = (usize::from(r.heads), usize::from(r.head_dim));
+        let inner = heads * head_dim;
+        Attention {
+            tokens,
+            width,
+            heads,
+            head_dim,
+            norm: self.norm(&r.norm, width),
+            qkv_weights: self.weights(r.qkv_weights, 3 * inner, width),
+            qkv_bias: self.i32s(r.qkv_bias, 3 * inner),
+            qkv_mult: self.i32s(r.qkv_mult, 3 * inner),
+            exp_mult: self.i32s(r.exp_mult, heads),
+            out_mult: self.u64s(r.out_mult, heads),
+            proj_weights: self.weights(r.proj_weights, width, inner),
+            proj_bias: self.i32s(r.proj_bias, width),
+            proj_mult: self.i32s(r.proj_mult, width),
+            score_shift: r.score_shift.into(),
+            proj_shift: r.proj_shift.into(),
+        }
+    }
+
+    fn mlp(&self, r: &format::MlpRecord) -> Mlp {
+        let (width, hidden) = (usize::from(r.width), usize::from(r.hidden));
+        Mlp {
+            tokens: r.tokens.into(),
+            width,
+            hidden,
+            norm: self.norm(&r.norm, width),
+            gain16: (r.gain16 != 0).then(|| Gain16 {
+                gain: self.i32s(r.gain16, width),
+                offset: self.i32s(r.offset16, width),
+            }),
+            weights1: self.weights(r.weights1, hidden, width),
+            bias1: self.i32s(r.bias1, hidden),
+            mult1: self.i32s(r.mult1, hidden),
+            zero1: r.zero1,
+            table: self.i8s(r.table, 256),
+            weights2: self.weights(r.weights2, width, hidden),
+            bias2: self.i32s(r.bias2, width),
+            mult2: self.i32s(r.mult2, width),
+            shift: r.shift.into(),
+        }
+    }
+
+    fn seq_pool(&self, r: &format::SeqPoolRecord) -> SeqPool {
+        let width = usize::from(r.width);
+        SeqPool {
+            tokens: r.tokens.into(),
+            width,
+            zero: r.zero,
+            norm: self.norm(&r.norm, width),
+            weights: self.i8s(r.weights, width),
+            exp_mult: r.exp_mult,
+            out_mult: u64::from(r.out_mult_high) << 32 | u64::from(r.out_mult_low),
+            score_shift: r.score_shift.into(),
+            out_shift: r.out_shift.into(),
+        }
+    }
+
+    fn head(&self, r: &format::HeadRecord) -> Head {
+        let (width, classes) = (usize::from(r.width), usize::from(r.classes));
+        Head {
+            width,
+            classes,
+            weights: self.weights(r.weights, classes, width),
+            bias: self.i32s(r.bias, classes),
+            mult: self.i32s(r.mult, classes),
+            shift: r.shift,
+        }
+    }
+}
+
+/// Reads an artifact. Offsets into the arena are ignored: every operation works on the output of
+/// the one before.
+///
+/// # Panics
+/// If the artifact is malformed. (`picovit::Model::parse` is the reader that reports why.)
+#[must_use]
+pub fn parse(artifact: &[u8]) -> Network {
+    let file = File(artifact);
+    let header: format::Header = file.record(0);
+    assert_eq!(header.magic, *b"PVIT");
+    assert_eq!((header.version, header.format, header.packing), (1, 0, 0));
+    assert_eq!(header.file_bytes as usize, artifact.len());
+    assert_eq!(header.checksum, checksum(artifact));
+    Network {
+        height: header.height.into(),
+        width: header.width.into(),
+        channels: header.channels.into(),
+        classes: header.classes.into(),
+        exp_table: file.bytes(header.exp_table, 1024).to_vec(),
+        logit_exp_mult: header.logit_exp_mult,
+        logit_shift: header.logit_shift,
+        ops: (0..usize::from(header.op_count))
+            .map(|i| file.op(header.ops as usize + i * 112))
+            .collect(),
+    }
+}
