@@ -1,0 +1,190 @@
+//! The tables of `docs/format.md` are those of `picovit::format`.
+
+use std::mem::offset_of;
+
+use picovit::format::{
+    AttentionRecord, ConvRecord, EmbedRecord, HeadRecord, Header, MlpRecord, NormRecord,
+    RecordHead, SeqPoolRecord,
+};
+
+const SPECIFICATION: &str = include_str!("../../docs/format.md");
+
+/// Offset, type and name of a field.
+type Field = (usize, String, String);
+
+/// The first table below a heading.
+fn table(heading: &str) -> Vec<Field> {
+    let (_, section) = SPECIFICATION.split_once(&format!("\n{heading}\n")).expect(heading);
+    section
+        .lines()
+        .skip_while(|line| !line.starts_with("| Offset"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let cells: Vec<&str> = line.split('|').map(|cell| cell.trim()).collect();
+            let code = |cell: &str| cell.trim_matches('`').to_owned();
+            (cells[1].parse().expect(line), code(cells[2]), code(cells[3]))
+        })
+        .collect()
+}
+
+/// Offset, type and name of every field of a record. Names all fields and their types, or does not
+/// compile.
+macro_rules! fields {
+    ($record:ident { $($field:ident: $type:ty),* $(,)? }) => {{
+        fn exhaustive(record: $record) {
+            let $record { $($field),* } = record;
+            $(let _: $type = $field;)*
+        }
+        let _ = exhaustive;
+        let fields: Vec<Field> = vec![
+            $((offset_of!($record, $field), stringify!($type).into(), stringify!($field).into())),*
+        ];
+        fields
+    }};
+}
+
+#[test]
+fn header() {
+    let fields = fields!(Header {
+        magic: [u8; 4],
+        version: u16,
+        format: u8,
+        packing: u8,
+        file_bytes: u32,
+        checksum: u32,
+        arena_bytes: u32,
+        ops: u32,
+        op_count: u16,
+        classes: u16,
+        height: u16,
+        width: u16,
+        channels: u16,
+        reserved: u16,
+        input: u32,
+        logits: u32,
+        exp_table: u32,
+        logit_exp_mult: i32,
+        logit_shift: u32,
+        logit_scale: f32,
+        mean: [f32; 3],
+        std: [f32; 3],
+        labels: u32,
+        labels_bytes: u32,
+        info: u32,
+        info_bytes: u32,
+        reserved_word: u32,
+        macs: u64,
+    });
+    assert_eq!(table("## 3. Header"), fields);
+    assert_eq!(size_of::<Header>(), 112);
+}
+
+#[test]
+fn records() {
+    let head =
+        fields!(RecordHead { kind: u16, reserved: u16, input: u32, output: u32, scratch: u32 });
+    assert_eq!(table("### `RecordHead`"), head);
+    let conv = fields!(ConvRecord {
+        head: RecordHead,
+        in_height: u16,
+        in_width: u16,
+        in_channels: u16,
+        out_channels: u16,
+        kernel: u8,
+        stride: u8,
+        padding: u8,
+        pool_kernel: u8,
+        pool_stride: u8,
+        pool_padding: u8,
+        zero_out: i8,
+        low: i8,
+        zero_in: u32,
+        weights: u32,
+        bias: u32,
+        mult: u32,
+        padding_bytes: [u32; 16],
+    });
+    assert_eq!(table("### `ConvRecord`"), conv);
+    let embed = fields!(EmbedRecord {
+        head: RecordHead,
+        tokens: u16,
+        width: u16,
+        zero_in: i32,
+        mult: i32,
+        positions: u32,
+        padding_bytes: [u32; 20],
+    });
+    assert_eq!(table("### `EmbedRecord`"), embed);
+    let norm =
+        fields!(NormRecord { epsilon_low: u32, epsilon_high: u32, gain8: u32, offset8: u32 });
+    assert_eq!(table("### `NormRecord`"), norm);
+    let attention = fields!(AttentionRecord {
+        head: RecordHead,
+        tokens: u16,
+        width: u16,
+        heads: u16,
+        head_dim: u16,
+        norm: NormRecord,
+        qkv_weights: u32,
+        qkv_bias: u32,
+        qkv_mult: u32,
+        exp_mult: u32,
+        out_mult: u32,
+        proj_weights: u32,
+        proj_bias: u32,
+        proj_mult: u32,
+        score_shift: u8,
+        proj_shift: u8,
+        reserved: [u8; 2],
+        padding_bytes: [u32; 9],
+    });
+    assert_eq!(table("### `AttentionRecord`"), attention);
+    let mlp = fields!(MlpRecord {
+        head: RecordHead,
+        tokens: u16,
+        width: u16,
+        hidden: u16,
+        shift: u16,
+        norm: NormRecord,
+        gain16: u32,
+        offset16: u32,
+        weights1: u32,
+        bias1: u32,
+        mult1: u32,
+        zero1: i32,
+        table: u32,
+        weights2: u32,
+        bias2: u32,
+        mult2: u32,
+        padding_bytes: [u32; 8],
+    });
+    assert_eq!(table("### `MlpRecord`"), mlp);
+    let seq_pool = fields!(SeqPoolRecord {
+        head: RecordHead,
+        tokens: u16,
+        width: u16,
+        zero: i32,
+        norm: NormRecord,
+        weights: u32,
+        exp_mult: i32,
+        out_mult_low: u32,
+        out_mult_high: u32,
+        score_shift: u8,
+        out_shift: u8,
+        reserved: [u8; 2],
+        padding_bytes: [u32; 13],
+    });
+    assert_eq!(table("### `SeqPoolRecord`"), seq_pool);
+    let head = fields!(HeadRecord {
+        head: RecordHead,
+        width: u16,
+        classes: u16,
+        weights: u32,
+        bias: u32,
+        mult: u32,
+        shift: u32,
+        padding_bytes: [u32; 19],
+    });
+    assert_eq!(table("### `HeadRecord`"), head);
+}
