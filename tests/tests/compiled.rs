@@ -93,7 +93,7 @@ fn graph(seed: u64) -> Graph {
         let hidden = size(&mut floats, 1, 30);
         let norm = floats.norm(inputs);
         let y = graph.push(format!("{block}.norm1"), norm, &[at]);
-        if seed % 3 == 0 {
+        if seed.is_multiple_of(3) {
             at = y;
         }
         let linear = floats.linear(inputs, hidden);
