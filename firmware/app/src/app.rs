@@ -15,6 +15,9 @@ use crate::smoothing::Smoother;
 /// Classes listed in an [`Outcome`].
 pub const TOP: usize = 3;
 
+/// Frames that boards average unless they have a reason to differ.
+pub const WINDOW: usize = 4;
+
 /// One frame and what is known about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Shot<'a> {

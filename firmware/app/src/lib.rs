@@ -21,7 +21,7 @@ pub mod overlay;
 pub mod screen;
 pub mod smoothing;
 
-pub use app::{App, AppError, Clock, Cost, FrameSource, Outcome, Settings, Shot, Verdict};
+pub use app::{App, AppError, Clock, Cost, FrameSource, Outcome, Settings, Shot, Verdict, WINDOW};
 pub use clip::{Clip, ClipHeader};
 pub use history::History;
 pub use overlay::{Labels, Scene};

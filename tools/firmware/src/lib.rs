@@ -1,1 +1,123 @@
-//! Builds picovit firmware, runs it on emulated boards and measures it
+//! Builds picovit firmware, runs it on emulated boards and measures it.
+//!
+//! The firmware classifies real pictures on the emulated chip. Its log is decoded here, every
+//! picture is classified again with the host's engine, and logits and overlay are compared byte
+//! for byte. Instructions are counted by the emulator's clock, so every number is the same on
+//! every machine and every day. Instructions are not cycles.
+#![forbid(unsafe_code)]
+
+pub mod board;
+mod build;
+mod commands;
+pub mod elf;
+mod emulator;
+mod error;
+pub mod host;
+pub mod log;
+mod model;
+mod output;
+mod overlay;
+pub mod paths;
+pub mod pictures;
+mod report;
+pub mod toolchain;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+pub use error::Error;
+
+/// Firmware for boards and emulators.
+#[derive(Debug, Parser)]
+#[command(name = "cargo firmware", version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build the firmware with a model in it.
+    Build(BuildArgs),
+    /// Run it on an emulated board with real pictures and compare with the host.
+    Run(RunArgs),
+    /// Flash, RAM and code of the firmware, without running it.
+    Size(SizeArgs),
+    /// Write the firmware to a board.
+    Flash(FlashArgs),
+}
+
+/// What to build.
+#[derive(Clone, Debug, clap::Args)]
+struct BuildArgs {
+    /// The board (see `cargo firmware flash` for the list).
+    #[arg(long, default_value = board::DEFAULT)]
+    board: String,
+    /// The artifact [default: model.pvit, else that of the shipped model].
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Which compiler and core library to use.
+    #[arg(long, value_enum, default_value_t, env = "PICOVIT_TOOLCHAIN")]
+    toolchain: toolchain::Choice,
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    #[command(flatten)]
+    build: BuildArgs,
+    /// Number of test pictures.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    images: u32,
+    /// Folder with the pictures: t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz
+    /// [default: the shipped Fashion-MNIST test set].
+    #[arg(long, value_name = "DIR")]
+    frames: Option<PathBuf>,
+    /// Write the figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where the board's display goes: FILE.png for the last picture, a folder for all
+    /// [default: target/firmware/BOARD/overlay.png].
+    #[arg(long, value_name = "FILE.png|DIR")]
+    overlay: Option<PathBuf>,
+    /// Give up after so many seconds without the emulator finishing.
+    #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
+    timeout: u64,
+    /// Print the summary only, not one line a picture.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct SizeArgs {
+    #[command(flatten)]
+    build: BuildArgs,
+    /// Write the figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct FlashArgs {
+    /// The board.
+    #[arg(long)]
+    board: Option<String>,
+    /// The artifact.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+}
+
+/// Executes a command line.
+///
+/// # Errors
+/// Whatever went wrong, with what to do about it. That the firmware's logits differ from the
+/// host's is an error too.
+pub fn run(cli: Cli) -> miette::Result<()> {
+    match cli.command {
+        Command::Build(args) => commands::build(&args)?,
+        Command::Run(args) => commands::run(&args)?,
+        Command::Size(args) => commands::size(&args)?,
+        Command::Flash(args) => commands::flash(args.board.as_deref())?,
+    }
+    Ok(())
+}

@@ -2,10 +2,10 @@
 
 use embedded_graphics::pixelcolor::Rgb565;
 use embedded_graphics::prelude::*;
-use embedded_graphics::primitives::{Line, PrimitiveStyle, Rectangle};
+use embedded_graphics::primitives::Rectangle;
 
 use super::text::{Align, BODY, SMALL, headline};
-use super::{Scene, palette, visible};
+use super::{Scene, fill, palette, visible};
 use crate::app::Cost;
 
 pub(super) fn draw<D: DrawTarget<Color = Rgb565>>(
@@ -103,19 +103,28 @@ pub(super) fn draw<D: DrawTarget<Color = Rgb565>>(
     Ok(())
 }
 
+/// A check mark from `at`, in squares: a line primitive would cost two kilobytes of code.
 fn tick<D: DrawTarget<Color = Rgb565>>(at: Point, target: &mut D) -> Result<(), D::Error> {
-    let style = PrimitiveStyle::with_stroke(palette::RIGHT, 2);
-    let (low, left, right) = (Point::new(4, 4), Point::new(0, 0), Point::new(11, -4));
-    Line::new(at + left, at + low).into_styled(style).draw(target)?;
-    Line::new(at + low, at + right).into_styled(style).draw(target)
-}
-
-fn cross<D: DrawTarget<Color = Rgb565>>(at: Point, target: &mut D) -> Result<(), D::Error> {
-    let style = PrimitiveStyle::with_stroke(palette::WRONG, 2);
-    let centre = at + Point::new(5, 0);
-    for slope in [1, -1] {
-        let half = Point::new(4, 4 * slope);
-        Line::new(centre - half, centre + half).into_styled(style).draw(target)?;
+    for x in 0..12 {
+        let y = if x < 4 { x } else { 7 - x };
+        dot(at + Point::new(x, y), palette::RIGHT, target)?;
     }
     Ok(())
+}
+
+/// A cross from `at`.
+fn cross<D: DrawTarget<Color = Rgb565>>(at: Point, target: &mut D) -> Result<(), D::Error> {
+    for x in 0..9 {
+        dot(at + Point::new(x + 1, x - 4), palette::WRONG, target)?;
+        dot(at + Point::new(x + 1, 4 - x), palette::WRONG, target)?;
+    }
+    Ok(())
+}
+
+fn dot<D: DrawTarget<Color = Rgb565>>(
+    at: Point,
+    color: Rgb565,
+    target: &mut D,
+) -> Result<(), D::Error> {
+    fill(target, Rectangle::new(at, Size::new_equal(2)), color)
 }

@@ -4,6 +4,7 @@
 //! of the processor clock are proportional to instructions executed. How many instructions make a
 //! tick is measured with a loop of known length. Instructions are not cycles.
 
+use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use cortex_m::peripheral::syst::SystClkSource;
@@ -28,9 +29,26 @@ fn ticks() -> u64 {
         let wraps = WRAPS.load(Ordering::SeqCst);
         let left = u64::from(SYST::get_current());
         // A wrap between the two reads, or one not yet counted, would be off by a whole period.
-        if WRAPS.load(Ordering::SeqCst) == wraps && !SCB::is_pendst_set() {
+        if WRAPS.load(Ordering::SeqCst) == wraps && !SCB::is_pendst_pending() {
             return u64::from(wraps) * PERIOD + (PERIOD - left) % PERIOD;
         }
+    }
+}
+
+/// Instructions of one iteration of [`spin`].
+const SPIN_INSTRUCTIONS: u64 = 2;
+
+/// A loop of known length.
+#[allow(unsafe_code)]
+fn spin(iterations: u32) {
+    // SAFETY: counts a register down to zero and touches nothing else but the flags.
+    unsafe {
+        asm!(
+            "2: subs {0}, #1",
+            "bne 2b",
+            inout(reg) iterations.max(1) => _,
+            options(nomem, nostack)
+        );
     }
 }
 
@@ -58,16 +76,16 @@ impl InstructionCounter {
         syst.enable_interrupt();
         syst.enable_counter();
 
-        // `delay(n)` is a loop of two instructions that runs n / 2 + 1 times; the difference of
-        // two lengths is free of what surrounds the loop.
-        const LENGTH: u32 = 20_000_000;
-        let measure = |length| {
+        // The difference of two lengths is free of what surrounds the loop.
+        const LENGTH: u32 = 5_000_000;
+        let measure = |iterations| {
             let start = ticks();
-            cortex_m::asm::delay(length);
+            spin(iterations);
             ticks() - start
         };
         let ticks = measure(2 * LENGTH) - measure(LENGTH);
-        let calibration = Calibration { instructions: LENGTH.into(), ticks: ticks.max(1) };
+        let instructions = u64::from(LENGTH) * SPIN_INSTRUCTIONS;
+        let calibration = Calibration { instructions, ticks: ticks.max(1) };
         Self { calibration, start: 0 }
     }
 

@@ -1,0 +1,91 @@
+//! The boards firmware exists for.
+
+use crate::error::Error;
+
+/// The board that commands use unless told otherwise.
+pub const DEFAULT: &str = "mps2-an386";
+
+/// An emulated board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// Its name, which is also QEMU's name of the machine.
+    pub name: &'static str,
+    /// The processor.
+    pub cpu: &'static str,
+    /// What the compiler calls it.
+    pub target: &'static str,
+    /// The package in the firmware workspace.
+    pub package: &'static str,
+    /// The emulator.
+    pub emulator: &'static str,
+    /// Bytes of RAM the firmware may use.
+    pub ram: u64,
+    /// Bytes of flash.
+    pub flash: u64,
+    /// Every instruction takes `2^icount_shift` nanoseconds of the emulator's clock.
+    pub icount_shift: u32,
+    /// Processor clock of the board, Hz.
+    pub clock: u64,
+}
+
+impl Board {
+    /// Instructions in one tick of the processor clock, as the emulator's settings have it.
+    #[must_use]
+    pub fn instructions_per_tick(&self) -> f64 {
+        1e9 / self.clock as f64 / f64::from(1u32 << self.icount_shift)
+    }
+}
+
+/// The emulated boards.
+pub const BOARDS: [Board; 2] = [
+    Board {
+        name: "mps2-an386",
+        cpu: "Cortex-M4F",
+        target: "thumbv7em-none-eabihf",
+        package: "picovit-mps2",
+        emulator: "qemu-system-arm",
+        ram: 128 * 1024,
+        flash: 4 * 1024 * 1024,
+        icount_shift: 2,
+        clock: 25_000_000,
+    },
+    Board {
+        name: "mps2-an500",
+        cpu: "Cortex-M7F",
+        target: "thumbv7em-none-eabihf",
+        package: "picovit-mps2",
+        emulator: "qemu-system-arm",
+        ram: 128 * 1024,
+        flash: 4 * 1024 * 1024,
+        icount_shift: 2,
+        clock: 25_000_000,
+    },
+];
+
+/// The board of this name.
+///
+/// # Errors
+/// [`Error::UnknownBoard`], which lists the known ones.
+pub fn named(name: &str) -> Result<&'static Board, Error> {
+    let found = BOARDS.iter().find(|board| board.name == name);
+    found.ok_or_else(|| Error::UnknownBoard { name: name.to_owned(), known: list() })
+}
+
+/// The boards, each on a line of its own.
+#[must_use]
+pub fn list() -> String {
+    BOARDS.map(|board| format!("\n  {:12} {}, emulated", board.name, board.cpu)).concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boards_are_found_by_name() {
+        assert_eq!(named(DEFAULT).map(|board| board.cpu).ok(), Some("Cortex-M4F"));
+        let error = named("toaster").unwrap_err().to_string();
+        assert!(error.contains("toaster"), "{error}");
+        assert_eq!(BOARDS[0].instructions_per_tick(), 10.0);
+    }
+}

@@ -1,0 +1,155 @@
+//! Compiling the firmware.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::thread;
+
+use indicatif::ProgressBar;
+
+use crate::board::Board;
+use crate::error::Error;
+use crate::model::Artifact;
+use crate::output::spinner;
+use crate::paths::root;
+use crate::toolchain::{Choice, Toolchain};
+
+/// What goes into the firmware: files that are named after their content, so that cargo builds
+/// again exactly when the content changes.
+pub(crate) struct Contents {
+    /// The model.
+    pub model: PathBuf,
+    /// The pictures.
+    pub clip: Option<PathBuf>,
+}
+
+/// Builds the firmware of a board and puts a copy of the program at `program`.
+pub(crate) fn build(
+    board: &'static Board,
+    artifact: &Artifact,
+    contents: &Contents,
+    choice: Choice,
+    program: &Path,
+) -> Result<(), Error> {
+    let spinner = spinner(format!("Building firmware for {}", board.name));
+    let toolchain = Toolchain::find(board.target, choice, &|step| {
+        spinner.set_message(step.to_owned());
+    })?;
+    let workspace = root().join("firmware");
+    let target_dir = workspace.join("target");
+    fs::create_dir_all(&target_dir).map_err(Error::file("create", &target_dir))?;
+    // The next build overwrites the program: hold others off until it is copied.
+    let lock_path = target_dir.join(".picovit-build-lock");
+    let lock = File::create(&lock_path).map_err(Error::file("create", &lock_path))?;
+    lock.lock().map_err(Error::file("lock", &lock_path))?;
+
+    let mut command = toolchain.cargo_build(&target_dir);
+    command
+        .current_dir(&workspace)
+        .args(["--release", "--locked", "--package", board.package])
+        .arg("--message-format=json-render-diagnostics")
+        .env("PICOVIT_MODEL", &contents.model)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    match &contents.clip {
+        Some(clip) => command.env("PICOVIT_FRAMES", clip),
+        None => command.env_remove("PICOVIT_FRAMES"),
+    };
+    let shown = format!("{command:?}");
+    let program_error = |reason| Error::Program { program: "cargo".to_owned(), reason };
+    let mut child = command.spawn().map_err(program_error)?;
+    let stderr = child.stderr.take().expect("piped");
+    let watcher = watch(stderr, spinner.clone());
+    let mut messages = String::new();
+    let stdout = child.stdout.take().expect("piped");
+    BufReader::new(stdout).read_to_string(&mut messages).map_err(program_error)?;
+    let status = child.wait().map_err(program_error)?;
+    let output = watcher.join().unwrap_or_default();
+    if !status.success() {
+        return Err(failure(board, artifact, output, shown));
+    }
+
+    let built = executable(&messages, board.package)
+        .ok_or_else(|| Error::Build { output: "no program came out".to_owned(), command: shown })?;
+    fs::copy(&built, program).map_err(Error::file("copy", &built))?;
+    spinner.finish_and_clear();
+    eprintln!("Built firmware for {} ({})", board.name, toolchain.describe());
+    Ok(())
+}
+
+/// Shows what cargo is doing; gives back all it said.
+fn watch(stream: impl Read + Send + 'static, spinner: ProgressBar) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut all = String::new();
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let step = line.trim();
+            if step.starts_with("Compiling") || step.starts_with("Download") {
+                spinner.set_message(step.to_owned());
+            }
+            all.push_str(&line);
+            all.push('\n');
+        }
+        all
+    })
+}
+
+/// The program among cargo's messages.
+fn executable(messages: &str, package: &str) -> Option<PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let mut programs = messages.filter_map(|message: serde_json::Value| {
+        (message["target"]["name"] == package)
+            .then(|| message["executable"].as_str().map(PathBuf::from))?
+    });
+    programs.next_back()
+}
+
+/// Tells a model that is too large from everything else.
+fn failure(board: &'static Board, artifact: &Artifact, output: String, command: String) -> Error {
+    // rust-lld: "section '.bss' will not fit in region 'RAM': overflowed by 123 bytes";
+    // GNU ld: "region `RAM' overflowed by 123 bytes".
+    let overflow = output.lines().find_map(|line| {
+        let (before, after) = line.split_once("overflowed by ")?;
+        let excess: u64 = after.split(' ').next()?.parse().ok()?;
+        Some((if before.contains("RAM") { "RAM" } else { "flash" }, excess))
+    });
+    let Some((memory, excess)) = overflow else {
+        let useful: Vec<&str> = output.lines().filter(|line| !is_progress(line)).collect();
+        return Error::Build { output: useful.join("\n"), command };
+    };
+    let room = if memory == "RAM" { board.ram } else { board.flash };
+    Error::DoesNotFit {
+        memory,
+        board: board.name,
+        excess,
+        room: room / 1024,
+        arena: artifact.model().arena_bytes(),
+        artifact: artifact.model().artifact_bytes(),
+    }
+}
+
+fn is_progress(line: &str) -> bool {
+    let line = line.trim_start();
+    ["Compiling ", "Downloading ", "Downloaded ", "Locking ", "Updating ", "Fresh "]
+        .iter()
+        .any(|word| line.starts_with(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_found_among_the_messages() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"picovit"},"executable":null}"#,
+            "\nnot json\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"picovit-mps2"},"executable":"/x/y"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        assert_eq!(executable(messages, "picovit-mps2"), Some(PathBuf::from("/x/y")));
+        assert_eq!(executable(messages, "other"), None);
+    }
+}

@@ -1,0 +1,71 @@
+//! Sizes of a program.
+
+use std::fs;
+use std::path::Path;
+
+use object::elf::SHF_WRITE;
+use object::read::elf::ElfFile32;
+use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SectionKind};
+
+use crate::error::Error;
+
+/// Where a program's bytes are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Machine code (`.text`).
+    pub code: u64,
+    /// Everything that is stored in flash: vectors, code, constants, initial values.
+    pub flash: u64,
+    /// Variables in RAM: arena, buffers, state.
+    pub statics: u64,
+    /// RAM reserved for the stack.
+    pub stack: u64,
+}
+
+impl Sizes {
+    /// Reads them from a program.
+    ///
+    /// # Errors
+    /// If the file is not a program for a 32-bit chip.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let bytes = fs::read(path).map_err(Error::file("read", path))?;
+        Self::parse(&bytes).map_err(|reason| Error::Elf { path: path.to_owned(), reason })
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let elf: ElfFile32<'_> = ElfFile32::parse(bytes).map_err(|error| error.to_string())?;
+        let mut sizes = Self::default();
+        for section in elf.sections() {
+            let SectionFlags::Elf { sh_flags } = section.flags() else { continue };
+            if sh_flags & u64::from(object::elf::SHF_ALLOC) == 0 {
+                continue;
+            }
+            if section.name() == Ok(".text") {
+                sizes.code = section.size();
+            }
+            if sh_flags & u64::from(SHF_WRITE) != 0 {
+                sizes.statics += section.size();
+            }
+            if section.kind() != SectionKind::UninitializedData {
+                sizes.flash += section.size();
+            }
+        }
+        let symbol = |name: &str| {
+            let found = elf.symbols().find(|symbol| symbol.name() == Ok(name));
+            found.map(|symbol| symbol.address()).ok_or_else(|| format!("no symbol {name}"))
+        };
+        sizes.stack = symbol("_stack_start")?.saturating_sub(symbol("_stack_end")?);
+        Ok(sizes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_files_are_refused() {
+        assert!(Sizes::parse(b"not a program").is_err());
+        assert!(Sizes::parse(&[]).is_err());
+    }
+}

@@ -1,0 +1,217 @@
+//! What can go wrong, and what to do about it.
+
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+use thiserror::Error as ThisError;
+
+/// Why a command failed.
+#[derive(Debug, ThisError, Diagnostic)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such board.
+    #[error("there is no board `{name}`")]
+    #[diagnostic(help("the boards are:{known}"))]
+    UnknownBoard {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Hardware is not supported yet.
+    #[error("{what} cannot be flashed: so far there is firmware for emulated boards only")]
+    #[diagnostic(help(
+        "emulated boards, to be started with `cargo firmware run --board NAME`:{known}\n\
+         Boards on hardware come later."
+    ))]
+    NoHardware {
+        /// The board asked for.
+        what: String,
+        /// The emulated boards.
+        known: String,
+    },
+    /// No model was named and none was found.
+    #[error("there is no model to put into the firmware: {looked} do not exist")]
+    #[diagnostic(help(
+        "make one with: cargo tools quantize models/cct_2_3x2_fmnist/best.mpk\n\
+         or name one with --model FILE.pvit"
+    ))]
+    NoModel {
+        /// Where it was looked for.
+        looked: String,
+    },
+    /// The model is damaged or for another version.
+    #[error("{}: {reason}", path.display())]
+    #[diagnostic(help(
+        "make a new artifact from the checkpoint: \
+         cargo tools quantize models/cct_2_3x2_fmnist/best.mpk"
+    ))]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Test pictures are missing or damaged.
+    #[error("{}: {reason}", path.display())]
+    #[diagnostic(help(
+        "the pictures are those of the Fashion-MNIST test set: t10k-images-idx3-ubyte.gz and \
+         t10k-labels-idx1-ubyte.gz. They ship in models/cct_2_3x2_fmnist/data; another folder \
+         with the same two files can be named with --frames DIR"
+    ))]
+    Pictures {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Fewer pictures than asked for.
+    #[error("{asked} pictures asked for, {} has {there}", path.display())]
+    #[diagnostic(help("ask for fewer with --images {there}"))]
+    TooFewPictures {
+        /// The file.
+        path: PathBuf,
+        /// Pictures asked for.
+        asked: usize,
+        /// Pictures there.
+        there: usize,
+    },
+    /// There is no way to compile for the target.
+    #[error("cannot compile for {target}: {reason}")]
+    #[diagnostic(help(
+        "one of these gives a compiler that can:\n\
+         - rustup target add {target}\n\
+         - Debian or Ubuntu: apt-get install rustc-web cargo-web rust-web-src \
+           (the core library is then built from source)\n\
+         - rustup component add rust-src (built from source as well)"
+    ))]
+    NoToolchain {
+        /// The target.
+        target: String,
+        /// What was tried.
+        reason: String,
+    },
+    /// Model, buffers and stack do not fit.
+    #[error("the firmware needs {excess} bytes more {memory} than {board} has ({room} KB)")]
+    #[diagnostic(help(
+        "the model's arena is {arena} bytes and its artifact {artifact} bytes; take a smaller \
+         model or input size"
+    ))]
+    DoesNotFit {
+        /// `RAM` or `flash`.
+        memory: &'static str,
+        /// The board.
+        board: &'static str,
+        /// Bytes too many.
+        excess: u64,
+        /// Size of the memory in KB.
+        room: u64,
+        /// Bytes of the arena.
+        arena: usize,
+        /// Bytes of the artifact.
+        artifact: usize,
+    },
+    /// The compiler gave up.
+    #[error("the firmware does not compile:\n{output}")]
+    #[diagnostic(help("the command was: {command}"))]
+    Build {
+        /// What the compiler said.
+        output: String,
+        /// What was run.
+        command: String,
+    },
+    /// The program is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    Elf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The emulator is not installed.
+    #[error("the emulator `{emulator}` is not installed")]
+    #[diagnostic(help(
+        "Debian or Ubuntu: apt-get install qemu-system-arm; Fedora: dnf install qemu-system-arm; \
+         macOS: brew install qemu"
+    ))]
+    NoEmulator {
+        /// Its name.
+        emulator: &'static str,
+    },
+    /// The emulated program did not end well.
+    #[error("the firmware failed on {board}: {reason}")]
+    #[diagnostic(help("{help}"))]
+    Firmware {
+        /// The board.
+        board: &'static str,
+        /// What happened.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
+    /// The emulated program did not end.
+    #[error("the firmware did not end within {seconds} seconds, after {done} of {images} pictures")]
+    #[diagnostic(help("it may hang; a slow machine needs a longer --timeout"))]
+    Timeout {
+        /// The limit.
+        seconds: u64,
+        /// Pictures classified.
+        done: usize,
+        /// Pictures given.
+        images: usize,
+    },
+    /// The log cannot be read.
+    #[error("the firmware's log cannot be read: {reason}")]
+    #[diagnostic(help("this is a fault in the firmware or in this tool"))]
+    Log {
+        /// Why.
+        reason: String,
+    },
+    /// Chip and host disagree.
+    #[error("{board} and host disagree: {what}")]
+    #[diagnostic(help(
+        "the arithmetic contract (docs/arithmetic.md) is broken on one side; the first picture \
+         that differs is {first}: board {on_board}, host {on_host}"
+    ))]
+    Mismatch {
+        /// The board.
+        board: &'static str,
+        /// What differs.
+        what: String,
+        /// First picture that differs.
+        first: usize,
+        /// The board's version of it.
+        on_board: String,
+        /// The host's version of it.
+        on_host: String,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot {verb} {}: {reason}", path.display())]
+    File {
+        /// What was tried.
+        verb: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: std::io::Error,
+    },
+    /// A program cannot be started or read from.
+    #[error("cannot run `{program}`: {reason}")]
+    Program {
+        /// The program.
+        program: String,
+        /// Why not.
+        reason: std::io::Error,
+    },
+}
+
+impl Error {
+    /// An error about a file, to be used with `map_err`.
+    pub(crate) fn file(
+        verb: &'static str,
+        path: &std::path::Path,
+    ) -> impl Fn(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |reason| Self::File { verb, path: path.clone(), reason }
+    }
+}

@@ -1,0 +1,69 @@
+//! The artifact that goes into the firmware.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use picovit::Model;
+
+use crate::error::Error;
+use crate::paths::{root, shown};
+
+/// A checked artifact.
+pub(crate) struct Artifact {
+    /// The file, absolute.
+    pub path: PathBuf,
+    words: Vec<u128>,
+    length: usize,
+}
+
+impl Artifact {
+    /// Reads and checks the artifact of this name, or the one to be found without a name.
+    pub(crate) fn find(named: Option<&Path>) -> Result<Self, Error> {
+        let path = match named {
+            Some(path) => path.to_owned(),
+            None => default()?,
+        };
+        let bytes = fs::read(&path).map_err(|error| Error::Model {
+            path: PathBuf::from(shown(&path)),
+            reason: error.to_string(),
+        })?;
+        let mut artifact = Self { words: Vec::new(), length: bytes.len(), path };
+        artifact.words.resize(bytes.len().div_ceil(size_of::<u128>()), 0);
+        bytemuck::cast_slice_mut(&mut artifact.words)[..bytes.len()].copy_from_slice(&bytes);
+        artifact.path =
+            artifact.path.canonicalize().map_err(Error::file("read", &artifact.path))?;
+        artifact.checked()?;
+        Ok(artifact)
+    }
+
+    /// The file's bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.words)[..self.length]
+    }
+
+    fn checked(&self) -> Result<Model<'_>, Error> {
+        let failed = |reason: picovit::Error| Error::Model {
+            path: PathBuf::from(shown(&self.path)),
+            reason: reason.to_string(),
+        };
+        Model::parse(self.bytes()).map_err(failed)
+    }
+
+    /// The model in it.
+    pub(crate) fn model(&self) -> Model<'_> {
+        self.checked().expect("checked when it was read")
+    }
+
+    /// The name of the data set the model was trained on, if the artifact says so.
+    pub(crate) fn dataset(&self) -> Option<String> {
+        let info: serde_json::Value = serde_json::from_str(self.model().info()).ok()?;
+        Some(info.get("dataset")?.as_str()?.to_owned())
+    }
+}
+
+/// `model.pvit` in the repository, else the shipped model's.
+fn default() -> Result<PathBuf, Error> {
+    let places = ["model.pvit", "models/cct_2_3x2_fmnist/model.pvit"];
+    let found = places.iter().map(|place| root().join(place)).find(|path| path.is_file());
+    found.ok_or_else(|| Error::NoModel { looked: places.join(" and ") })
+}
