@@ -1,1 +1,31 @@
-//! Datasets, augmentation and the training loop of picovit
+//! Data sets, augmentation and the training loop.
+//!
+//! [`train`] takes [`TrainOptions`] and a [`BackendChoice`] and leaves `best.mpk` with
+//! `best.json`, `metrics.jsonl` and a state to resume from. Everything random is drawn on the
+//! host from the seed and the epoch, so that every backend sees the same batches and drops the
+//! same connections, and an interrupted run continues as if nothing had happened.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod augment;
+mod backend;
+mod batch;
+pub mod data;
+mod evaluate;
+mod masks;
+mod observer;
+mod options;
+mod random;
+mod schedule;
+mod state;
+mod step;
+mod train;
+
+pub use augment::Augment;
+pub use backend::{BackendChoice, BackendError};
+pub use evaluate::{Evaluation, evaluate, logits};
+pub use observer::{Console, Observer, Silent};
+pub use options::{TrainOptions, ValidationSize};
+pub use schedule::Schedule;
+pub use state::EpochMetrics;
+pub use train::{TrainError, TrainSummary, train, train_observed};

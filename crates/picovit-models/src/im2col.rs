@@ -1,0 +1,64 @@
+//! Convolution as one matrix product, for training.
+//!
+//! The gradient of a convolution's weights is itself a convolution whose kernel is as large as the
+//! map, which CPU libraries have no fast code for. As a product of the unfolded image with the
+//! weights, forward and backward passes are plain matrix products on every backend.
+
+use burn::nn::conv::Conv2d;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+/// The same as `conv.forward(x)`, for square kernels without dilation, groups and bias.
+pub(crate) fn convolve<B: Backend>(conv: &Conv2d<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    let [batch, _, height, width] = x.dims();
+    let weight = conv.weight.val();
+    let [outputs, inputs, kernel, _] = weight.dims();
+    let stride = conv.stride[0];
+    let border = kernel / 2;
+    let (out_height, out_width) = ((height - 1) / stride + 1, (width - 1) / stride + 1);
+
+    let x = x.permute([0, 2, 3, 1]);
+    let x = surround::<B, 1>(surround::<B, 2>(x, border, stride), border, stride);
+    let taps = (0..kernel).flat_map(|y| (0..kernel).map(move |x| (y, x)));
+    let taps = taps.map(|(top, left)| {
+        every::<B, 2>(every::<B, 1>(x.clone(), top, stride, out_height), left, stride, out_width)
+    });
+    let patches = Tensor::cat(taps.collect(), 3)
+        .reshape([batch * out_height * out_width, kernel * kernel * inputs]);
+    let weight = weight.permute([2, 3, 1, 0]).reshape([kernel * kernel * inputs, outputs]);
+    patches.matmul(weight).reshape([batch, out_height, out_width, outputs]).permute([0, 3, 1, 2])
+}
+
+/// Adds zeros on both sides of an axis; behind, enough for whole strides.
+fn surround<B: Backend, const AXIS: usize>(
+    x: Tensor<B, 4>,
+    border: usize,
+    stride: usize,
+) -> Tensor<B, 4> {
+    let mut shape = x.dims();
+    shape[AXIS] = border;
+    let front = Tensor::zeros(shape, &x.device());
+    shape[AXIS] = border + stride;
+    let back = Tensor::zeros(shape, &x.device());
+    Tensor::cat(vec![front, x, back], AXIS)
+}
+
+/// `count` positions of an axis from `start` on, `stride` apart.
+fn every<B: Backend, const AXIS: usize>(
+    x: Tensor<B, 4>,
+    start: usize,
+    stride: usize,
+    count: usize,
+) -> Tensor<B, 4> {
+    let run = x.narrow(AXIS, start, count * stride);
+    if stride == 1 {
+        return run;
+    }
+    let mut dims = run.dims();
+    let mut split = [0; 5];
+    split[..AXIS].copy_from_slice(&dims[..AXIS]);
+    (split[AXIS], split[AXIS + 1]) = (count, stride);
+    split[AXIS + 2..].copy_from_slice(&dims[AXIS + 1..]);
+    dims[AXIS] = count;
+    run.reshape(split).narrow(AXIS + 1, 0, 1).reshape(dims)
+}

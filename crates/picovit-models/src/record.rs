@@ -1,0 +1,175 @@
+//! Checkpoints: a Burn `.mpk` record with its configuration beside it.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
+use burn::tensor::backend::Backend;
+
+use crate::cct::Cct;
+use crate::config::{ConfigError, ModelConfig};
+
+/// Why a checkpoint could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// A file could not be read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The configuration beside the checkpoint is missing.
+    #[error("{} has no configuration beside it: {} is missing; keep both files together", .path.display(), .config.display())]
+    MissingConfig {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The configuration that should be there.
+        config: PathBuf,
+    },
+    /// The configuration beside the checkpoint is no configuration.
+    #[error("{} is not a model configuration: {source}", .path.display())]
+    ConfigSyntax {
+        /// The configuration.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// The configuration describes no network.
+    #[error("{}: {source}", .path.display())]
+    Config {
+        /// The configuration.
+        path: PathBuf,
+        /// Which field.
+        source: ConfigError,
+    },
+    /// The file is not a record of a Burn module.
+    #[error("{} is not a Burn `.mpk` record: {reason}; was it written by `picovit train` or by Burn's NamedMpkFileRecorder?", .path.display())]
+    NotARecord {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The record holds another network than the configuration says.
+    #[error("{} does not fit its configuration (model `{model}`): {}; the `.json` beside it belongs to another checkpoint", .path.display(), .problems.join("; "))]
+    Mismatch {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Model of the configuration.
+        model: String,
+        /// Every parameter that does not fit.
+        problems: Vec<String>,
+    },
+}
+
+/// The configuration's file beside a checkpoint: `best.mpk` has `best.json`.
+#[must_use]
+pub fn config_path(checkpoint: &Path) -> PathBuf {
+    checkpoint.with_extension("json")
+}
+
+/// Writes a file under a temporary name in the same folder, then renames it: readers see the
+/// old content or the new, never a part.
+///
+/// # Errors
+/// If the folder cannot be written.
+pub fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    let written = File::create(&temporary)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Saves a network and its configuration.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn save<B: Backend>(
+    model: &Cct<B>,
+    config: &ModelConfig,
+    path: &Path,
+) -> Result<(), RecordError> {
+    let write = |path: &Path, content: &[u8]| {
+        write_atomic(path, content)
+            .map_err(|source| RecordError::Write { path: path.into(), source })
+    };
+    let json = serde_json::to_string_pretty(config).expect("a configuration is plain data") + "\n";
+    write(path, &to_bytes(model))?;
+    write(&config_path(path), json.as_bytes())
+}
+
+/// A network's record as bytes.
+pub fn to_bytes<B: Backend>(model: &Cct<B>) -> Vec<u8> {
+    let recorder = NamedMpkBytesRecorder::<FullPrecisionSettings>::default();
+    let recorded = Recorder::<B>::record(&recorder, model.clone().into_record(), ());
+    recorded.expect("a module is plain data")
+}
+
+/// Loads a network with its configuration.
+///
+/// # Errors
+/// If a file is missing, is no record, or holds another network than its configuration says.
+pub fn load<B: Backend>(
+    path: &Path,
+    device: &B::Device,
+) -> Result<(Cct<B>, ModelConfig), RecordError> {
+    let config = load_config(path)?;
+    let model = load_weights(path, &config, device)?;
+    Ok((model, config))
+}
+
+/// Reads the configuration beside a checkpoint.
+///
+/// # Errors
+/// If it is missing or describes no network.
+pub fn load_config(checkpoint: &Path) -> Result<ModelConfig, RecordError> {
+    let path = config_path(checkpoint);
+    let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound if checkpoint.exists() => {
+            RecordError::MissingConfig { path: checkpoint.into(), config: path.clone() }
+        }
+        io::ErrorKind::NotFound => RecordError::Read { path: checkpoint.into(), source },
+        _ => RecordError::Read { path: path.clone(), source },
+    })?;
+    let config: ModelConfig = serde_json::from_str(&text)
+        .map_err(|source| RecordError::ConfigSyntax { path: path.clone(), source })?;
+    config.validate().map_err(|source| RecordError::Config { path, source })?;
+    Ok(config)
+}
+
+/// Loads the weights of a network whose configuration is known.
+///
+/// # Errors
+/// If the file is missing, is no record, or holds another network.
+pub fn load_weights<B: Backend>(
+    path: &Path,
+    config: &ModelConfig,
+    device: &B::Device,
+) -> Result<Cct<B>, RecordError> {
+    let bytes = fs::read(path).map_err(|source| RecordError::Read { path: path.into(), source })?;
+    let recorder = NamedMpkBytesRecorder::<FullPrecisionSettings>::default();
+    let record = Recorder::<B>::load(&recorder, bytes, device)
+        .map_err(|e| RecordError::NotARecord { path: path.into(), reason: e.to_string() })?;
+    let model = Cct::init(config, 0, device)
+        .map_err(|source| RecordError::Config { path: config_path(path), source })?;
+    Ok(model.load_record(record))
+}

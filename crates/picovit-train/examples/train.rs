@@ -1,0 +1,64 @@
+//! Trains a network from the command line; `picovit train` does more.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use picovit_models::ModelConfig;
+use picovit_train::data::{DataSource, Split};
+use picovit_train::{BackendChoice, TrainOptions, ValidationSize, evaluate, train};
+
+#[derive(Parser)]
+struct Arguments {
+    #[arg(long, default_value = "cct_2_3x2")]
+    model: String,
+    #[arg(long, default_value = "fashion-mnist")]
+    data: String,
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    #[arg(long, default_value = "auto")]
+    backend: BackendChoice,
+    #[arg(long, default_value_t = 22)]
+    epochs: usize,
+    #[arg(long, default_value_t = 1e-3)]
+    learning_rate: f64,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    #[arg(long)]
+    limit: Option<usize>,
+    #[arg(long)]
+    validation: Option<usize>,
+    #[arg(long)]
+    out: PathBuf,
+    #[arg(long)]
+    resume: bool,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments = Arguments::parse();
+    let source = DataSource { kind: arguments.data.parse()?, dir: arguments.data_dir };
+    let model = ModelConfig::named(&arguments.model)?;
+    let mut options = TrainOptions::new(model, source.clone(), arguments.out);
+    options.epochs = arguments.epochs;
+    options.learning_rate = arguments.learning_rate;
+    options.seed = arguments.seed;
+    options.limit = arguments.limit;
+    options.resume = arguments.resume;
+    if let Some(count) = arguments.validation {
+        options.validation = ValidationSize::Count(count);
+    }
+    let summary = train(&options, arguments.backend)?;
+    println!(
+        "best: epoch {}, validation accuracy {:.2} %",
+        summary.best.epoch,
+        100.0 * summary.best.val_accuracy
+    );
+    let test = source.load(Split::Test)?;
+    let evaluation = evaluate(&summary.checkpoint, &test, options.batch_size, arguments.backend)?;
+    println!(
+        "test: {} of {} correct, {:.2} %",
+        evaluation.correct,
+        test.len(),
+        100.0 * evaluation.top1
+    );
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! The IDX files of MNIST and its kin, plain or gzipped.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use flate2::read::GzDecoder;
+
+use super::DataError;
+
+/// Images of one size, one byte a pixel.
+pub(super) struct IdxImages {
+    pub(super) height: usize,
+    pub(super) width: usize,
+    pub(super) pixels: Vec<u8>,
+}
+
+/// Reads a file of images (`idx3-ubyte`).
+pub(super) fn images(path: &Path) -> Result<IdxImages, DataError> {
+    let (extents, pixels) = read(path, 3)?;
+    Ok(IdxImages { height: extents[1], width: extents[2], pixels })
+}
+
+/// Reads a file of labels (`idx1-ubyte`).
+pub(super) fn labels(path: &Path) -> Result<Vec<u8>, DataError> {
+    Ok(read(path, 1)?.1)
+}
+
+/// Reads extents and bytes of an array of `dimensions` dimensions.
+fn read(path: &Path, dimensions: usize) -> Result<(Vec<usize>, Vec<u8>), DataError> {
+    let fail = |problem: String| Err(DataError::format(path, problem));
+    let content = content(path)?;
+    let header = 4 + 4 * dimensions;
+    if content.len() < header {
+        return fail(format!(
+            "the IDX header takes {header} bytes, the file has {}",
+            content.len()
+        ));
+    }
+    let word =
+        |index: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| content[4 * index + byte]));
+    let magic = 0x0800 + dimensions as u32;
+    if word(0) != magic {
+        return fail(format!(
+            "magic number is {:#010x}, an IDX file of {} has {magic:#010x}",
+            word(0),
+            if dimensions == 1 { "labels" } else { "images" },
+        ));
+    }
+    let extents: Vec<usize> = (1..=dimensions).map(|index| word(index) as usize).collect();
+    let expected = extents.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+    let found = content.len() - header;
+    if expected != Some(found) || found == 0 {
+        let shape: Vec<_> = extents.iter().map(usize::to_string).collect();
+        return fail(format!(
+            "the header promises {} bytes, the file holds {found}; it is truncated or damaged, fetch it again",
+            shape.join(" x "),
+        ));
+    }
+    let mut content = content;
+    content.drain(..header);
+    Ok((extents, content))
+}
+
+fn content(path: &Path) -> Result<Vec<u8>, DataError> {
+    let fail = |source| DataError::Read { path: path.into(), source };
+    let mut file = File::open(path).map_err(fail)?;
+    let mut content = vec![];
+    let read = if path.extension().is_some_and(|extension| extension == "gz") {
+        GzDecoder::new(file).read_to_end(&mut content)
+    } else {
+        file.read_to_end(&mut content)
+    };
+    read.map_err(fail)?;
+    Ok(content)
+}

@@ -1,0 +1,93 @@
+//! What a training run is told.
+
+use std::path::PathBuf;
+
+use picovit_models::ModelConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::augment::Augment;
+use crate::data::DataSource;
+
+/// A training run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainOptions {
+    /// The network. Channels, classes, labels, normalisation and data set name are taken from
+    /// the data.
+    pub model: ModelConfig,
+    /// The data.
+    pub data: DataSource,
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images per step.
+    pub batch_size: usize,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Learning rate at the end.
+    pub min_learning_rate: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Epochs over which the learning rate rises.
+    pub warmup_epochs: f64,
+    /// Share of the target distribution that is spread over all classes.
+    pub label_smoothing: f32,
+    /// Variations of the training images.
+    pub augment: Augment,
+    /// Decides everything that is random.
+    pub seed: u64,
+    /// How much of the training data validates.
+    pub validation: ValidationSize,
+    /// Use only so many training images, for a quick try.
+    pub limit: Option<usize>,
+    /// Folder of the results and the state.
+    #[serde(skip)]
+    pub out_dir: PathBuf,
+    /// Continue the run in `out_dir`.
+    #[serde(skip)]
+    pub resume: bool,
+}
+
+/// Size of the validation set.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValidationSize {
+    /// So many images.
+    Count(usize),
+    /// A share of the training images, in 0..1.
+    Fraction(f64),
+}
+
+impl TrainOptions {
+    /// A run of the standard recipe: AdamW at 1e-3 with decay 0.05, two epochs of warm-up, cosine
+    /// to 1e-5, label smoothing 0.1, crops at padding 2 and flips.
+    #[must_use]
+    pub fn new(model: ModelConfig, data: DataSource, out_dir: PathBuf) -> Self {
+        Self {
+            model,
+            data,
+            epochs: 22,
+            batch_size: 128,
+            learning_rate: 1e-3,
+            min_learning_rate: 1e-5,
+            weight_decay: 0.05,
+            warmup_epochs: 2.0,
+            label_smoothing: 0.1,
+            augment: Augment { crop_padding: 2, flip: true },
+            seed: 0,
+            validation: ValidationSize::Fraction(1.0 / 12.0),
+            limit: None,
+            out_dir,
+            resume: false,
+        }
+    }
+}
+
+impl ValidationSize {
+    /// Number of validation images among `total`.
+    #[must_use]
+    pub fn of(self, total: usize) -> usize {
+        match self {
+            Self::Count(count) => count,
+            Self::Fraction(fraction) => (total as f64 * fraction).round() as usize,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Random numbers that depend on the seed, the epoch and their use, and on nothing else.
+
+use rand::{RngCore, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+/// What numbers are drawn for; every use has a sequence of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stream {
+    /// Split of the data into training and validation.
+    Split = 1,
+    /// Order of the training images.
+    Shuffle = 2,
+    /// Crops and flips.
+    Augment = 3,
+    /// Dropout.
+    Masks = 4,
+}
+
+/// A host generator.
+pub(crate) struct Random(Xoshiro256PlusPlus);
+
+impl Random {
+    pub(crate) fn new(seed: u64, epoch: usize, stream: Stream) -> Self {
+        let mut mixed = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let state = mixed.next_u64() ^ ((epoch as u64) << 8) ^ stream as u64;
+        Self(Xoshiro256PlusPlus::seed_from_u64(state))
+    }
+
+    /// Uniform in `0..bound`, for bounds that are small against 2^32.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        (((self.0.next_u64() >> 32) * bound as u64) >> 32) as usize
+    }
+
+    pub(crate) fn coin(&mut self) -> bool {
+        self.0.next_u64() >> 63 == 1
+    }
+
+    /// `len` factors: 0 with probability `rate` (to 1/65536), else what keeps the mean at 1.
+    pub(crate) fn mask(&mut self, len: usize, rate: f32) -> Vec<f32> {
+        let threshold = (rate * 65536.0).round() as u16;
+        let kept = 1.0 / (1.0 - rate);
+        let mut values = Vec::with_capacity(len + 3);
+        while values.len() < len {
+            let bits = self.0.next_u64();
+            let lanes =
+                [bits as u16, (bits >> 16) as u16, (bits >> 32) as u16, (bits >> 48) as u16];
+            values.extend(lanes.map(|lane| if lane < threshold { 0.0 } else { kept }));
+        }
+        values.truncate(len);
+        values
+    }
+
+    pub(crate) fn shuffle<T>(&mut self, values: &mut [T]) {
+        for i in (1..values.len()).rev() {
+            values.swap(i, self.below(i + 1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_keep_the_mean() {
+        let mask = Random::new(1, 2, Stream::Masks).mask(100_001, 0.1);
+        let mean = mask.iter().sum::<f32>() / mask.len() as f32;
+        assert!((mean - 1.0).abs() < 0.01, "{mean}");
+        let dropped = mask.iter().filter(|&&v| v == 0.0).count();
+        assert!((9_000..11_000).contains(&dropped), "{dropped}");
+    }
+
+    #[test]
+    fn sequences_differ_by_seed_epoch_and_use() {
+        let first = |seed, epoch, stream| Random::new(seed, epoch, stream).below(1 << 31);
+        let base = first(1, 1, Stream::Shuffle);
+        assert_eq!(base, first(1, 1, Stream::Shuffle));
+        assert_ne!(base, first(2, 1, Stream::Shuffle));
+        assert_ne!(base, first(1, 2, Stream::Shuffle));
+        assert_ne!(base, first(1, 1, Stream::Augment));
+    }
+}
