@@ -268,8 +268,8 @@ impl ModelConfig {
         if !(2..=1 << 16).contains(&self.classes) {
             return fail("classes", format!("is {}, must be 2 to 65536", self.classes));
         }
-        if cct.kernel_size.is_multiple_of(2) || cct.kernel_size > 31 {
-            let problem = format!("is {}, must be odd and at most 31", cct.kernel_size);
+        if cct.kernel_size.is_multiple_of(2) || !(3..=31).contains(&cct.kernel_size) {
+            let problem = format!("is {}, must be odd and 3 to 31", cct.kernel_size);
             return fail("kernel_size", problem);
         }
         if !cct.embedding_dim.is_multiple_of(cct.heads) {
@@ -289,22 +289,13 @@ impl ModelConfig {
                 return fail(field, format!("is {rate}, must be at least 0 and below 1"));
             }
         }
-        let mut size = self.image_size;
-        for stage in 0..cct.tokenizer_layers {
-            let too_small = |n: usize| n + 2 * cct.padding() < cct.kernel_size;
-            if too_small(size.height) || too_small(size.width) {
-                let problem = format!(
-                    "{}x{} is too small: tokenizer stage {stage} gets {}x{} pixels for its \
-                     {k}x{k} kernel; take a larger image or fewer stages",
-                    self.image_size.height,
-                    self.image_size.width,
-                    size.height,
-                    size.width,
-                    k = cct.kernel_size,
-                );
-                return fail("image_size", problem);
-            }
-            size = cct.pooled(cct.convolved(size));
+        if self.tokens() < 2 {
+            let problem = format!(
+                "{}x{} leaves a single token behind {} tokenizer stages; take a larger image or \
+                 fewer stages",
+                self.image_size.height, self.image_size.width, cct.tokenizer_layers
+            );
+            return fail("image_size", problem);
         }
         for (field, values) in [("mean", &self.mean), ("std", &self.std)] {
             if values.len() != self.channels {
@@ -515,6 +506,7 @@ mod tests {
         check(&|c| c.channels = 2, "`channels` is 2");
         check(&|c| c.classes = 1, "`classes` is 1");
         check(&|c| c.image_size.width = 0, "`image_size` is 0");
+        check(&|c| *c = c.clone().with_image_size(4, 4), "`image_size` 4x4 leaves a single token");
         check(&|c| c.mean.clear(), "`mean` has 0 values for 3");
         check(&|c| c.std[1] = 0.0, "`std` holds");
         check(&|c| c.labels = vec!["one".into()], "`labels` has 1 names for 10");

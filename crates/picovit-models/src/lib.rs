@@ -12,13 +12,20 @@
 mod cct;
 mod config;
 mod im2col;
+mod import;
+mod infer;
+mod lower;
 mod pool;
 pub mod record;
+mod tensors;
 mod weights;
 
 pub use cct::{Block, BlockMasks, Cct};
 pub use config::{
     Architecture, CctConfig, ConfigError, ImageSize, ModelConfig, PositionalEmbedding,
 };
+pub use import::{ImportError, import_checkpoint, import_pth};
+pub use infer::{float_logits, normalize};
+pub use lower::{load_graph, lower};
 pub use record::{RecordError, load, save};
 pub use weights::{Initializer, ParameterKind, ParameterSpec, Parameters};

@@ -10,6 +10,7 @@ use burn::tensor::backend::Backend;
 
 use crate::cct::Cct;
 use crate::config::{ConfigError, ModelConfig};
+use crate::tensors;
 
 /// Why a checkpoint could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -166,9 +167,15 @@ pub fn load_weights<B: Backend>(
     device: &B::Device,
 ) -> Result<Cct<B>, RecordError> {
     let bytes = fs::read(path).map_err(|source| RecordError::Read { path: path.into(), source })?;
+    let not_a_record = |reason| RecordError::NotARecord { path: path.into(), reason };
+    let problems = tensors::check(&bytes, config).map_err(not_a_record)?;
+    if !problems.is_empty() {
+        let model = config.name.clone();
+        return Err(RecordError::Mismatch { path: path.into(), model, problems });
+    }
     let recorder = NamedMpkBytesRecorder::<FullPrecisionSettings>::default();
     let record = Recorder::<B>::load(&recorder, bytes, device)
-        .map_err(|e| RecordError::NotARecord { path: path.into(), reason: e.to_string() })?;
+        .map_err(|error| not_a_record(error.to_string()))?;
     let model = Cct::init(config, 0, device)
         .map_err(|source| RecordError::Config { path: config_path(path), source })?;
     Ok(model.load_record(record))

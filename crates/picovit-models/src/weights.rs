@@ -128,7 +128,7 @@ fn sines(shape: &[usize]) -> Vec<f32> {
     let value = |position: usize, channel: usize| {
         let exponent = 2.0 * (channel / 2) as f64 / dim as f64;
         let angle = position as f64 / libm::pow(10_000.0, exponent);
-        let value = if channel % 2 == 0 { libm::sin(angle) } else { libm::cos(angle) };
+        let value = if channel.is_multiple_of(2) { libm::sin(angle) } else { libm::cos(angle) };
         value as f32
     };
     (0..tokens).flat_map(|p| (0..dim).map(move |c| value(p, c))).collect()

@@ -1,0 +1,133 @@
+//! What a `.mpk` record holds, read without trusting it.
+//!
+//! Burn panics on some records that do not fit the module they are loaded into. This reader
+//! compares every tensor of a record with the configuration first.
+
+use std::collections::BTreeMap;
+
+use rmpv::Value;
+
+use crate::config::ModelConfig;
+use crate::weights::ParameterKind;
+
+/// A tensor of a record.
+struct Found<'a> {
+    id: &'a str,
+    shape: Vec<usize>,
+    dtype: &'a str,
+    bytes: &'a [u8],
+}
+
+/// Checks that a record holds exactly the tensors of a configuration. The error says that it is
+/// no record, or lists what does not fit.
+pub(crate) fn check(content: &[u8], config: &ModelConfig) -> Result<Vec<String>, String> {
+    let mut rest = content;
+    let root = rmpv::decode::read_value_with_max_depth(&mut rest, 64)
+        .map_err(|error| format!("no MessagePack ({error})"))?;
+    if !rest.is_empty() {
+        return Err(format!("{} bytes follow the record", rest.len()));
+    }
+    let item = field(&root, "item").ok_or("it has no `item`")?;
+    let mut found = BTreeMap::new();
+    collect(item, String::new(), &mut found)?;
+
+    let mut problems = vec![];
+    for (name, shape) in expected(config) {
+        match found.remove(&name) {
+            None => problems.push(format!("{name} {shape:?} is missing")),
+            Some(tensor) => problems.extend(tensor.problem(&name, &shape)),
+        }
+    }
+    let unknown = found.iter().map(|(name, t)| format!("{name} {:?} is not expected", t.shape));
+    problems.extend(unknown);
+    Ok(problems)
+}
+
+/// Names and shapes as Burn's modules have them.
+fn expected(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
+    let specs = config.parameters().into_iter().map(|spec| {
+        let mut shape = spec.shape;
+        if spec.kind == ParameterKind::LinearWeight {
+            shape.reverse();
+        }
+        let (module, parameter) = spec.name.rsplit_once('.').unwrap_or(("", &spec.name));
+        let name = match (module.ends_with("norm") || module.ends_with("norm1"), parameter) {
+            (true, "weight") => format!("{module}.gamma"),
+            (true, "bias") => format!("{module}.beta"),
+            _ => spec.name.clone(),
+        };
+        (name, shape)
+    });
+    specs.collect()
+}
+
+fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    value.as_map()?.iter().find(|(key, _)| key.as_str() == Some(name)).map(|(_, value)| value)
+}
+
+/// Collects the tensors below a value by their dotted names.
+fn collect<'a>(
+    value: &'a Value,
+    name: String,
+    found: &mut BTreeMap<String, Found<'a>>,
+) -> Result<(), String> {
+    let join = |part: &str| if name.is_empty() { part.into() } else { format!("{name}.{part}") };
+    if let Some(param) = field(value, "param") {
+        let tensor = tensor(value, param).ok_or_else(|| format!("{name} is no tensor"))?;
+        found.insert(name, tensor);
+        return Ok(());
+    }
+    match value {
+        Value::Map(fields) => {
+            for (key, value) in fields {
+                collect(value, join(key.as_str().ok_or("a field has no name")?), found)?;
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                collect(value, join(&index.to_string()), found)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn tensor<'a>(value: &'a Value, param: &'a Value) -> Option<Found<'a>> {
+    let shape = field(param, "shape")?.as_array()?.iter();
+    Some(Found {
+        id: field(value, "id")?.as_str()?,
+        shape: shape.map(|n| n.as_u64().map(|n| n as usize)).collect::<Option<_>>()?,
+        dtype: field(param, "dtype")?.as_str()?,
+        bytes: field(param, "bytes")?.as_slice()?,
+    })
+}
+
+impl Found<'_> {
+    fn problem(&self, name: &str, shape: &[usize]) -> Option<String> {
+        if self.shape != shape {
+            return Some(format!("{name} is {:?}, must be {shape:?}", self.shape));
+        }
+        let size = match self.dtype {
+            "F64" => 8,
+            "F32" => 4,
+            "F16" | "BF16" => 2,
+            other => return Some(format!("{name} holds {other}, must hold floats")),
+        };
+        let expected = size * shape.iter().product::<usize>();
+        if self.bytes.len() != expected {
+            let found = self.bytes.len();
+            return Some(format!("{name} has {found} bytes, must have {expected}"));
+        }
+        // Identifiers are eight bytes in base 32.
+        if self.id.len() != 13 || !self.id.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'v')) {
+            return Some(format!("{name} has the identifier `{}`, which is none", self.id));
+        }
+        let floats =
+            self.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        if self.dtype == "F32" && !floats.into_iter().all(f32::is_finite) {
+            return Some(format!("{name} holds values that are not finite"));
+        }
+        None
+    }
+}
