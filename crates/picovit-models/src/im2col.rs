@@ -62,3 +62,42 @@ fn every<B: Backend, const AXIS: usize>(
     dims[AXIS] = count;
     run.reshape(split).narrow(AXIS + 1, 0, 1).reshape(dims)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::{Autodiff, Flex};
+    use burn::nn::PaddingConfig2d;
+    use burn::nn::conv::Conv2dConfig;
+    use burn::tensor::{Distribution, Tolerance};
+
+    use super::*;
+
+    type B = Autodiff<Flex>;
+
+    #[test]
+    fn it_equals_the_convolution_in_values_and_gradients() {
+        for (kernel, stride, height, width) in [(3, 1, 6, 5), (7, 2, 9, 12), (7, 2, 2, 1)] {
+            let device = Default::default();
+            let border = kernel / 2;
+            let conv = Conv2dConfig::new([2, 4], [kernel; 2])
+                .with_stride([stride; 2])
+                .with_padding(PaddingConfig2d::Explicit(border, border, border, border))
+                .with_bias(false)
+                .init::<B>(&device);
+            let shape = [3, 2, height, width];
+            let x = Tensor::<B, 4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+            let run = |forward: &dyn Fn(Tensor<B, 4>) -> Tensor<B, 4>| {
+                let x = x.clone().require_grad();
+                let y = forward(x.clone());
+                let gradients = (y.clone() * y.clone()).sum().backward();
+                let weight = conv.weight.val().grad(&gradients).unwrap();
+                [y.inner(), x.grad(&gradients).unwrap(), weight].map(Tensor::into_data)
+            };
+            let expected = run(&|x| conv.forward(x));
+            let found = run(&|x| convolve(&conv, x));
+            for (expected, found) in expected.iter().zip(&found) {
+                expected.assert_approx_eq::<f32>(found, Tolerance::rel_abs(1e-4, 1e-4));
+            }
+        }
+    }
+}

@@ -45,3 +45,32 @@ fn pool_axis<B: Backend, const AXIS: usize>(x: Tensor<B, 4>) -> Tensor<B, 4> {
 
 /// Below every activation, and finite, so that gradients stay numbers.
 const BORDER: f32 = -1e30;
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::{Autodiff, Flex};
+    use burn::tensor::{Distribution, Tolerance};
+
+    use super::*;
+
+    type B = Autodiff<Flex>;
+
+    #[test]
+    fn both_variants_agree_in_values_and_gradients() {
+        for (height, width) in [(6, 8), (7, 5), (1, 4), (2, 1)] {
+            let shape = [2, 3, height, width];
+            let device = Default::default();
+            let x = Tensor::<B, 4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+            let run = |pool: fn(Tensor<B, 4>) -> Tensor<B, 4>| {
+                let x = x.clone().require_grad();
+                let y = pool(x.clone());
+                let gradients = (y.clone() * y.clone()).sum().backward();
+                (y.into_data(), x.grad(&gradients).unwrap().into_data())
+            };
+            let (native, native_gradient) = run(max_pool);
+            let (pairwise, pairwise_gradient) = run(max_pool_pairwise);
+            native.assert_eq(&pairwise, true);
+            native_gradient.assert_approx_eq::<f32>(&pairwise_gradient, Tolerance::default());
+        }
+    }
+}

@@ -30,18 +30,24 @@ struct Arguments {
     #[arg(long)]
     out: PathBuf,
     #[arg(long)]
+    from: Option<PathBuf>,
+    #[arg(long, default_value_t = 2.0)]
+    warmup_epochs: f64,
+    #[arg(long)]
     resume: bool,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
-    let source = DataSource { kind: arguments.data.parse()?, dir: arguments.data_dir };
+    let source = DataSource::named(&arguments.data, arguments.data_dir)?;
     let model = ModelConfig::named(&arguments.model)?;
     let mut options = TrainOptions::new(model, source.clone(), arguments.out);
     options.epochs = arguments.epochs;
     options.learning_rate = arguments.learning_rate;
     options.seed = arguments.seed;
     options.limit = arguments.limit;
+    options.from = arguments.from;
+    options.warmup_epochs = arguments.warmup_epochs;
     options.resume = arguments.resume;
     if let Some(count) = arguments.validation {
         options.validation = ValidationSize::Count(count);
@@ -52,7 +58,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         summary.best.epoch,
         100.0 * summary.best.val_accuracy
     );
-    let test = source.load(Split::Test)?;
+    let size = summary.model.image_size;
+    let channels = summary.model.channels;
+    let test = source.load_for(Split::Test, size.height, size.width, channels)?;
     let evaluation = evaluate(&summary.checkpoint, &test, options.batch_size, arguments.backend)?;
     println!(
         "test: {} of {} correct, {:.2} %",

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use burn::tensor::backend::{AutodiffBackend, Backend};
-use picovit_models::{Cct, ModelConfig, record};
+use burn::tensor::backend::AutodiffBackend;
+use picovit_models::{float_logits, record};
 
 use crate::backend::{BackendChoice, Task};
-use crate::batch;
 use crate::data::Dataset;
 use crate::step::argmax;
 use crate::train::TrainError;
@@ -46,29 +45,20 @@ impl Task for Evaluate<'_> {
 
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
         let (model, config) = record::load::<B::InnerBackend>(self.checkpoint, device)?;
-        let logits = logits(&model, &config, self.data, self.batch_size, device);
+        let (size, classes) = (config.image_size, config.classes);
+        if self.data.class_names.len() != classes {
+            return Err(TrainError::Classes {
+                checkpoint: self.checkpoint.into(),
+                classes,
+                data: self.data.name.clone(),
+                found: self.data.class_names.len(),
+            });
+        }
+        let data = self.data.fit(size.height, size.width, config.channels);
+        let logits = float_logits(&model, &config, &data.pixels, self.batch_size, device);
         let answers = logits.iter().zip(&self.data.labels);
         let correct = answers.filter(|(row, label)| argmax(row) == usize::from(**label)).count();
         let top1 = correct as f64 / self.data.len().max(1) as f64;
         Ok(Evaluation { top1, correct, logits })
     }
-}
-
-/// Logits of every image of a data set.
-pub fn logits<B: Backend>(
-    model: &Cct<B>,
-    config: &ModelConfig,
-    data: &Dataset,
-    batch_size: usize,
-    device: &B::Device,
-) -> Vec<Vec<f32>> {
-    let size = config.image_size;
-    let data = data.fit(size.height, size.width, config.channels);
-    let mut rows = Vec::with_capacity(data.len());
-    for pixels in data.pixels.chunks(batch_size * data.image_len()) {
-        let logits = model.forward(batch::images::<B>(config, pixels, device));
-        let values: Vec<f32> = logits.into_data().convert::<f32>().to_vec().expect("floats");
-        rows.extend(values.chunks_exact(config.classes).map(<[f32]>::to_vec));
-    }
-    rows
 }

@@ -9,7 +9,6 @@
 
 mod augment;
 mod backend;
-mod batch;
 pub mod data;
 mod evaluate;
 mod masks;
@@ -19,11 +18,12 @@ mod random;
 mod schedule;
 mod state;
 mod step;
+mod targets;
 mod train;
 
 pub use augment::Augment;
 pub use backend::{BackendChoice, BackendError};
-pub use evaluate::{Evaluation, evaluate, logits};
+pub use evaluate::{Evaluation, evaluate};
 pub use observer::{Console, Observer, Silent};
 pub use options::{TrainOptions, ValidationSize};
 pub use schedule::Schedule;

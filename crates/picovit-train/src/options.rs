@@ -36,6 +36,9 @@ pub struct TrainOptions {
     pub seed: u64,
     /// How much of the training data validates.
     pub validation: ValidationSize,
+    /// Checkpoint whose weights, normalisation and image size the run starts from.
+    #[serde(default)]
+    pub from: Option<PathBuf>,
     /// Use only so many training images, for a quick try.
     pub limit: Option<usize>,
     /// Folder of the results and the state.
@@ -74,6 +77,7 @@ impl TrainOptions {
             augment: Augment { crop_padding: 2, flip: true },
             seed: 0,
             validation: ValidationSize::Fraction(1.0 / 12.0),
+            from: None,
             limit: None,
             out_dir,
             resume: false,

@@ -14,6 +14,8 @@ pub(crate) enum Stream {
     Augment = 3,
     /// Dropout.
     Masks = 4,
+    /// Calibration images.
+    Calibration = 5,
 }
 
 /// A host generator.

@@ -6,12 +6,12 @@ use burn::optim::{AdamW, AdamWConfig, GradientsParams, Optimizer};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor};
-use picovit_models::{Cct, ModelConfig};
+use picovit_models::{Cct, ModelConfig, normalize};
 
-use crate::batch;
 use crate::masks;
 use crate::options::TrainOptions;
 use crate::random::Random;
+use crate::targets;
 
 pub(crate) type Adam<B> = OptimizerAdaptor<AdamW, Cct<B>, B>;
 
@@ -47,11 +47,11 @@ impl<B: AutodiffBackend> Step<'_, B> {
         labels: &[u16],
         random: &mut Random,
     ) -> (Cct<B>, BatchResult) {
-        let images = batch::images::<B>(self.config, pixels, self.device);
+        let images = normalize::<B>(self.config, pixels, self.device);
         let masks = masks::draw(self.config, labels.len(), random, self.device);
         let logits = model.forward_masked(images, masks);
         let correct = correct(logits.clone().inner(), labels);
-        let targets = batch::targets(labels, self.config.classes, self.smoothing, self.device);
+        let targets = targets::smoothed(labels, self.config.classes, self.smoothing, self.device);
         let loss = cross_entropy(logits, targets);
         let value = loss.clone().inner().into_scalar().elem::<f64>();
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
@@ -82,10 +82,10 @@ pub(crate) fn validate<B: AutodiffBackend>(
     for (labels, pixels) in
         data.labels.chunks(batch_size).zip(data.pixels.chunks(batch_size * data.image_len()))
     {
-        let images = batch::images::<B::InnerBackend>(config, pixels, device);
+        let images = normalize::<B::InnerBackend>(config, pixels, device);
         let logits = model.forward(images);
         total.correct += correct(logits.clone(), labels);
-        let targets = batch::targets(labels, config.classes, 0.0, device);
+        let targets = targets::smoothed(labels, config.classes, 0.0, device);
         let loss = cross_entropy(logits, targets).into_scalar().elem::<f64>();
         total.loss += loss * labels.len() as f64;
     }

@@ -99,6 +99,18 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
+    /// A checkpoint was trained on other classes.
+    #[error("{} has {classes} classes, {data} has {found}; evaluate it on the data it was trained on", .checkpoint.display())]
+    Classes {
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// Its classes.
+        classes: usize,
+        /// The data set.
+        data: String,
+        /// The data set's classes.
+        found: usize,
+    },
     /// The observer stopped the run.
     #[error("training was stopped in epoch {0}; pass --resume to go on")]
     Stopped(usize),
@@ -172,7 +184,10 @@ impl Task for Train<'_> {
             Some(state) => state.model.clone(),
             None => data.config.clone(),
         };
-        let mut model = Cct::<B>::init(&config, options.seed, device)?;
+        let mut model = match &options.from {
+            Some(checkpoint) => record::load_weights(checkpoint, &config, device)?,
+            None => Cct::<B>::init(&config, options.seed, device)?,
+        };
         let mut adam = optimizer::<B>(options);
         let mut state = match resumed {
             Some(state) => {
@@ -244,12 +259,15 @@ struct Data {
 }
 
 fn load(options: &TrainOptions) -> Result<Data, TrainError> {
-    let all = options.data.load(Split::Train)?;
+    let model = &options.model;
+    let channels = options.data.channels().unwrap_or(3).min(model.channels);
+    model.clone().with_channels(channels).validate()?;
+    let size = model.image_size;
+    let all = options.data.load_for(Split::Train, size.height, size.width, channels)?;
     let (mean, std) = all.statistics();
-    let config = options
-        .model
+    let config = model
         .clone()
-        .with_channels(all.channels)
+        .with_channels(channels)
         .with_normalization(mean, std)
         .with_labels(all.class_names.clone())
         .with_dataset(&all.name);
@@ -268,9 +286,7 @@ fn load(options: &TrainOptions) -> Result<Data, TrainError> {
         });
     }
     let (validation, train) = indices.split_at(count);
-    let size = config.image_size;
-    let fit = |indices| all.select(indices).fit(size.height, size.width, config.channels);
-    Ok(Data { train: fit(train), validation: fit(validation), config })
+    Ok(Data { train: all.select(train), validation: all.select(validation), config })
 }
 
 /// The state to resume from, or none for a new run.

@@ -1,15 +1,21 @@
 //! Data sets in memory, and where they come from.
 
+mod cifar;
 mod error;
-mod fit;
+mod fashion;
+mod folder;
 mod idx;
 mod source;
 
+use picovit::image::{Frame, ImageError, PixelFormat, fit};
+
 pub use error::DataError;
+pub use fashion::export_calibration;
+pub use folder::image_files;
 pub use source::{DataKind, DataSource, Split};
 
 /// Labelled images of one size.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
     /// Name (`fashion-mnist`).
     pub name: String,
@@ -61,27 +67,30 @@ impl Dataset {
     /// If there is no such image.
     #[must_use]
     pub fn select(&self, indices: &[usize]) -> Self {
-        let mut selected = Self { pixels: vec![], labels: vec![], ..self.clone_header() };
-        for &index in indices {
-            selected.pixels.extend_from_slice(self.image(index));
-            selected.labels.push(self.labels[index]);
-        }
-        selected
+        let images = indices.iter().map(|&index| self.image(index));
+        let pixels = images.collect::<Vec<_>>().concat();
+        let labels = indices.iter().map(|&index| self.labels[index]).collect();
+        self.with(self.height, self.width, self.channels, pixels, labels)
     }
 
-    /// The images at the size a model takes: smaller ones are centred on black, larger ones
-    /// are cropped to its aspect ratio and averaged down; grey and colour are converted.
+    /// The images as a model takes them, by the engine's own rules: smaller ones are centred on
+    /// black, larger ones are cropped to its aspect ratio and averaged down, grey and colour are
+    /// converted.
+    ///
+    /// # Panics
+    /// If the size is none that the engine supports.
     #[must_use]
     pub fn fit(&self, height: usize, width: usize, channels: usize) -> Self {
         if (self.height, self.width, self.channels) == (height, width, channels) {
             return self.clone();
         }
-        let pixels = (0..self.len()).flat_map(|index| {
-            let size = [self.height, self.width, self.channels];
-            fit::fit(self.image(index), size, [height, width, channels])
-        });
-        let pixels = pixels.collect();
-        Self { height, width, channels, pixels, labels: self.labels.clone(), ..self.clone_header() }
+        let mut pixels = Vec::with_capacity(self.len() * height * width * channels);
+        for index in 0..self.len() {
+            let size = (self.height, self.width, self.channels);
+            fit_image(self.image(index), size, (height, width, channels), &mut pixels)
+                .unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        }
+        self.with(height, width, channels, pixels, self.labels.clone())
     }
 
     /// Per-channel mean and standard deviation of all pixels, in 0..1 units.
@@ -103,13 +112,32 @@ impl Dataset {
         statistics.unzip()
     }
 
-    fn clone_header(&self) -> Self {
-        Self {
-            name: self.name.clone(),
-            pixels: vec![],
-            labels: vec![],
-            class_names: self.class_names.clone(),
-            ..*self
-        }
+    /// Other images of the same data set.
+    fn with(
+        &self,
+        height: usize,
+        width: usize,
+        channels: usize,
+        pixels: Vec<u8>,
+        labels: Vec<u16>,
+    ) -> Self {
+        let (name, class_names) = (self.name.clone(), self.class_names.clone());
+        Self { name, height, width, channels, pixels, labels, class_names }
     }
+}
+
+/// Fits one image and appends it.
+fn fit_image(
+    image: &[u8],
+    from: (usize, usize, usize),
+    to: (usize, usize, usize),
+    output: &mut Vec<u8>,
+) -> Result<(), ImageError> {
+    let format = if from.2 == 1 { PixelFormat::Gray8 } else { PixelFormat::Rgb888 };
+    let frame = Frame { width: from.1, height: from.0, format, pixels: image };
+    let mut fitted = vec![0i8; to.0 * to.1 * to.2];
+    fit(&frame, to.0, to.1, to.2, &mut fitted)?;
+    // The engine's input is the pixel minus 128.
+    output.extend(fitted.into_iter().map(|value| value as u8 ^ 0x80));
+    Ok(())
 }

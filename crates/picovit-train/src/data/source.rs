@@ -1,29 +1,39 @@
 //! Finds and loads a data set by name.
 
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, Dataset, idx};
+use super::cifar::Cifar;
+use super::{DataError, Dataset, fashion, folder};
+use crate::random::{Random, Stream};
 
 /// Which part of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// For training and validation.
     Train,
     /// For the final figure.
     Test,
+    /// So many training images for calibration, the same ones every time.
+    Calibration(usize),
 }
 
 /// A data set's kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum DataKind {
     /// Fashion-MNIST, IDX files.
     FashionMnist,
+    /// CIFAR-10, binary version.
+    #[serde(rename = "cifar-10")]
+    Cifar10,
+    /// CIFAR-100, binary version, fine labels.
+    #[serde(rename = "cifar-100")]
+    Cifar100,
+    /// A folder with one subfolder a class, perhaps below `train` and `test`.
+    Folder(PathBuf),
 }
 
 /// A data set and where to look for it.
@@ -35,92 +45,66 @@ pub struct DataSource {
     pub dir: Option<PathBuf>,
 }
 
-/// Class names of Fashion-MNIST.
-const FASHION_MNIST: [&str; 10] = [
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-];
+impl DataSource {
+    /// The data set of a name (`fashion-mnist`, `cifar-10`, `cifar-100`) or the folder of a path.
+    ///
+    /// # Errors
+    /// If it is neither.
+    pub fn named(name: &str, dir: Option<PathBuf>) -> Result<Self, DataError> {
+        let kind = match name {
+            "fashion-mnist" | "fmnist" => DataKind::FashionMnist,
+            "cifar-10" | "cifar10" => DataKind::Cifar10,
+            "cifar-100" | "cifar100" => DataKind::Cifar100,
+            path if PathBuf::from(path).is_dir() => DataKind::Folder(path.into()),
+            other => return Err(DataError::UnknownName(other.into())),
+        };
+        Ok(Self { kind, dir })
+    }
 
-/// Folder of the Debian package `dataset-fashion-mnist`.
-const DEBIAN_FASHION_MNIST: &str = "/usr/share/datasets/fashion-mnist";
-
-impl FromStr for DataKind {
-    type Err = DataError;
-
-    fn from_str(name: &str) -> Result<Self, DataError> {
-        match name {
-            "fashion-mnist" | "fmnist" => Ok(Self::FashionMnist),
-            other => Err(DataError::UnknownName(other.into())),
+    /// Channels that images of this kind have; none where they may have either number.
+    #[must_use]
+    pub fn channels(&self) -> Option<usize> {
+        match self.kind {
+            DataKind::FashionMnist => Some(1),
+            DataKind::Cifar10 | DataKind::Cifar100 => Some(3),
+            DataKind::Folder(_) => None,
         }
     }
-}
 
-impl DataSource {
-    /// Loads one split.
+    /// Loads a split, every image fitted to one size, see [`Dataset::fit`].
     ///
     /// # Errors
     /// If no file is found or one is damaged.
-    pub fn load(&self, split: Split) -> Result<Dataset, DataError> {
-        match &self.kind {
+    pub fn load_for(
+        &self,
+        split: Split,
+        height: usize,
+        width: usize,
+        channels: usize,
+    ) -> Result<Dataset, DataError> {
+        let dir = self.dir.as_deref();
+        let test = split == Split::Test;
+        let data = match &self.kind {
             DataKind::FashionMnist => {
-                let mut folders: Vec<PathBuf> = self.dir.iter().cloned().collect();
-                folders.push(DEBIAN_FASHION_MNIST.into());
-                fashion_mnist(&folders, split)
+                // Calibration images have files of their own.
+                return Ok(fashion::load(dir, split)?.fit(height, width, channels));
             }
-        }
+            DataKind::Cifar10 => Cifar::Ten.load(dir, test)?,
+            DataKind::Cifar100 => Cifar::Hundred.load(dir, test)?,
+            DataKind::Folder(path) => folder::load(path, test, (height, width, channels))?,
+        };
+        let data = match split {
+            Split::Calibration(count) => sample(&data, count),
+            Split::Train | Split::Test => data,
+        };
+        Ok(data.fit(height, width, channels))
     }
 }
 
-fn fashion_mnist(folders: &[PathBuf], split: Split) -> Result<Dataset, DataError> {
-    let prefix = match split {
-        Split::Train => "train",
-        Split::Test => "t10k",
-    };
-    let images_path = find(folders, &format!("{prefix}-images-idx3-ubyte"))?;
-    let labels_path = find(folders, &format!("{prefix}-labels-idx1-ubyte"))?;
-    let images = idx::images(&images_path)?;
-    let labels = idx::labels(&labels_path)?;
-    let count = images.pixels.len() / (images.height * images.width);
-    if labels.len() != count {
-        let problem = format!(
-            "holds {} labels for the {count} images of {}",
-            labels.len(),
-            images_path.display()
-        );
-        return Err(DataError::format(&labels_path, problem));
-    }
-    if let Some(index) = labels.iter().position(|&label| label > 9) {
-        let problem = format!("label {index} is {}, Fashion-MNIST has 0 to 9", labels[index]);
-        return Err(DataError::format(&labels_path, problem));
-    }
-    Ok(Dataset {
-        name: "fashion-mnist".into(),
-        height: images.height,
-        width: images.width,
-        channels: 1,
-        pixels: images.pixels,
-        labels: labels.into_iter().map(u16::from).collect(),
-        class_names: FASHION_MNIST.map(String::from).to_vec(),
-    })
-}
-
-/// The first of the folders that has the file, plain or gzipped.
-fn find(folders: &[PathBuf], name: &str) -> Result<PathBuf, DataError> {
-    let names = [name.to_owned(), format!("{name}.gz")];
-    let paths = folders.iter().flat_map(|folder: &PathBuf| names.iter().map(|n| folder.join(n)));
-    paths.into_iter().find(|path: &PathBuf| Path::is_file(path)).ok_or_else(|| {
-        DataError::NotFound {
-            data: "Fashion-MNIST".into(),
-            files: names.to_vec(),
-            searched: folders.to_vec(),
-        }
-    })
+/// The first `count` images of an order that is the same every time.
+pub(super) fn sample(data: &Dataset, count: usize) -> Dataset {
+    let mut indices: Vec<usize> = (0..data.len()).collect();
+    Random::new(0, 0, Stream::Calibration).shuffle(&mut indices);
+    indices.truncate(count);
+    data.select(&indices)
 }
