@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::board::{self, Board};
 use crate::build::{self, Contents};
 use crate::elf::Sizes;
-use crate::emulator::{Emulator, End, Event, OVERLAY_FILE, Overlays};
+use crate::emulator::{self, Emulator, End, Event, OVERLAY_FILE, Overlays};
 use crate::error::Error;
 use crate::host;
 use crate::log::{self, Decoder, Done, Inference, Record};
@@ -100,6 +100,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Error> {
     let board = board::named(&args.build.board)?;
     let artifact = Artifact::find(args.build.model.as_deref())?;
     let model = artifact.model();
+    emulator::require(board)?;
 
     // The classes of the pictures mean nothing to a model that was trained on something else.
     let known = artifact.dataset().is_none_or(|name| name.contains("fashion"));

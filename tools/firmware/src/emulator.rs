@@ -38,6 +38,20 @@ pub(crate) struct Emulator {
     deadline: Instant,
 }
 
+/// Makes sure that the emulator is there before anything slow is done for it.
+pub(crate) fn require(board: &'static Board) -> Result<(), Error> {
+    let mut command = Command::new(board.emulator);
+    let run = command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    run.map(|_| ()).map_err(|reason| cannot_start(board, reason))
+}
+
+fn cannot_start(board: &'static Board, reason: std::io::Error) -> Error {
+    match reason.kind() {
+        ErrorKind::NotFound => Error::NoEmulator { emulator: board.emulator },
+        _ => Error::Program { program: board.emulator.to_owned(), reason },
+    }
+}
+
 /// What to do next.
 pub(crate) enum Event {
     /// The firmware has written something.
@@ -73,10 +87,7 @@ impl Emulator {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        let mut child = child.map_err(|reason| match reason.kind() {
-            ErrorKind::NotFound => Error::NoEmulator { emulator: board.emulator },
-            _ => Error::Program { program: board.emulator.to_owned(), reason },
-        })?;
+        let mut child = child.map_err(|reason| cannot_start(board, reason))?;
 
         let (sender, output) = mpsc::channel();
         let mut stdout = child.stdout.take().expect("piped");

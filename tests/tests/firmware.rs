@@ -1,0 +1,326 @@
+//! The firmware on an emulated chip: real pictures, exact logits, honest figures.
+//!
+//! Needs `qemu-system-arm` and a compiler for the chip; without them these tests fail and say
+//! what to install.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::{env, fs};
+
+use picovit::image::{Frame, PixelFormat};
+use picovit::{Engine, Model};
+use picovit_app::{
+    App, AppError, Clip, ClipHeader, Clock, Cost, Direct, Settings, Shot, Verdict, WINDOW,
+};
+use picovit_tests::reference::{
+    Aligned, BlockPlan, ConvPlan, Layout, Plan, PoolPlan, Style, build,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A cargo alias, as a user types it.
+fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
+    let output = Command::new(env!("CARGO")).args(args).current_dir(root()).output();
+    output.expect("cargo can be started")
+}
+
+fn firmware<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
+    let args: Vec<S> = args.into_iter().collect();
+    let args = args.iter().map(AsRef::as_ref);
+    cargo([OsStr::new("firmware")].into_iter().chain(args))
+}
+
+/// Everything a command said, for people who wonder why it failed.
+fn said(output: &Output) -> String {
+    let (out, err) = (&output.stdout, &output.stderr);
+    format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
+}
+
+/// What a command said, in one line without the frame that miette draws around it.
+fn complaint(output: &Output) -> String {
+    assert!(!output.status.success(), "succeeded: {}", said(output));
+    let said = said(output);
+    assert!(!said.contains("panicked"), "{said}");
+    let words = said.split(|c: char| c.is_whitespace() || c == '│');
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// A network of the shape of CCT-2/3x2 with random constants.
+fn random_network(edge: usize, seed: u64) -> Vec<u8> {
+    let pool = || Some(PoolPlan { kernel: 3, stride: 2, padding: 1 });
+    let conv = |channels| ConvPlan { channels, kernel: 3, stride: 1, padding: 1, pool: pool() };
+    let attention = || BlockPlan::Attention { heads: 2, head_dim: 64 };
+    let mlp = || BlockPlan::Mlp { hidden: 128, gain16: true };
+    let plan = Plan {
+        height: edge,
+        width: edge,
+        channels: 1,
+        convs: vec![conv(64), conv(128)],
+        positions: true,
+        blocks: vec![attention(), mlp(), attention(), mlp()],
+        classes: 10,
+    };
+    build(&plan.network(seed, Style::Typical), Layout::Tight)
+}
+
+/// The shipped model: its artifact, or one made from its checkpoint.
+fn real_model(dir: &TempDir) -> PathBuf {
+    if let Some(named) = env::var_os("PICOVIT_TEST_MODEL") {
+        return named.into();
+    }
+    let shipped = root().join("models/cct_2_3x2_fmnist");
+    let artifact = shipped.join("model.pvit");
+    if artifact.is_file() {
+        return artifact;
+    }
+    let checkpoint = shipped.join("best.mpk");
+    assert!(checkpoint.is_file(), "the shipped model is missing: {}", checkpoint.display());
+    let made = dir.path().join("model.pvit");
+    let args = ["tools", "quantize", "--no-eval", "--out"].map(OsStr::new);
+    let output = cargo(args.into_iter().chain([made.as_os_str(), checkpoint.as_os_str()]));
+    assert!(output.status.success(), "{}", said(&output));
+    made
+}
+
+/// Runs the firmware and returns the JSON report.
+fn run(model: &Path, images: usize, overlay: &Path, json: &Path) -> Value {
+    let count = images.to_string();
+    let args: [&OsStr; 11] = [
+        "run".as_ref(),
+        "--board".as_ref(),
+        "mps2-an386".as_ref(),
+        "--model".as_ref(),
+        model.as_ref(),
+        "--images".as_ref(),
+        count.as_ref(),
+        "--overlay".as_ref(),
+        overlay.as_ref(),
+        "--json".as_ref(),
+        json.as_ref(),
+    ];
+    let output = firmware(args);
+    assert!(output.status.success(), "{}", said(&output));
+    serde_json::from_slice(&fs::read(json).expect("the report is there")).expect("valid JSON")
+}
+
+const KEYS: [&str; 10] = [
+    "arena_bytes",
+    "board",
+    "code_bytes",
+    "flash_bytes",
+    "images",
+    "instructions_per_inference",
+    "logits_match",
+    "model",
+    "ram_bytes",
+    "stack_bytes",
+];
+
+/// Checks what must hold of every report.
+fn check_report(report: &Value, model: &Path, images: usize) {
+    let mut keys: Vec<&str> =
+        report.as_object().expect("an object").keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, KEYS);
+    let number = |key: &str| report[key].as_u64().unwrap_or_else(|| panic!("{key} is no number"));
+    assert_eq!(report["board"], "mps2-an386");
+    assert_eq!(report["logits_match"], true);
+    assert_eq!(number("images"), images as u64);
+
+    let bytes = Aligned::copy(&fs::read(model).expect("the model is there"));
+    let model = Model::parse(&bytes).expect("a valid model");
+    assert_eq!(number("arena_bytes"), model.arena_bytes() as u64);
+    assert!(number("ram_bytes") <= 128 * 1024, "{report}");
+    assert!(number("ram_bytes") >= number("arena_bytes") + number("stack_bytes"), "{report}");
+    assert!(number("flash_bytes") > number("code_bytes") + bytes.len() as u64, "{report}");
+    assert!((512..=8192).contains(&number("stack_bytes")), "{report}");
+    // A dual multiply-accumulate is the best the instruction set has; anything below half an
+    // instruction for each is a counter that misses some.
+    assert!(2 * number("instructions_per_inference") > model.header().macs, "{report}");
+}
+
+/// Decodes a PNG to RGB and checks that it shows something.
+fn check_overlay(path: &Path) -> Vec<u8> {
+    let file = fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let decoder = png::Decoder::new(std::io::BufReader::new(file));
+    let mut reader = decoder.read_info().expect("a PNG");
+    let mut rgb = vec![0; reader.output_buffer_size().expect("a size")];
+    let info = reader.next_frame(&mut rgb).expect("pixels");
+    assert_eq!((info.width, info.height, info.color_type), (320, 240, png::ColorType::Rgb));
+    let mut colours: Vec<&[u8]> = rgb.chunks_exact(3).collect();
+    colours.sort_unstable();
+    colours.dedup();
+    assert!(colours.len() > 20, "{} colours only", colours.len());
+    rgb
+}
+
+#[test]
+fn the_chip_answers_what_the_host_answers() {
+    let dir = TempDir::new().unwrap();
+    let model = real_model(&dir);
+    let overlay = dir.path().join("display/last.png");
+    let report = run(&model, 64, &overlay, &dir.path().join("report.json"));
+    check_report(&report, &model, 64);
+    check_overlay(&overlay);
+}
+
+#[test]
+fn a_random_network_gives_the_same_bytes_and_the_same_figures_every_time() {
+    let dir = TempDir::new().unwrap();
+    let model = dir.path().join("random.pvit");
+    fs::write(&model, random_network(32, 7)).unwrap();
+    let (all, json) = (dir.path().join("all"), dir.path().join("report.json"));
+    let first = run(&model, 3, &all, &json);
+    check_report(&first, &model, 3);
+    let pictures: Vec<_> =
+        (0..3).map(|index| check_overlay(&all.join(format!("overlay-{index:04}.png")))).collect();
+    assert!(pictures[0] != pictures[1] && pictures[1] != pictures[2]);
+    let second = run(&model, 3, &all, &json);
+    assert_eq!(first, second);
+}
+
+#[test]
+fn what_cannot_work_is_said_before_anything_is_built() {
+    let dir = TempDir::new().unwrap();
+    let board = complaint(&firmware(["run", "--board", "toaster"]));
+    assert!(board.contains("`toaster`") && board.contains("mps2-an386"), "{board}");
+    let flash = complaint(&firmware(["flash", "--board", "pico2"]));
+    assert!(flash.contains("pico2") && flash.contains("emulated"), "{flash}");
+
+    let good = random_network(32, 7);
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 1;
+    for (name, bytes) in [
+        ("flipped.pvit", &flipped[..]),
+        ("short.pvit", &good[..good.len() / 2]),
+        ("text.pvit", b"hello"),
+        ("empty.pvit", b""),
+    ] {
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let output = firmware(["run".as_ref(), "--model".as_ref(), path.as_os_str()]);
+        let complaint = complaint(&output);
+        assert!(complaint.contains("cargo tools quantize"), "{complaint}");
+        assert!(!complaint.contains("Built"), "{complaint}");
+    }
+    let missing = firmware(["size", "--model", "no-such-file.pvit"]);
+    assert!(complaint(&missing).contains("no-such-file.pvit"));
+}
+
+#[test]
+fn a_model_that_does_not_fit_is_refused_with_figures() {
+    let dir = TempDir::new().unwrap();
+    let model = dir.path().join("large.pvit");
+    fs::write(&model, random_network(72, 1)).unwrap();
+    let complaint = complaint(&firmware(["build".as_ref(), "--model".as_ref(), model.as_os_str()]));
+    assert!(complaint.contains("bytes more RAM than mps2-an386 has"), "{complaint}");
+}
+
+/// Counts how often it was asked.
+#[derive(Default)]
+struct Counter(u64);
+
+impl Clock for Counter {
+    fn start(&mut self) {
+        self.0 += 1;
+    }
+
+    fn stop(&mut self) -> Cost {
+        Cost::Micros(self.0)
+    }
+}
+
+/// A display of one pixel.
+struct Dot(usize);
+
+impl embedded_graphics::geometry::OriginDimensions for Dot {
+    fn size(&self) -> embedded_graphics::geometry::Size {
+        embedded_graphics::geometry::Size::new(1, 1)
+    }
+}
+
+impl embedded_graphics::draw_target::DrawTarget for Dot {
+    type Color = embedded_graphics::pixelcolor::Rgb565;
+    type Error = std::convert::Infallible;
+
+    fn draw_iter<I>(&mut self, pixels: I) -> Result<(), Self::Error>
+    where
+        I: IntoIterator<Item = embedded_graphics::Pixel<Self::Color>>,
+    {
+        self.0 += pixels.into_iter().count();
+        Ok(())
+    }
+}
+
+#[test]
+fn the_application_classifies_smooths_and_admits_doubt() {
+    let bytes = Aligned::copy(&random_network(32, 7));
+    let model = Model::parse(&bytes).unwrap();
+    let mut arenas = [(); 3].map(|()| Aligned::filled(model.arena_bytes(), 0));
+    let [arena, doubtful_arena, plain_arena] = &mut arenas;
+
+    let pixels: Vec<u8> = (0..40 * 30u32).map(|i| (i * 7 % 256) as u8).collect();
+    let frame = Frame { width: 40, height: 30, format: PixelFormat::Gray8, pixels: &pixels };
+    let shot = Shot { frame, expected: None, cut: false };
+    let black = vec![0; 4];
+    let other = Frame { width: 2, height: 2, format: PixelFormat::Gray8, pixels: &black };
+    let other = Shot { frame: other, expected: Some(1), cut: false };
+
+    let mut engine = Engine::new(&model, plain_arena).unwrap();
+    picovit::image::fit(&shot.frame, 32, 32, 1, engine.input()).unwrap();
+    let expected = engine.run().to_vec();
+
+    let engine = Engine::new(&model, arena).unwrap();
+    let mut app = App::<10, WINDOW>::new::<()>(engine, Settings { unsure_below: 0 }).unwrap();
+    let (mut clock, mut screen) = (Counter::default(), Direct(Dot(0)));
+    for index in 0..6 {
+        let outcome = app.step(&shot, &mut clock, &mut screen).unwrap();
+        assert_eq!(app.logits(), expected);
+        assert_eq!((outcome.index, outcome.expected), (index, None));
+        assert_eq!(outcome.verdict, Verdict::Sure(outcome.predicted));
+        assert_eq!(outcome.top[0], outcome.predicted);
+        assert_eq!(outcome.cost, Cost::Micros(u64::from(index) + 1));
+    }
+    assert!(screen.0.0 > 0);
+    // One other picture among many moves the mean by its share only; after a cut it counts alone.
+    let steady = app.classify(&shot, &mut clock).unwrap();
+    let moved = app.classify(&other, &mut clock).unwrap();
+    assert!(app.logits() != expected);
+    let share = |outcome: &picovit_app::Outcome| {
+        outcome.top.iter().find(|p| p.class == steady.predicted.class).map(|p| p.probability)
+    };
+    let kept = share(&moved).expect("still among the first");
+    assert!(kept >= steady.predicted.probability / 4 * 3 - 1, "{kept}");
+    let alone = app.classify(&Shot { cut: true, ..other }, &mut clock).unwrap();
+    assert_eq!(alone.top[0].probability, alone.predicted.probability);
+    assert_eq!(app.history().len(), 9);
+
+    let engine = Engine::new(&model, doubtful_arena).unwrap();
+    let settings = Settings { unsure_below: u16::MAX };
+    let mut app = App::<16, WINDOW>::new::<()>(engine, settings).unwrap();
+    let outcome = app.classify(&shot, &mut clock).unwrap();
+    assert!(!outcome.verdict.is_sure() || outcome.predicted.probability == u16::MAX);
+
+    // The loop runs until the source ends.
+    let header = ClipHeader { format: PixelFormat::Gray8, width: 2, height: 2, count: 3 };
+    let mut clip = header.to_bytes().unwrap().to_vec();
+    clip.extend([0, 0, 1, 2, 3, 4].repeat(3));
+    let mut clip = Clip::parse(&clip).unwrap();
+    let frames = app.run::<_, _, std::convert::Infallible>(&mut clip, &mut clock, &mut screen);
+    assert_eq!(frames, Ok(3));
+}
+
+#[test]
+fn an_application_too_small_for_the_model_says_so() {
+    let bytes = Aligned::copy(&random_network(32, 7));
+    let model = Model::parse(&bytes).unwrap();
+    let mut arena = Aligned::filled(model.arena_bytes(), 0);
+    let engine = Engine::new(&model, &mut arena).unwrap();
+    let refused = App::<9, WINDOW>::new::<()>(engine, Settings::default());
+    assert!(matches!(refused, Err(AppError::TooManyClasses { classes: 10, room: 9 })));
+}
