@@ -4,7 +4,7 @@ use picovit::{Model, Site};
 use picovit_compiler::graph::{
     Activation, Conv, Graph, ImageSpec, LayerNorm, Linear, Op, Pool, Shape,
 };
-use picovit_compiler::{AlignedBytes, Calibration, Compiled, CompileError, compile, drift};
+use picovit_compiler::{AlignedBytes, Calibration, CompileError, Compiled, compile, drift};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 

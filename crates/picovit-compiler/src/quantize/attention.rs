@@ -26,28 +26,44 @@ impl Context<'_> {
         (linear, bias)
     }
 
-    /// Symmetric scales of queries, keys and values. `zero` carries the centring of keys and values.
-    fn qkv_channels(&self, qkv: NodeId, inner: usize, head_dim: usize) -> Vec<Affine> {
+    /// Real value in the middle of each channel of keys and values; queries stay where they are.
+    fn qkv_centres(&self, qkv: NodeId, inner: usize) -> Vec<f64> {
+        let stats = self.calibration.node(qkv).iter().enumerate();
+        stats.map(|(i, s)| if i < inner { 0.0 } else { f64::from(s.middle()) }).collect()
+    }
+
+    /// Symmetric scales of queries, keys and values around their centres. No scale is finer than
+    /// what `steps`, the accumulator steps, can resolve: channels that hardly move stay in range.
+    fn qkv_channels(
+        &self,
+        qkv: NodeId,
+        head_dim: usize,
+        centres: &[f64],
+        steps: &[f64],
+    ) -> Vec<Affine> {
+        let inner = centres.len() / 3;
         let stats = self.calibration.node(qkv);
-        let half = |i: usize| ((f64::from(stats[i].max) - f64::from(stats[i].min)) / 2.0).max(TINY);
-        let query = |i: usize| f64::from(stats[i].magnitude()).max(TINY);
-        let centred =
-            |i: usize, scale| Affine { scale, zero: -f64::from(stats[i].middle()) / scale };
-        let mut channels = vec![Affine::symmetric(1.0); 3 * inner];
-        for head in 0..inner / head_dim {
-            let range = head * head_dim..(head + 1) * head_dim;
-            // The products of a query's and a key's scale must agree within a head; how the
-            // product is shared between them may differ from channel to channel.
-            let product = range.clone().map(|c| query(c) * half(inner + c)).fold(0.0, f64::max);
-            for c in range {
-                let (q, k) = (query(c), half(inner + c));
-                channels[c] = Affine::symmetric((product * q / k).sqrt() / 127.0);
-                channels[inner + c] = centred(inner + c, (product * k / q).sqrt() / 127.0);
-            }
-        }
-        for c in 2 * inner..3 * inner {
-            channels[c] = centred(c, half(c) / 127.0);
-        }
+        let half = |i: usize| {
+            let half =
+                (f64::from(stats[i].max) - centres[i]).max(centres[i] - f64::from(stats[i].min));
+            half.max(steps[i] * 127.0 / 0.49).max(TINY)
+        };
+        let affine = |i: usize, scale: f64| Affine { scale, zero: -centres[i] / scale };
+        let mut channels = Vec::with_capacity(3 * inner);
+        // The products of a query's and a key's scale must agree within a head; how the product is
+        // shared between them may differ from channel to channel.
+        let products: Vec<f64> = (0..inner / head_dim)
+            .map(|head| {
+                let range = head * head_dim..(head + 1) * head_dim;
+                range.map(|c| half(c) * half(inner + c)).fold(0.0, f64::max)
+            })
+            .collect();
+        let share = |i: usize, partner: usize| {
+            (products[i % inner / head_dim] * half(i) / half(partner)).sqrt() / 127.0
+        };
+        channels.extend((0..inner).map(|i| affine(i, share(i, inner + i))));
+        channels.extend((inner..2 * inner).map(|i| affine(i, share(i, i - inner))));
+        channels.extend((2 * inner..3 * inner).map(|i| affine(i, half(i) / 127.0)));
         channels
     }
 
@@ -70,12 +86,11 @@ impl Context<'_> {
         let norm_channels = self.norm_channels(norm);
         let norm8 = self.norm8(norm, stream, &norm_channels)?;
         let input = self.input(norm, norm_channels.clone());
-        let channels = self.qkv_channels(qkv, inner, head_dim);
         let (linear, bias) = self.linear(qkv);
-        // The centre of keys and values is subtracted by the bias.
-        let bias: Vec<f64> =
-            bias.iter().zip(&channels).map(|(b, a)| b + a.scale * a.zero).collect();
+        let centres = self.qkv_centres(qkv, inner);
+        let bias: Vec<f64> = bias.iter().zip(&centres).map(|(b, centre)| b - centre).collect();
         let weights = quantize_weights(&self.name(qkv), &linear.weights, &bias, &input)?;
+        let channels = self.qkv_channels(qkv, head_dim, &centres, &weights.scale);
         let scales: Vec<f64> = channels.iter().map(|a| a.scale).collect();
         let (qkv_mult, shift) = weights.multipliers(&self.name(qkv), &scales, 128)?;
         if shift > 0 {

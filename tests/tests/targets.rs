@@ -1,0 +1,111 @@
+//! The engine builds for every chip family, without allocator and without floating point.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use object::{Object, ObjectSection, ObjectSymbol};
+use picovit_firmware_tool::toolchain::{Choice, Toolchain};
+
+/// Target, and what its compiler's floating point helpers are called.
+const TARGETS: [&str; 4] = [
+    "thumbv6m-none-eabi",
+    "thumbv7em-none-eabihf",
+    "thumbv8m.main-none-eabihf",
+    "riscv32imc-unknown-none-elf",
+];
+
+/// Parts of the names of soft-float helpers, of their Arm aliases and of the allocator.
+const FORBIDDEN: [&str; 22] = [
+    "__aeabi_f", "__aeabi_d", "__aeabi_i2f", "__aeabi_i2d", "__aeabi_ui2f", "__aeabi_ui2d",
+    "__aeabi_l2f", "__aeabi_l2d", "__aeabi_ul2f", "__aeabi_ul2d", "sf2", "df2", "sf3", "df3",
+    "sisf", "sidf", "disf", "didf", "sfsi", "dfsi", "__rust_alloc", "__rg_alloc",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Builds the engine for a target and returns the library.
+fn library(target: &str) -> Vec<u8> {
+    let toolchain = Toolchain::find(target, Choice::default(), &|_| {})
+        .unwrap_or_else(|error| panic!("{target}: {error:?}; run tools/setup.sh"));
+    let dir = root().join("target/engine");
+    let output = toolchain
+        .cargo_build(&dir)
+        .args(["--package", "picovit"])
+        .current_dir(root())
+        .output()
+        .expect("cargo can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{target}: {said}");
+    let path = dir.join(target).join("release/libpicovit.rlib");
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Code and referenced symbols of every object in a static library.
+fn objects(library: &[u8]) -> (Vec<(String, Vec<u8>)>, Vec<String>) {
+    let archive = object::read::archive::ArchiveFile::parse(library).expect("an archive");
+    let (mut code, mut symbols) = (vec![], vec![]);
+    for member in archive.members() {
+        let data = member.expect("a member").data(library).expect("its data");
+        let Ok(file) = object::File::parse(data) else { continue };
+        symbols.extend(file.symbols().filter_map(|s| s.name().ok().map(String::from)));
+        for section in file.sections().filter(|s| s.kind() == object::SectionKind::Text) {
+            let name = section.name().unwrap_or_default().to_owned();
+            code.push((name, section.data().unwrap_or_default().to_vec()));
+        }
+    }
+    (code, symbols)
+}
+
+/// Whether Thumb-2 code holds a floating point instruction: coprocessor 10 or 11 space.
+fn has_thumb_float(code: &[u8]) -> Option<usize> {
+    let halves: Vec<u16> =
+        code.chunks_exact(2).map(|half| u16::from_le_bytes([half[0], half[1]])).collect();
+    let mut i = 0;
+    while i < halves.len() {
+        let first = halves[i];
+        if first >> 11 < 0b11101 {
+            i += 1;
+            continue;
+        }
+        let second = halves.get(i + 1).copied().unwrap_or(0);
+        let coprocessor = second >> 8 & 0xf;
+        if first >> 8 & 0xee == 0xec && matches!(coprocessor, 10 | 11) {
+            return Some(2 * i);
+        }
+        i += 2;
+    }
+    None
+}
+
+#[test]
+fn engine_builds_for_every_chip_without_allocator_and_floating_point() {
+    for target in TARGETS {
+        let (code, symbols) = objects(&library(target));
+        assert!(symbols.iter().any(|s| s.contains("picovit")), "{target}: no engine in the library");
+        for symbol in &symbols {
+            // Rust's own mangled names may contain anything.
+            if symbol.starts_with("_ZN") || symbol.starts_with("_R") {
+                continue;
+            }
+            let bad = FORBIDDEN.iter().find(|part| symbol.contains(**part));
+            assert!(bad.is_none(), "{target} references {symbol}");
+        }
+        // The other targets have no floating point instructions to begin with.
+        if target.ends_with("hf") {
+            for (section, bytes) in &code {
+                // Error messages and tests of them are not the int8 path, but need none either.
+                let place = has_thumb_float(bytes);
+                assert!(place.is_none(), "{target}: {section} has one at {place:x?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_float_detector_sees_a_float_instruction() {
+    // vadd.f32 s0, s0, s1 and mla r0, r1, r2, r3.
+    assert_eq!(has_thumb_float(&[0x30, 0xee, 0x20, 0x0a]), Some(0));
+    assert_eq!(has_thumb_float(&[0x01, 0xfb, 0x02, 0x30]), None);
+}

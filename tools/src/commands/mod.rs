@@ -1,0 +1,9 @@
+//! One subcommand a file.
+
+pub mod eval;
+pub mod import;
+pub mod inspect;
+pub mod models;
+pub mod predict;
+pub mod quantize;
+pub mod train;

@@ -1,0 +1,192 @@
+//! `picovit quantize`.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args as ClapArgs, ValueEnum};
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use picovit::Model;
+use picovit_compiler::drift::{self, Evaluation, LayerDrift};
+use picovit_compiler::graph::Graph;
+use picovit_compiler::{AlignedBytes, Calibration, compile};
+use picovit_models::ModelConfig;
+use picovit_train::data::Split;
+use serde::Serialize;
+
+use crate::data;
+use crate::output::{self, grouped, progress, table};
+
+/// Images the per-layer drift is measured on.
+const LAYER_IMAGES: usize = 256;
+
+/// Instruction set the weights are packed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// Row-major; runs everywhere.
+    Portable,
+}
+
+/// Quantize a checkpoint.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// Checkpoint, with its configuration beside it (best.mpk, best.json).
+    checkpoint: PathBuf,
+    /// Artifact to write.
+    #[arg(long, default_value = "model.pvit")]
+    out: PathBuf,
+    /// Weight packing.
+    #[arg(long, value_enum, default_value = "portable")]
+    target: Target,
+    /// Calibration images: a folder of images, or a data set whose training images are taken
+    /// [default: the data set the model was trained on].
+    #[arg(long, value_name = "DIR|DATASET")]
+    calibration: Option<String>,
+    /// Number of calibration images.
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    images: u32,
+    /// Test set [default: the data set the model was trained on].
+    #[arg(long)]
+    dataset: Option<String>,
+    /// Folder of the data set's files.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Evaluate on the first N test images only.
+    #[arg(long, value_name = "N")]
+    eval_images: Option<usize>,
+    /// Write the artifact without evaluating it.
+    #[arg(long, conflicts_with = "json")]
+    no_eval: bool,
+    /// Write the report as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// What `--json` writes.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    model: &'a str,
+    format: &'a str,
+    target: &'a str,
+    artifact_bytes: usize,
+    weight_bytes: usize,
+    arena_bytes: usize,
+    macs: u64,
+    #[serde(flatten)]
+    evaluation: Evaluation,
+    layers: &'a [LayerDrift],
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let (graph, config) = picovit_models::load_graph(&args.checkpoint).into_diagnostic()?;
+    let shape = graph.image.shape;
+    let size = (shape.height, shape.width, shape.channels);
+    let calibration = calibrate(args, &graph, &config)?;
+    let compiled = compile(&graph, &calibration, config.dataset.as_deref())
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot quantize {}", args.checkpoint.display()))?;
+    let packed = &compiled.packed;
+    output::write(&args.out, &packed.bytes)?;
+    println!(
+        "wrote {}: {} bytes, arena {} bytes, {} MACs",
+        args.out.display(),
+        grouped(packed.bytes.len() as u64),
+        grouped(packed.plan.arena_bytes as u64),
+        grouped(graph.macs())
+    );
+    if args.no_eval {
+        return Ok(());
+    }
+
+    let name = dataset_name(args.dataset.as_deref(), &config, "--dataset, or pass --no-eval")?;
+    let test = data::load(&name, args.data_dir.clone(), Split::Test, size)?;
+    data::check_classes(&test, config.classes, &args.checkpoint)?;
+    let images = data::labelled(&test, args.eval_images.unwrap_or(usize::MAX));
+    let bytes = AlignedBytes::new(&packed.bytes);
+    let model = Model::parse(&bytes).into_diagnostic()?;
+    let bar = progress(images.len(), "evaluating both models");
+    let evaluation = drift::evaluate(&graph, &model, &images, || bar.inc(1));
+    bar.finish_and_clear();
+    let first: Vec<&[u8]> = images.iter().take(LAYER_IMAGES).map(|(image, _)| *image).collect();
+    let layers = drift::layers(&graph, &model, &compiled.sites, &first, || {});
+
+    print_layers(&layers);
+    print_evaluation(&evaluation);
+    let report = Report {
+        model: &graph.name,
+        format: "int8",
+        target: "portable",
+        artifact_bytes: packed.bytes.len(),
+        weight_bytes: packed.weight_bytes,
+        arena_bytes: packed.plan.arena_bytes,
+        macs: graph.macs(),
+        evaluation,
+        layers: &layers,
+    };
+    output::json(args.json.as_deref(), &report)
+}
+
+/// Ranges over the calibration images.
+fn calibrate(args: &Args, graph: &Graph, config: &ModelConfig) -> Result<Calibration> {
+    let shape = graph.image.shape;
+    let size = (shape.height, shape.width, shape.channels);
+    let count = args.images as usize;
+    let name = dataset_name(args.calibration.as_deref(), config, "--calibration")?;
+    let folder = args.calibration.as_deref().map(Path::new).filter(|path| path.is_dir());
+    let images: Vec<Vec<u8>> = match folder {
+        Some(folder) => folder_images(folder, count, size)?,
+        None => {
+            let split = Split::Calibration(count);
+            let data = data::load(&name, args.data_dir.clone(), split, size)?;
+            (0..data.len().min(count)).map(|i| data.image(i).to_vec()).collect()
+        }
+    };
+    if images.len() < count {
+        eprintln!("calibrating on {} images, {count} were asked for", images.len());
+    }
+    let slices: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
+    let bar = progress(slices.len(), "calibrating");
+    let calibration = Calibration::run_with(graph, &slices, || bar.inc(1));
+    bar.finish_and_clear();
+    Ok(calibration)
+}
+
+/// Up to `count` images below a folder, spread evenly over all there are.
+fn folder_images(folder: &Path, count: usize, size: (usize, usize, usize)) -> Result<Vec<Vec<u8>>> {
+    let files = picovit_train::data::image_files(folder).into_diagnostic()?;
+    let step = (files.len() / count).max(1);
+    let chosen = files.iter().step_by(step).take(count);
+    chosen.map(|file| data::image(file, size.0, size.1, size.2)).collect()
+}
+
+fn dataset_name(given: Option<&str>, config: &ModelConfig, remedy: &str) -> Result<String> {
+    given.map(str::to_owned).or_else(|| config.dataset.clone()).ok_or_else(|| {
+        miette!(
+            help = format!("name a data set or a folder of images with {remedy}"),
+            "the configuration of {} does not say what the model was trained on",
+            config.name
+        )
+    })
+}
+
+fn print_layers(layers: &[LayerDrift]) {
+    let mut table = table(["layer", "SQNR dB", "saturated %"]);
+    for layer in layers {
+        table.add_row([
+            layer.name.clone(),
+            format!("{:.1}", layer.sqnr_db),
+            format!("{:.3}", layer.saturation),
+        ]);
+    }
+    println!("{table}");
+}
+
+/// Prints the comparison of both models.
+pub fn print_evaluation(e: &Evaluation) {
+    let mut table = table(["on the test set", ""]);
+    table.add_row(["images".into(), e.images.to_string()]);
+    table.add_row(["top-1 float".into(), format!("{:.2} %", e.top1_float)]);
+    table.add_row(["top-1 quantized".into(), format!("{:.2} %", e.top1_quantized)]);
+    table.add_row(["drop".into(), format!("{:+.2} points", e.top1_drop)]);
+    table.add_row(["agreement".into(), format!("{:.2} %", e.agreement)]);
+    table.add_row(["logit SQNR".into(), format!("{:.1} dB", e.logit_sqnr_db)]);
+    println!("{table}");
+}

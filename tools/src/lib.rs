@@ -1,1 +1,0 @@
-//! The picovit command line: train, import, quantize, evaluate, inspect

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Sets up and runs every test: formatting, lints, documentation, the workspace, the firmware.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tools/setup.sh
+setup
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "formatting"
+cargo fmt --all --check
+cargo fmt --all --check --manifest-path firmware/Cargo.toml
+
+step "lints"
+cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+cargo clippy --quiet --locked --manifest-path firmware/Cargo.toml --all-targets -- -D warnings
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps
+
+step "tests"
+cargo test --locked --workspace
+cargo test --locked --manifest-path firmware/Cargo.toml
+
+step "all tests passed"

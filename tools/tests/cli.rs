@@ -1,0 +1,287 @@
+//! The command line as a user meets it: the whole way, and every kind of bad input.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use image::{GrayImage, Luma, Rgb, RgbImage};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name)
+}
+
+fn command(args: &[&str], dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_picovit"));
+    command.args(args).current_dir(dir).env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+fn picovit(args: &[&str], dir: &Path) -> Output {
+    command(args, dir).output().expect("the tool can be started")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn succeed(args: &[&str], dir: &Path) -> String {
+    let output = picovit(args, dir);
+    assert!(output.status.success(), "{args:?}: {}", said(&output));
+    said(&output)
+}
+
+/// What a failing command says, without the frame around it.
+fn complaint(args: &[&str], dir: &Path) -> String {
+    let output = picovit(args, dir);
+    assert!(!output.status.success(), "{args:?} succeeded: {}", said(&output));
+    let text = said(&output);
+    assert!(!text.contains("panicked"), "{args:?}: {text}");
+    let words = text.split(|c: char| c.is_whitespace() || c == '│');
+    words.filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// Ten classes of colour pictures, each class a hue, in one subfolder a class.
+fn pictures(dir: &Path, per_class: u32) {
+    for class in 0..10u32 {
+        let folder = dir.join(format!("class{class}"));
+        fs::create_dir_all(&folder).unwrap();
+        for index in 0..per_class {
+            let picture = RgbImage::from_fn(40, 36, |x, y| {
+                let wave = ((x + index) * (class + 1) + y * 3) % 256;
+                Rgb([(class * 25) as u8, wave as u8, (255 - wave) as u8])
+            });
+            picture.save(folder.join(format!("{index}.png"))).unwrap();
+        }
+    }
+}
+
+/// A folder with an imported checkpoint and pictures.
+fn workshop() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    let weights = golden("cct_2_3x2.pth");
+    // The golden network is a narrow one; its sizes come from the state dict's own names.
+    let args = [
+        "import", weights.to_str().unwrap(), "--model", "cct_2_3x2", "--embedding-dim", "64",
+        "--image-size", "32", "--channels", "3", "--classes", "10", "--mean", "0.49,0.48,0.45",
+        "--std", "0.25,0.24,0.26", "--out", "best.mpk",
+    ];
+    succeed(&args, dir.path());
+    pictures(&dir.path().join("pictures"), 3);
+    dir
+}
+
+#[test]
+fn models_lists_every_configuration() {
+    let dir = TempDir::new().unwrap();
+    let text = succeed(&["models", "--json", "models.json"], dir.path());
+    assert!(text.contains("cct_7_3x1") && text.contains("3,760,139"), "{text}");
+    let rows = json(&dir.path().join("models.json"));
+    let row = rows.as_array().unwrap().iter().find(|r| r["model"] == "cct_2_3x2").unwrap();
+    assert_eq!((row["parameters"].as_u64(), row["macs"].as_u64()), (Some(283_723), Some(35_341_568)));
+}
+
+#[test]
+fn import_quantize_inspect_predict_eval() {
+    let dir = workshop();
+    let path = dir.path();
+    let text = succeed(
+        &["quantize", "best.mpk", "--calibration", "pictures", "--images", "20", "--dataset",
+          "pictures", "--json", "drift.json"],
+        path,
+    );
+    assert!(text.contains("blocks.0"), "{text}");
+    let report = json(&path.join("drift.json"));
+    for key in [
+        "model", "format", "target", "artifact_bytes", "weight_bytes", "arena_bytes", "macs",
+        "images", "top1_float", "top1_quantized", "top1_drop", "agreement", "logit_sqnr_db",
+        "layers",
+    ] {
+        assert!(!report[key].is_null(), "{key} is missing in {report}");
+    }
+    assert_eq!(report["format"], "int8");
+    let artifact = fs::read(path.join("model.pvit")).unwrap();
+    assert_eq!(report["artifact_bytes"].as_u64(), Some(artifact.len() as u64));
+    assert!(report["logit_sqnr_db"].as_f64().unwrap() > 20.0, "{report}");
+    let layers = report["layers"].as_array().unwrap();
+    assert!(layers.len() > 20 && layers.iter().all(|l| l["sqnr_db"].as_f64().unwrap() > 15.0));
+
+    // The same command gives the same bytes.
+    succeed(&["quantize", "best.mpk", "--calibration", "pictures", "--images", "20", "--no-eval",
+              "--out", "again.pvit"], path);
+    assert_eq!(fs::read(path.join("again.pvit")).unwrap(), artifact);
+
+    let text = succeed(&["inspect", "model.pvit", "--json", "inspect.json"], path);
+    assert!(text.contains("Attention") && text.contains("arena map"), "{text}");
+    assert_eq!(json(&path.join("inspect.json"))["arena_bytes"], report["arena_bytes"]);
+
+    GrayImage::from_pixel(20, 90, Luma([77])).save(path.join("grey.png")).unwrap();
+    succeed(&["predict", "model.pvit", "grey.png", "pictures/class3/0.png", "--json", "p.json"], path);
+    let predictions = json(&path.join("p.json"));
+    assert_eq!(predictions.as_array().unwrap().len(), 2);
+    assert_eq!(predictions[0]["logits"].as_array().unwrap().len(), 10);
+
+    succeed(&["eval", "model.pvit", "--against", "best.mpk", "--dataset", "pictures", "--json",
+              "eval.json"], path);
+    assert_eq!(json(&path.join("eval.json"))["agreement"], report["agreement"]);
+}
+
+#[test]
+fn damaged_artifacts_are_refused_by_name() {
+    let dir = workshop();
+    let path = dir.path();
+    succeed(&["quantize", "best.mpk", "--calibration", "pictures", "--images", "4", "--no-eval"], path);
+    let artifact = fs::read(path.join("model.pvit")).unwrap();
+    fs::write(path.join("short.pvit"), &artifact[..artifact.len() / 2]).unwrap();
+    let mut flipped = artifact.clone();
+    flipped[artifact.len() / 3] ^= 0x10;
+    fs::write(path.join("flipped.pvit"), flipped).unwrap();
+    fs::write(path.join("text.pvit"), "hello").unwrap();
+    for command in [&["inspect"][..], &["eval"][..], &["predict"][..]] {
+        let run = |file: &str| {
+            let mut args = command.to_vec();
+            args.push(file);
+            if command[0] == "predict" {
+                args.push("pictures/class0/0.png");
+            }
+            complaint(&args, path)
+        };
+        let text = run("short.pvit");
+        assert!(text.contains("short.pvit") && text.contains("truncated"), "{text}");
+        let text = run("flipped.pvit");
+        assert!(text.contains("flipped.pvit") && text.contains("checksum"), "{text}");
+        let text = run("text.pvit");
+        assert!(text.contains("not a picovit artifact") && text.contains("quantize"), "{text}");
+        let text = run("missing.pvit");
+        assert!(text.contains("missing.pvit"), "{text}");
+    }
+}
+
+#[test]
+fn bad_checkpoints_are_refused_and_nothing_is_written() {
+    let dir = workshop();
+    let path = dir.path();
+    let text = complaint(&["quantize", "missing.mpk"], path);
+    assert!(text.contains("missing.mpk"), "{text}");
+
+    fs::copy(path.join("best.mpk"), path.join("alone.mpk")).unwrap();
+    let text = complaint(&["quantize", "alone.mpk"], path);
+    assert!(text.contains("alone.json"), "{text}");
+
+    // The record of one model under the configuration of another.
+    let config = fs::read_to_string(path.join("best.json")).unwrap();
+    let mut other: Value = serde_json::from_str(&config).unwrap();
+    other["architecture"]["layers"] = 4.into();
+    fs::write(path.join("alone.json"), other.to_string()).unwrap();
+    let text = complaint(&["quantize", "alone.mpk"], path);
+    assert!(text.contains("alone.mpk"), "{text}");
+
+    let bytes = fs::read(path.join("best.mpk")).unwrap();
+    fs::write(path.join("alone.json"), config).unwrap();
+    fs::write(path.join("alone.mpk"), &bytes[..bytes.len() / 2]).unwrap();
+    let text = complaint(&["quantize", "alone.mpk"], path);
+    assert!(text.contains("alone.mpk"), "{text}");
+    assert!(!path.join("model.pvit").exists());
+}
+
+#[test]
+fn bad_imports_name_the_keys_and_write_nothing() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path();
+    let weights = golden("cct_2_3x2.pth");
+    let weights = weights.to_str().unwrap();
+    // 64x64 images have four times the tokens of the state dict's positional embedding.
+    let text = complaint(
+        &["import", weights, "--model", "cct_2_3x2", "--embedding-dim", "64", "--image-size", "64"],
+        path,
+    );
+    assert!(text.contains("positional_emb"), "{text}");
+    let text = complaint(&["import", weights, "--model", "cct_2_3x2"], path);
+    assert!(text.contains("qkv"), "{text}");
+    let text = complaint(&["import", weights, "--model", "cct_9_9x9"], path);
+    assert!(text.contains("cct_9_9x9") && text.contains("cct_2_3x2"), "{text}");
+    let text = complaint(&["import", "nothing.pth", "--model", "cct_2_3x2"], path);
+    assert!(text.contains("nothing.pth"), "{text}");
+    fs::write(path.join("noise.pth"), [7u8; 300]).unwrap();
+    let text = complaint(&["import", "noise.pth", "--model", "cct_2_3x2"], path);
+    assert!(text.contains("noise.pth"), "{text}");
+    assert!(!path.join("best.mpk").exists() && !path.join("best.json").exists());
+}
+
+#[test]
+fn bad_data_is_refused_by_name() {
+    let dir = workshop();
+    let path = dir.path();
+    let quantize = |calibration: &str| {
+        complaint(&["quantize", "best.mpk", "--calibration", calibration, "--no-eval"], path)
+    };
+    let text = quantize("no-such-thing");
+    assert!(text.contains("no-such-thing"), "{text}");
+    fs::create_dir(path.join("empty")).unwrap();
+    let text = quantize("empty");
+    assert!(text.contains("empty"), "{text}");
+    fs::create_dir(path.join("broken")).unwrap();
+    fs::write(path.join("broken/picture.png"), "no picture").unwrap();
+    let text = quantize("broken");
+    assert!(text.contains("picture.png"), "{text}");
+    // Two classes for a model of ten.
+    fs::create_dir_all(path.join("few/a")).unwrap();
+    fs::create_dir_all(path.join("few/b")).unwrap();
+    for class in ["a", "b"] {
+        GrayImage::new(32, 32).save(path.join("few").join(class).join("0.png")).unwrap();
+        GrayImage::new(32, 32).save(path.join("few").join(class).join("1.png")).unwrap();
+    }
+    let text = complaint(
+        &["quantize", "best.mpk", "--calibration", "pictures", "--dataset", "few"],
+        path,
+    );
+    assert!(text.contains("10 classes") && text.contains("--dataset"), "{text}");
+    let text = complaint(&["train", "--model", "cct_2_3x2", "--dataset", "nowhere", "--out", "o"], path);
+    assert!(text.contains("nowhere"), "{text}");
+    let text = complaint(
+        &["train", "--model", "cct_2_3x2", "--dataset", "pictures", "--backend", "abacus", "--out", "o"],
+        path,
+    );
+    assert!(text.contains("abacus"), "{text}");
+}
+
+#[test]
+fn a_killed_training_resumes() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path();
+    pictures(&path.join("pictures"), 12);
+    let args = [
+        "train", "--model", "cct_2_3x2", "--dataset", "pictures", "--image-size", "16", "--epochs",
+        "4", "--batch-size", "8", "--validation", "20", "--backend", "flex", "--out", "run",
+    ];
+    let mut child = command(&args, path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    let lines = || fs::read_to_string(path.join("run/metrics.jsonl")).unwrap_or_default().lines().count();
+    while lines() < 1 {
+        // Only a guard against hanging: the test does not measure time.
+        assert!(start.elapsed() < Duration::from_secs(300), "no epoch was finished");
+        assert!(child.try_wait().unwrap().is_none() || lines() > 0, "training ended early");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let text = complaint(&args, path);
+    assert!(text.contains("--resume"), "{text}");
+    let mut resume = args.to_vec();
+    resume.push("--resume");
+    succeed(&resume, path);
+    let metrics = fs::read_to_string(path.join("run/metrics.jsonl")).unwrap();
+    let epochs: Vec<u64> = metrics
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["epoch"].as_u64().unwrap())
+        .collect();
+    assert_eq!(epochs, [1, 2, 3, 4]);
+    succeed(&["quantize", "run/best.mpk", "--calibration", "pictures", "--images", "8", "--no-eval"], path);
+}
