@@ -16,9 +16,28 @@ const TARGETS: [&str; 4] = [
 
 /// Parts of the names of soft-float helpers, of their Arm aliases and of the allocator.
 const FORBIDDEN: [&str; 22] = [
-    "__aeabi_f", "__aeabi_d", "__aeabi_i2f", "__aeabi_i2d", "__aeabi_ui2f", "__aeabi_ui2d",
-    "__aeabi_l2f", "__aeabi_l2d", "__aeabi_ul2f", "__aeabi_ul2d", "sf2", "df2", "sf3", "df3",
-    "sisf", "sidf", "disf", "didf", "sfsi", "dfsi", "__rust_alloc", "__rg_alloc",
+    "__aeabi_f",
+    "__aeabi_d",
+    "__aeabi_i2f",
+    "__aeabi_i2d",
+    "__aeabi_ui2f",
+    "__aeabi_ui2d",
+    "__aeabi_l2f",
+    "__aeabi_l2d",
+    "__aeabi_ul2f",
+    "__aeabi_ul2d",
+    "sf2",
+    "df2",
+    "sf3",
+    "df3",
+    "sisf",
+    "sidf",
+    "disf",
+    "didf",
+    "sfsi",
+    "dfsi",
+    "__rust_alloc",
+    "__rg_alloc",
 ];
 
 fn root() -> PathBuf {
@@ -83,7 +102,10 @@ fn has_thumb_float(code: &[u8]) -> Option<usize> {
 fn engine_builds_for_every_chip_without_allocator_and_floating_point() {
     for target in TARGETS {
         let (code, symbols) = objects(&library(target));
-        assert!(symbols.iter().any(|s| s.contains("picovit")), "{target}: no engine in the library");
+        assert!(
+            symbols.iter().any(|s| s.contains("picovit")),
+            "{target}: no engine in the library"
+        );
         for symbol in &symbols {
             // Rust's own mangled names may contain anything.
             if symbol.starts_with("_ZN") || symbol.starts_with("_R") {

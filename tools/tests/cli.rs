@@ -68,9 +68,24 @@ fn workshop() -> TempDir {
     let weights = golden("cct_2_3x2.pth");
     // The golden network is a narrow one; its sizes come from the state dict's own names.
     let args = [
-        "import", weights.to_str().unwrap(), "--model", "cct_2_3x2", "--embedding-dim", "64",
-        "--image-size", "32", "--channels", "3", "--classes", "10", "--mean", "0.49,0.48,0.45",
-        "--std", "0.25,0.24,0.26", "--out", "best.mpk",
+        "import",
+        weights.to_str().unwrap(),
+        "--model",
+        "cct_2_3x2",
+        "--embedding-dim",
+        "64",
+        "--image-size",
+        "32",
+        "--channels",
+        "3",
+        "--classes",
+        "10",
+        "--mean",
+        "0.49,0.48,0.45",
+        "--std",
+        "0.25,0.24,0.26",
+        "--out",
+        "best.mpk",
     ];
     succeed(&args, dir.path());
     pictures(&dir.path().join("pictures"), 3);
@@ -84,7 +99,10 @@ fn models_lists_every_configuration() {
     assert!(text.contains("cct_7_3x1") && text.contains("3,760,139"), "{text}");
     let rows = json(&dir.path().join("models.json"));
     let row = rows.as_array().unwrap().iter().find(|r| r["model"] == "cct_2_3x2").unwrap();
-    assert_eq!((row["parameters"].as_u64(), row["macs"].as_u64()), (Some(283_723), Some(35_341_568)));
+    assert_eq!(
+        (row["parameters"].as_u64(), row["macs"].as_u64()),
+        (Some(283_723), Some(35_341_568))
+    );
 }
 
 #[test]
@@ -92,15 +110,36 @@ fn import_quantize_inspect_predict_eval() {
     let dir = workshop();
     let path = dir.path();
     let text = succeed(
-        &["quantize", "best.mpk", "--calibration", "pictures", "--images", "20", "--dataset",
-          "pictures", "--json", "drift.json"],
+        &[
+            "quantize",
+            "best.mpk",
+            "--calibration",
+            "pictures",
+            "--images",
+            "20",
+            "--dataset",
+            "pictures",
+            "--json",
+            "drift.json",
+        ],
         path,
     );
     assert!(text.contains("blocks.0"), "{text}");
     let report = json(&path.join("drift.json"));
     for key in [
-        "model", "format", "target", "artifact_bytes", "weight_bytes", "arena_bytes", "macs",
-        "images", "top1_float", "top1_quantized", "top1_drop", "agreement", "logit_sqnr_db",
+        "model",
+        "format",
+        "target",
+        "artifact_bytes",
+        "weight_bytes",
+        "arena_bytes",
+        "macs",
+        "images",
+        "top1_float",
+        "top1_quantized",
+        "top1_drop",
+        "agreement",
+        "logit_sqnr_db",
         "layers",
     ] {
         assert!(!report[key].is_null(), "{key} is missing in {report}");
@@ -113,8 +152,20 @@ fn import_quantize_inspect_predict_eval() {
     assert!(layers.len() > 20 && layers.iter().all(|l| l["sqnr_db"].as_f64().unwrap() > 15.0));
 
     // The same command gives the same bytes.
-    succeed(&["quantize", "best.mpk", "--calibration", "pictures", "--images", "20", "--no-eval",
-              "--out", "again.pvit"], path);
+    succeed(
+        &[
+            "quantize",
+            "best.mpk",
+            "--calibration",
+            "pictures",
+            "--images",
+            "20",
+            "--no-eval",
+            "--out",
+            "again.pvit",
+        ],
+        path,
+    );
     assert_eq!(fs::read(path.join("again.pvit")).unwrap(), artifact);
 
     let text = succeed(&["inspect", "model.pvit", "--json", "inspect.json"], path);
@@ -122,13 +173,27 @@ fn import_quantize_inspect_predict_eval() {
     assert_eq!(json(&path.join("inspect.json"))["arena_bytes"], report["arena_bytes"]);
 
     GrayImage::from_pixel(20, 90, Luma([77])).save(path.join("grey.png")).unwrap();
-    succeed(&["predict", "model.pvit", "grey.png", "pictures/class3/0.png", "--json", "p.json"], path);
+    succeed(
+        &["predict", "model.pvit", "grey.png", "pictures/class3/0.png", "--json", "p.json"],
+        path,
+    );
     let predictions = json(&path.join("p.json"));
     assert_eq!(predictions.as_array().unwrap().len(), 2);
     assert_eq!(predictions[0]["logits"].as_array().unwrap().len(), 10);
 
-    succeed(&["eval", "model.pvit", "--against", "best.mpk", "--dataset", "pictures", "--json",
-              "eval.json"], path);
+    succeed(
+        &[
+            "eval",
+            "model.pvit",
+            "--against",
+            "best.mpk",
+            "--dataset",
+            "pictures",
+            "--json",
+            "eval.json",
+        ],
+        path,
+    );
     assert_eq!(json(&path.join("eval.json"))["agreement"], report["agreement"]);
 }
 
@@ -136,7 +201,10 @@ fn import_quantize_inspect_predict_eval() {
 fn damaged_artifacts_are_refused_by_name() {
     let dir = workshop();
     let path = dir.path();
-    succeed(&["quantize", "best.mpk", "--calibration", "pictures", "--images", "4", "--no-eval"], path);
+    succeed(
+        &["quantize", "best.mpk", "--calibration", "pictures", "--images", "4", "--no-eval"],
+        path,
+    );
     let artifact = fs::read(path.join("model.pvit")).unwrap();
     fs::write(path.join("short.pvit"), &artifact[..artifact.len() / 2]).unwrap();
     let mut flipped = artifact.clone();
@@ -177,7 +245,7 @@ fn bad_checkpoints_are_refused_and_nothing_is_written() {
     // The record of one model under the configuration of another.
     let config = fs::read_to_string(path.join("best.json")).unwrap();
     let mut other: Value = serde_json::from_str(&config).unwrap();
-    other["architecture"]["layers"] = 4.into();
+    other["architecture"]["cct"]["layers"] = 4.into();
     fs::write(path.join("alone.json"), other.to_string()).unwrap();
     let text = complaint(&["quantize", "alone.mpk"], path);
     assert!(text.contains("alone.mpk"), "{text}");
@@ -237,15 +305,24 @@ fn bad_data_is_refused_by_name() {
         GrayImage::new(32, 32).save(path.join("few").join(class).join("0.png")).unwrap();
         GrayImage::new(32, 32).save(path.join("few").join(class).join("1.png")).unwrap();
     }
-    let text = complaint(
-        &["quantize", "best.mpk", "--calibration", "pictures", "--dataset", "few"],
-        path,
-    );
+    let text =
+        complaint(&["quantize", "best.mpk", "--calibration", "pictures", "--dataset", "few"], path);
     assert!(text.contains("10 classes") && text.contains("--dataset"), "{text}");
-    let text = complaint(&["train", "--model", "cct_2_3x2", "--dataset", "nowhere", "--out", "o"], path);
+    let text =
+        complaint(&["train", "--model", "cct_2_3x2", "--dataset", "nowhere", "--out", "o"], path);
     assert!(text.contains("nowhere"), "{text}");
     let text = complaint(
-        &["train", "--model", "cct_2_3x2", "--dataset", "pictures", "--backend", "abacus", "--out", "o"],
+        &[
+            "train",
+            "--model",
+            "cct_2_3x2",
+            "--dataset",
+            "pictures",
+            "--backend",
+            "abacus",
+            "--out",
+            "o",
+        ],
         path,
     );
     assert!(text.contains("abacus"), "{text}");
@@ -257,12 +334,29 @@ fn a_killed_training_resumes() {
     let path = dir.path();
     pictures(&path.join("pictures"), 12);
     let args = [
-        "train", "--model", "cct_2_3x2", "--dataset", "pictures", "--image-size", "16", "--epochs",
-        "4", "--batch-size", "8", "--validation", "20", "--backend", "flex", "--out", "run",
+        "train",
+        "--model",
+        "cct_2_3x2",
+        "--dataset",
+        "pictures",
+        "--image-size",
+        "16",
+        "--epochs",
+        "4",
+        "--batch-size",
+        "8",
+        "--validation",
+        "20",
+        "--backend",
+        "flex",
+        "--out",
+        "run",
     ];
-    let mut child = command(&args, path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child =
+        command(&args, path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let start = Instant::now();
-    let lines = || fs::read_to_string(path.join("run/metrics.jsonl")).unwrap_or_default().lines().count();
+    let lines =
+        || fs::read_to_string(path.join("run/metrics.jsonl")).unwrap_or_default().lines().count();
     while lines() < 1 {
         // Only a guard against hanging: the test does not measure time.
         assert!(start.elapsed() < Duration::from_secs(300), "no epoch was finished");
@@ -283,5 +377,8 @@ fn a_killed_training_resumes() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["epoch"].as_u64().unwrap())
         .collect();
     assert_eq!(epochs, [1, 2, 3, 4]);
-    succeed(&["quantize", "run/best.mpk", "--calibration", "pictures", "--images", "8", "--no-eval"], path);
+    succeed(
+        &["quantize", "run/best.mpk", "--calibration", "pictures", "--images", "8", "--no-eval"],
+        path,
+    );
 }

@@ -43,7 +43,9 @@ pub struct ImageSize {
 
 /// A model family with its sizes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "family", rename_all = "snake_case")]
+// Not internally tagged: serde_json's `arbitrary_precision`, which any crate of a build may turn on,
+// cannot read numbers behind an internal tag.
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Architecture {
     /// Compact convolutional transformer.

@@ -88,6 +88,10 @@ impl BackendChoice {
     }
 
     /// Runs a task on the backend.
+    #[allow(
+        deprecated,
+        reason = "burn-candle is deprecated by Burn; users of 0.21 still train with it"
+    )]
     pub(crate) fn dispatch<T: Task>(self, task: T) -> Result<T::Output, BackendError> {
         let choice = self.resolve()?;
         match choice {

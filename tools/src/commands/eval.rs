@@ -55,13 +55,14 @@ pub fn run(args: &Args) -> Result<()> {
     let bytes = artifact::read(&args.model)?;
     let model = artifact::parse(&args.model, &bytes)?;
     let info = artifact::info(&model);
-    let name = args.dataset.clone().or_else(|| info.as_ref()?.dataset.clone()).ok_or_else(|| {
-        miette!(
-            help = "name it with --dataset (fashion-mnist, cifar-10, cifar-100 or a folder)",
-            "{} does not say which data set it was trained on",
-            args.model.display()
-        )
-    })?;
+    let name =
+        args.dataset.clone().or_else(|| info.as_ref()?.dataset.clone()).ok_or_else(|| {
+            miette!(
+                help = "name it with --dataset (fashion-mnist, cifar-10, cifar-100 or a folder)",
+                "{} does not say which data set it was trained on",
+                args.model.display()
+            )
+        })?;
     let size = (model.height(), model.width(), model.channels());
     let test = data::load(&name, args.data_dir.clone(), Split::Test, size)?;
     data::check_classes(&test, model.classes(), &args.model)?;

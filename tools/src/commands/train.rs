@@ -97,6 +97,11 @@ pub fn run(args: &Args) -> Result<()> {
     options.seed = args.seed.unwrap_or(options.seed);
     options.resume = args.resume;
     let summary = train(&options, args.backend).into_diagnostic()?;
-    println!("{summary}");
+    println!(
+        "best: epoch {}, validation accuracy {:.2} %, in {}",
+        summary.best.epoch,
+        100.0 * summary.best.val_accuracy,
+        summary.checkpoint.display()
+    );
     Ok(())
 }

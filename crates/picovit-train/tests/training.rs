@@ -1,0 +1,296 @@
+//! The training loop: backends agree, runs resume, mistakes are explained.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use picovit_models::{Architecture, CctConfig, ModelConfig, PositionalEmbedding, load_graph};
+use picovit_train::data::{DataSource, Split};
+use picovit_train::{
+    BackendChoice, EpochMetrics, Observer, Silent, TrainError, TrainOptions, TrainSummary,
+    ValidationSize, evaluate, train_observed,
+};
+use tempfile::{TempDir, tempdir};
+
+/// Sixty images of 8x8 in three classes: a bright band at the top, in the middle, at the bottom.
+fn data(folder: &Path) -> DataSource {
+    let idx = |extents: &[u32], content: &[u8]| {
+        let mut bytes = vec![0, 0, 8, extents.len() as u8];
+        extents.iter().for_each(|extent| bytes.extend(extent.to_be_bytes()));
+        bytes.extend(content);
+        bytes
+    };
+    let labels: Vec<u8> = (0..60).map(|i| i % 3).collect();
+    let pixel = |i: usize, y: usize, x: usize| {
+        let bright = if y / 3 == i % 3 { 160 } else { 0 };
+        (bright + (i * 31 + y * 17 + x * 7) % 64) as u8
+    };
+    let rows = |i: usize| (0..8).flat_map(move |y| (0..8).map(move |x| pixel(i, y, x)));
+    let pixels: Vec<u8> = (0..60).flat_map(rows).collect();
+    for prefix in ["train", "t10k"] {
+        let path = |kind: &str| folder.join(format!("{prefix}-{kind}-ubyte"));
+        fs::write(path("images-idx3"), idx(&[60, 8, 8], &pixels)).unwrap();
+        fs::write(path("labels-idx1"), idx(&[60], &labels)).unwrap();
+    }
+    DataSource::named("fashion-mnist", Some(folder.into())).unwrap()
+}
+
+fn model() -> ModelConfig {
+    let cct = CctConfig {
+        kernel_size: 3,
+        tokenizer_layers: 2,
+        tokenizer_channels: 4,
+        embedding_dim: 8,
+        layers: 2,
+        heads: 2,
+        mlp_ratio: 1.0,
+        positional_embedding: PositionalEmbedding::Learnable,
+        attention_dropout: 0.1,
+        stochastic_depth: 0.3,
+    };
+    ModelConfig::new("tiny", Architecture::Cct(cct)).with_image_size(10, 10)
+}
+
+fn options(root: &Path) -> TrainOptions {
+    let mut options = TrainOptions::new(model(), data(root), root.join("out"));
+    options.epochs = 3;
+    options.batch_size = 10;
+    options.learning_rate = 5e-3;
+    options.warmup_epochs = 0.5;
+    options.seed = 11;
+    options.validation = ValidationSize::Count(10);
+    options
+}
+
+/// Collects the loss of every step.
+#[derive(Default)]
+struct Losses(Vec<f64>);
+
+impl Observer for Losses {
+    fn step(&mut self, _: usize, _: usize, _: usize, loss: f64) -> ControlFlow<()> {
+        self.0.push(loss);
+        ControlFlow::Continue(())
+    }
+}
+
+#[test]
+fn every_backend_follows_the_same_curve() {
+    let curve = |backend| {
+        let root = tempdir().unwrap();
+        let mut losses = Losses::default();
+        let summary = train_observed(&options(root.path()), backend, &mut losses).unwrap();
+        (losses.0, summary.history)
+    };
+    let backends = BackendChoice::compiled_in();
+    let (expected, expected_history) = curve(backends[0]);
+    assert_eq!(expected.len(), 15);
+    assert!(expected[14] < expected[0] - 0.2, "the loss does not fall: {expected:?}");
+    for &backend in &backends[1..] {
+        let (found, history) = curve(backend);
+        for (step, (a, b)) in expected.iter().zip(&found).enumerate() {
+            assert!((a - b).abs() < 1e-3, "step {step}: {} {a}, {backend} {b}", backends[0]);
+        }
+        for (a, b) in expected_history.iter().zip(&history) {
+            assert!((a.val_loss - b.val_loss).abs() < 1e-3, "{} and {backend}", backends[0]);
+        }
+    }
+}
+
+/// Stops a run in the middle of an epoch.
+struct StopAt(usize, usize);
+
+impl Observer for StopAt {
+    fn step(&mut self, epoch: usize, step: usize, _: usize, _: f64) -> ControlFlow<()> {
+        if (epoch, step) == (self.0, self.1) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+/// What a run leaves, without what the clock had a hand in.
+fn outcome(summary: &TrainSummary) -> (Vec<EpochMetrics>, picovit_compiler::graph::Graph) {
+    let timeless =
+        |m: &EpochMetrics| EpochMetrics { images_per_second: 0.0, seconds: 0.0, ..m.clone() };
+    let (graph, _) = load_graph(&summary.checkpoint).unwrap();
+    (summary.history.iter().map(timeless).collect(), graph)
+}
+
+fn run(options: &TrainOptions) -> Result<TrainSummary, TrainError> {
+    train_observed(options, BackendChoice::Auto, &mut Silent)
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_interrupted_run_resumes_as_if_nothing_had_happened() {
+    let whole = tempdir().unwrap();
+    let expected = run(&options(whole.path())).unwrap();
+    assert_eq!(
+        names(&whole.path().join("out")),
+        ["best.json", "best.mpk", "metrics.jsonl", "state", "state.json"]
+    );
+
+    let root = tempdir().unwrap();
+    let mut options = options(root.path());
+    for (epoch, step) in [(2, 3), (3, 5)] {
+        let stopped = train_observed(&options, BackendChoice::Auto, &mut StopAt(epoch, step));
+        assert!(matches!(stopped, Err(TrainError::Stopped(e)) if e == epoch));
+        options.resume = true;
+    }
+    // What a crash may leave behind: files of an epoch that never counted, nothing published.
+    let out = root.path().join("out");
+    fs::write(out.join("state/model-0003.mpk"), "half a file").unwrap();
+    fs::write(out.join("state/optimizer-0003.mpk.tmp"), "").unwrap();
+    fs::write(out.join("metrics.jsonl"), "{\"epoch\":").unwrap();
+    fs::remove_file(out.join("best.mpk")).unwrap();
+    let resumed = run(&options).unwrap();
+    assert_eq!(outcome(&resumed), outcome(&expected));
+
+    let lines = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    let metrics: Vec<EpochMetrics> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(metrics, resumed.history);
+    let best = resumed.best.epoch;
+    let mut kept =
+        vec![format!("model-{best:04}.mpk"), "model-0003.mpk".into(), "optimizer-0003.mpk".into()];
+    kept.dedup();
+    assert_eq!(names(&out.join("state")), kept);
+
+    // A finished run has nothing left to do.
+    assert_eq!(outcome(&run(&options).unwrap()), outcome(&expected));
+}
+
+/// Not a test: the process that the next test kills.
+#[test]
+fn child() {
+    let Some(root) = std::env::var_os("PICOVIT_TEST_CHILD") else { return };
+    struct Hang;
+    impl Observer for Hang {
+        fn step(&mut self, epoch: usize, step: usize, _: usize, _: f64) -> ControlFlow<()> {
+            if (epoch, step) == (2, 3) {
+                println!("\nin the middle of epoch 2");
+                loop {
+                    std::thread::park();
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = train_observed(&options(&PathBuf::from(root)), BackendChoice::Auto, &mut Hang);
+}
+
+#[test]
+fn a_killed_process_resumes() {
+    let whole = tempdir().unwrap();
+    let expected = run(&options(whole.path())).unwrap();
+
+    let root = tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["child", "--exact", "--nocapture", "--test-threads=1"])
+        .env("PICOVIT_TEST_CHILD", root.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("in the middle of epoch 2")));
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let mut options = options(root.path());
+    options.resume = true;
+    assert_eq!(outcome(&run(&options).unwrap()), outcome(&expected));
+}
+
+fn assert_fails<T: std::fmt::Debug>(result: Result<T, TrainError>, expected: &[&str]) {
+    let message = result.unwrap_err().to_string();
+    for part in expected {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+fn stopped(root: &TempDir) -> TrainOptions {
+    let options = options(root.path());
+    let _ = train_observed(&options, BackendChoice::Auto, &mut StopAt(2, 1));
+    options
+}
+
+#[test]
+fn a_folder_in_use_is_not_overwritten() {
+    let root = tempdir().unwrap();
+    let mut options = stopped(&root);
+    assert_fails(run(&options), &["already holds a training run", "--resume"]);
+    options.resume = true;
+    options.learning_rate = 1e-3;
+    options.epochs = 4;
+    options.model = options.model.with_image_size(12, 12);
+    assert_fails(
+        run(&options),
+        &["learning_rate was 0.005, is 0.001", "epochs was 3, is 4", "model"],
+    );
+}
+
+#[test]
+fn resuming_needs_a_state_that_is_whole() {
+    let root = tempdir().unwrap();
+    let mut fresh = options(root.path());
+    fresh.resume = true;
+    assert_fails(run(&fresh), &["no training run to resume"]);
+    fresh.resume = false;
+
+    let mut options = stopped(&root);
+    options.resume = true;
+    let state = root.path().join("out/state");
+    fs::write(state.join("optimizer-0001.mpk"), "no record").unwrap();
+    assert_fails(run(&options), &["optimizer-0001.mpk", "train again"]);
+    fs::write(state.join("model-0001.mpk"), "no record").unwrap();
+    assert_fails(run(&options), &["model-0001.mpk"]);
+    fs::write(root.path().join("out/state.json"), "{").unwrap();
+    assert_fails(run(&options), &["state.json", "train again"]);
+}
+
+#[test]
+fn options_that_cannot_be_met_are_explained() {
+    let root = tempdir().unwrap();
+    let check = |change: &dyn Fn(&mut TrainOptions), expected: &[&str]| {
+        let mut options = options(root.path());
+        change(&mut options);
+        assert_fails(run(&options), expected);
+        assert!(!root.path().join("out").exists());
+    };
+    check(&|o| o.epochs = 0, &["`epochs` is 0"]);
+    check(&|o| o.batch_size = 0, &["`batch_size` is 0"]);
+    check(&|o| o.learning_rate = f64::NAN, &["`learning_rate` is NaN"]);
+    check(&|o| o.label_smoothing = 1.0, &["`label_smoothing` is 1"]);
+    check(&|o| o.validation = ValidationSize::Count(60), &["`validation` takes 60 of 60"]);
+    check(&|o| o.validation = ValidationSize::Count(0), &["`validation` takes 0 of 60"]);
+}
+
+#[test]
+fn a_checkpoint_is_evaluated_on_test_images() {
+    let root = tempdir().unwrap();
+    let options = options(root.path());
+    let summary = run(&options).unwrap();
+    let test = options.data.load_for(Split::Test, 10, 10, 1).unwrap();
+    let whole = evaluate(&summary.checkpoint, &test, 60, BackendChoice::Auto).unwrap();
+    let batched = evaluate(&summary.checkpoint, &test, 7, BackendChoice::Auto).unwrap();
+    assert_eq!(whole.correct, batched.correct);
+    assert_eq!(whole.logits.len(), 60);
+    assert!((whole.top1 - whole.correct as f64 / 60.0).abs() < 1e-12);
+    assert!(whole.top1 > 0.34, "nothing was learned: {}", whole.top1);
+    let mut other = test;
+    other.class_names.pop();
+    assert_fails(
+        evaluate(&summary.checkpoint, &other, 7, BackendChoice::Auto),
+        &["best.mpk has 10 classes, fashion-mnist has 9"],
+    );
+}
