@@ -7,7 +7,7 @@ mod data;
 mod output;
 
 use clap::{Parser, Subcommand};
-use commands::{eval, import, inspect, models, predict, quantize, train};
+use commands::{eval, export_calibration, import, inspect, models, predict, quantize, train};
 
 /// Compact vision transformers on microcontrollers.
 #[derive(Debug, Parser)]
@@ -33,6 +33,8 @@ enum Command {
     Inspect(inspect::Args),
     /// List every model configuration with parameters and multiply-accumulates.
     Models(models::Args),
+    /// Write Fashion-MNIST's calibration images to files that a repository can ship.
+    ExportCalibration(export_calibration::Args),
     /// Build, run and measure firmware (the same as `cargo firmware`).
     Firmware(picovit_firmware_tool::Cli),
 }
@@ -46,6 +48,7 @@ fn main() -> miette::Result<()> {
         Command::Predict(args) => predict::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::ExportCalibration(args) => export_calibration::run(&args),
         Command::Firmware(cli) => picovit_firmware_tool::run(cli),
     }
 }

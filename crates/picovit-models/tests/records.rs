@@ -40,7 +40,7 @@ fn reload(path: &Path) -> Result<(Cct<Flex>, ModelConfig), String> {
 }
 
 fn assert_refused(path: &Path, expected: &[&str]) {
-    let message = reload(path).err().expect("the checkpoint should be refused");
+    let message = reload(path).expect_err("the checkpoint should be refused");
     for part in expected {
         assert!(message.contains(part), "`{part}` is not in: {message}");
     }
