@@ -6,7 +6,7 @@ use std::{env, fs};
 use object::{Object, ObjectSection, ObjectSymbol};
 use picovit_firmware_tool::toolchain::{Choice, Toolchain};
 
-/// Target, and what its compiler's floating point helpers are called.
+/// Chip families the engine has to build for.
 const TARGETS: [&str; 4] = [
     "thumbv6m-none-eabi",
     "thumbv7em-none-eabihf",
