@@ -81,8 +81,9 @@ impl Golden {
 fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let errors = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
-    // Not a number is an error, too.
-    let worst = errors.fold(0.0, |worst, e| if e <= worst { worst } else { e });
+    let worst =
+        errors.fold(0.0f32, |worst, e| if e.is_nan() { f32::INFINITY } else { worst.max(e) });
+    println!("{what}: largest error {worst:e}");
     assert!(worst <= TOLERANCE, "{what}: largest error {worst}");
 }
 

@@ -122,8 +122,10 @@ impl<'a> Attention<'a> {
         for (head, (&exp_mult, &out_mult)) in multipliers {
             let [q, k, v] = self.qkv.map(|projection| projection.head(head, head_dim, width));
             let column = head * head_dim;
-            let pairs = keys.chunks_exact_mut(head_dim).zip(values.chunks_exact_mut(head_dim));
-            for (t, (x, (key, value))) in stream.chunks_exact(width).zip(pairs).enumerate() {
+            let pairs = keys
+                .chunks_exact_mut(head_dim.max(1))
+                .zip(values.chunks_exact_mut(head_dim.max(1)));
+            for (t, (x, (key, value))) in stream.chunks_exact(width.max(1)).zip(pairs).enumerate() {
                 self.norm.token(x, y);
                 k.token(y, key);
                 v.token(y, value);
@@ -134,7 +136,7 @@ impl<'a> Attention<'a> {
             // The last head meets those before it and updates the stream token by token: keys and
             // values are complete, and a token's own query is taken before its update.
             let last = head + 1 == heads;
-            for (t, x) in stream.chunks_exact_mut(width).enumerate() {
+            for (t, x) in stream.chunks_exact_mut(width.max(1)).enumerate() {
                 self.norm.token(x, y);
                 q.token(y, query);
                 kernels::scores(query, keys, scores);
