@@ -1,4 +1,4 @@
-//! The engine builds for every chip family, without allocator and without floating point.
+//! The engine builds for every chip family, without allocator, panics and floating point.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -39,6 +39,9 @@ const FORBIDDEN: [&str; 22] = [
     "__rust_alloc",
     "__rg_alloc",
 ];
+
+/// Parts of the names of what Rust calls when it panics.
+const PANICS: [&str; 4] = ["panicking", "index_fail", "unwrap_failed", "expect_failed"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -99,7 +102,7 @@ fn has_thumb_float(code: &[u8]) -> Option<usize> {
 }
 
 #[test]
-fn engine_builds_for_every_chip_without_allocator_and_floating_point() {
+fn engine_builds_for_every_chip_without_allocator_panics_and_floating_point() {
     for target in TARGETS {
         let (code, symbols) = objects(&library(target));
         assert!(
@@ -107,6 +110,8 @@ fn engine_builds_for_every_chip_without_allocator_and_floating_point() {
             "{target}: no engine in the library"
         );
         for symbol in &symbols {
+            let panics = PANICS.iter().any(|part| symbol.contains(part));
+            assert!(!panics, "{target} references {symbol}");
             // Helpers of the compiler; other names may contain anything.
             if !symbol.starts_with("__") {
                 continue;

@@ -49,7 +49,9 @@ impl<const N: usize> DerefMut for Arena<N> {
 ///
 /// # Panics
 /// In a `const` context a wrong magic or version is a compile error, which is the purpose.
+// Inlined so that its assertions exist only where it is called, which is at compile time.
 #[must_use]
+#[inline(always)]
 pub const fn arena_bytes(artifact: &[u8]) -> usize {
     assert!(artifact.len() >= 20, "not a picovit artifact: too short");
     let mut i = 0;

@@ -86,7 +86,7 @@ impl<'m, 'a> Engine<'m, 'a> {
         let length = self.model.height() * self.model.width() * self.model.channels();
         let start = self.model.header().input as usize;
         let bytes = self.arena.get_mut(start..start + length).unwrap_or_default();
-        bytemuck::cast_slice_mut(bytes)
+        bytemuck::try_cast_slice_mut(bytes).unwrap_or_default()
     }
 
     /// One inference: the logits of the image in [`Self::input`], `real = logit_scale * logit`.

@@ -3,6 +3,7 @@
 //! The same code runs on the chip, in training and in the host tools, so that all of them feed a
 //! model the same bytes.
 
+use crate::rows::rows_mut;
 use core::fmt;
 
 /// Layout of a frame's pixels.
@@ -116,8 +117,8 @@ pub fn fit(
 /// Centres a small frame on black.
 fn pad(frame: &Frame<'_>, height: usize, width: usize, channels: usize, out: &mut [i8]) {
     let (top, left) = ((height - frame.height) / 2, (width - frame.width) / 2);
-    for (y, row) in out.chunks_exact_mut((width * channels).max(1)).enumerate() {
-        for (x, pixel) in row.chunks_exact_mut(channels.max(1)).enumerate() {
+    for (y, row) in rows_mut(out, width * channels).enumerate() {
+        for (x, pixel) in rows_mut(row, channels).enumerate() {
             let inside = y >= top && x >= left && y < top + frame.height && x < left + frame.width;
             let rgb = if inside { frame.pixel(y - top, x - left) } else { [0; 3] };
             write(rgb, pixel);
@@ -134,8 +135,8 @@ fn reduce(frame: &Frame<'_>, height: usize, width: usize, channels: usize, out: 
     };
     let (top, left) = ((frame.height - crop_height) / 2, (frame.width - crop_width) / 2);
     let area = (crop_height * crop_width).max(1) as u32;
-    for (y, row) in out.chunks_exact_mut((width * channels).max(1)).enumerate() {
-        for (x, pixel) in row.chunks_exact_mut(channels.max(1)).enumerate() {
+    for (y, row) in rows_mut(out, width * channels).enumerate() {
+        for (x, pixel) in rows_mut(row, channels).enumerate() {
             let mut sums = [0u32; 3];
             for (sy, wy) in cover(y, crop_height, height) {
                 for (sx, wx) in cover(x, crop_width, width) {

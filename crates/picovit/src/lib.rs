@@ -34,6 +34,7 @@ pub mod kernels;
 pub mod model;
 pub mod ops;
 pub mod postprocess;
+mod rows;
 mod scratch;
 
 pub use arena::{Arena, arena_bytes};

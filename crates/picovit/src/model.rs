@@ -173,7 +173,15 @@ impl<'a> Model<'a> {
 
     /// Class names in logit order; may be fewer than [`Self::classes`].
     pub fn labels(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.labels.lines()
+        // Not `lines`, which may panic as far as the compiler knows.
+        let mut rest = Some(self.labels).filter(|labels| !labels.is_empty());
+        core::iter::from_fn(move || {
+            let text = rest.take()?;
+            let end = text.bytes().position(|byte| byte == b'\n').unwrap_or(text.len());
+            let line = text.get(..end)?;
+            rest = text.get(end + 1..).filter(|after| !after.is_empty());
+            Some(line)
+        })
     }
 
     /// Name of a class, if the artifact has it.

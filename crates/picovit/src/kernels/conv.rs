@@ -1,6 +1,8 @@
 //! Building blocks of the streamed convolution: the input patch of one pixel, and pooling of a
 //! finished row into the output.
 
+use crate::rows::{rows, rows_mut};
+
 /// Where a square window lies: edge, step and border.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -37,7 +39,7 @@ pub fn copy_patch(
     patch: &mut [i8],
 ) {
     let row_values = window.kernel * channels;
-    for (ky, row) in patch.chunks_exact_mut(row_values.max(1)).enumerate() {
+    for (ky, row) in rows_mut(patch, row_values).enumerate() {
         let source = (y + ky).checked_sub(window.padding).filter(|&y| y < height);
         let Some(y) = source else {
             fill(zero, row);
@@ -61,7 +63,7 @@ pub fn copy_patch(
 
 /// Repeats one pixel.
 fn fill(pixel: &[i8], row: &mut [i8]) {
-    for target in row.chunks_exact_mut(pixel.len().max(1)) {
+    for target in rows_mut(row, pixel.len()) {
         for (v, &zero) in target.iter_mut().zip(pixel) {
             *v = zero;
         }
@@ -74,12 +76,12 @@ fn fill(pixel: &[i8], row: &mut [i8]) {
 pub fn max_into_row(row: &[i8], channels: usize, window: Window, out: &mut [i8]) {
     let channels = channels.max(1);
     let width = row.len() / channels;
-    for (column, out) in out.chunks_exact_mut(channels).enumerate() {
+    for (column, out) in rows_mut(out, channels).enumerate() {
         let start = column * window.stride;
         let first = start.saturating_sub(window.padding);
         let end = (start + window.kernel).saturating_sub(window.padding).min(width);
         let pixels = row.get(first * channels..end * channels).unwrap_or_default();
-        for pixel in pixels.chunks_exact(channels) {
+        for pixel in rows(pixels, channels) {
             for (out, &v) in out.iter_mut().zip(pixel) {
                 *out = (*out).max(v);
             }

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::format::{AttentionRecord, EXP_ENTRIES};
 use crate::kernels::{self, dot, mulhi, requant8, residual_add, row_mult};
 use crate::model::Constants;
+use crate::rows::{rows, rows_mut};
 use crate::scratch::Scratch;
 
 /// See [`AttentionRecord`].
@@ -45,7 +46,7 @@ impl<'a> Projection<'a> {
     /// Symmetric int8 projection of one token.
     #[inline]
     fn token(&self, y: &[i8], out: &mut [i8]) {
-        let weights = self.weights.chunks_exact(y.len().max(1));
+        let weights = rows(self.weights, y.len());
         let constants = weights.zip(self.bias).zip(self.mult);
         for (out, ((weights, &bias), &mult)) in out.iter_mut().zip(constants) {
             *out = mulhi(dot(bias, weights, y), mult).clamp(-127, 127) as i8;
@@ -66,8 +67,8 @@ impl<'a> Attention<'a> {
         let mult: &[i32] = constants.slice(r.qkv_mult, &[3, heads, head_dim])?;
         let inner = heads * head_dim;
         let mut qkv = [Projection::default(); 3];
-        let parts = weights.chunks_exact((inner * width).max(1));
-        let parts = parts.zip(bias.chunks_exact(inner.max(1))).zip(mult.chunks_exact(inner.max(1)));
+        let parts = rows(weights, inner * width);
+        let parts = parts.zip(rows(bias, inner)).zip(rows(mult, inner));
         for (projection, ((weights, bias), mult)) in qkv.iter_mut().zip(parts) {
             *projection = Projection { weights, bias, mult };
         }
@@ -122,10 +123,8 @@ impl<'a> Attention<'a> {
         for (head, (&exp_mult, &out_mult)) in multipliers {
             let [q, k, v] = self.qkv.map(|projection| projection.head(head, head_dim, width));
             let column = head * head_dim;
-            let pairs = keys
-                .chunks_exact_mut(head_dim.max(1))
-                .zip(values.chunks_exact_mut(head_dim.max(1)));
-            for (t, (x, (key, value))) in stream.chunks_exact(width.max(1)).zip(pairs).enumerate() {
+            let pairs = keys.chunks_exact_mut(head_dim.max(1)).zip(rows_mut(values, head_dim));
+            for (t, (x, (key, value))) in rows(stream, width).zip(pairs).enumerate() {
                 self.norm.token(x, y);
                 k.token(y, key);
                 v.token(y, value);
@@ -136,7 +135,7 @@ impl<'a> Attention<'a> {
             // The last head meets those before it and updates the stream token by token: keys and
             // values are complete, and a token's own query is taken before its update.
             let last = head + 1 == heads;
-            for (t, x) in stream.chunks_exact_mut(width.max(1)).enumerate() {
+            for (t, x) in rows_mut(stream, width).enumerate() {
                 self.norm.token(x, y);
                 q.token(y, query);
                 kernels::scores(query, keys, scores);
@@ -170,7 +169,7 @@ impl<'a> Attention<'a> {
     #[inline]
     fn project(&self, inner: &[i8], x: &mut [i16]) {
         let shift = self.record.proj_shift as u32;
-        let weights = self.proj_weights.chunks_exact(inner.len().max(1));
+        let weights = rows(self.proj_weights, inner.len());
         let constants = weights.zip(self.proj_bias).zip(self.proj_mult);
         for (x, ((weights, &bias), &mult)) in x.iter_mut().zip(constants) {
             *x = residual_add(*x, dot(bias, weights, inner), shift, mult);

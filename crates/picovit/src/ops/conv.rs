@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::format::ConvRecord;
 use crate::kernels::{self, Window, clamp8, mulhi};
 use crate::model::Constants;
+use crate::rows::{rows, rows_mut};
 use crate::scratch::Scratch;
 
 /// See [`ConvRecord`].
@@ -78,7 +79,7 @@ impl<'a> Conv<'a> {
         let row: &mut [i8] = scratch.take(map_width * channels);
         let out_row = out_width * channels;
         if r.pool_kernel == 0 {
-            for (y, out) in output.chunks_exact_mut(out_row.max(1)).enumerate() {
+            for (y, out) in rows_mut(output, out_row).enumerate() {
                 self.map_row(y, input, patch, out);
             }
         } else {
@@ -109,11 +110,11 @@ impl<'a> Conv<'a> {
             padding: r.padding as usize,
         };
         let extent = (r.in_height as usize, r.in_width as usize, r.in_channels as usize);
-        let pixels = row.chunks_exact_mut((r.out_channels as usize).max(1));
+        let pixels = rows_mut(row, r.out_channels as usize);
         for (x, pixel) in pixels.enumerate() {
             let corner = (y * window.stride, x * window.stride);
             kernels::copy_patch(input, extent, window, corner, self.zero_in, patch);
-            let weights = self.weights.chunks_exact(patch.len().max(1));
+            let weights = rows(self.weights, patch.len());
             let constants = weights.zip(self.bias).zip(self.mult);
             for (out, ((weights, &bias), &mult)) in pixel.iter_mut().zip(constants) {
                 let acc = kernels::dot(bias, weights, patch);

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::format::HeadRecord;
 use crate::kernels::{dot_i16, residual_add};
 use crate::model::Constants;
+use crate::rows::rows;
 
 /// See [`HeadRecord`].
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +45,7 @@ impl<'a> Head<'a> {
     }
 
     pub(crate) fn run<P: Probe>(&self, input: &[i16], output: &mut [i16], tap: &mut Tap<'_, P>) {
-        let weights = self.weights.chunks_exact(input.len().max(1));
+        let weights = rows(self.weights, input.len());
         let constants = weights.zip(self.bias).zip(self.mult);
         for (out, ((weights, &bias), &mult)) in output.iter_mut().zip(constants) {
             *out = residual_add(0, dot_i16(bias, weights, input), self.record.shift, mult);

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::format::{MlpRecord, TABLE_ENTRIES};
 use crate::kernels::{dot, normalize, requant8, residual_add};
 use crate::model::Constants;
+use crate::rows::{rows, rows_mut};
 use crate::scratch::Scratch;
 
 /// See [`MlpRecord`].
@@ -75,7 +76,7 @@ impl<'a> Mlp<'a> {
         let r = self.record;
         let y: &mut [i8] = scratch.take(r.width as usize);
         let hidden: &mut [i8] = scratch.take(r.hidden as usize);
-        for (t, x) in stream.chunks_exact_mut((r.width as usize).max(1)).enumerate() {
+        for (t, x) in rows_mut(stream, r.width as usize).enumerate() {
             let row = normalize(x, self.norm.epsilon);
             row.write8(x, self.norm.gain, self.norm.offset, y);
             tap.i8(Site::Norm, t, 0, y);
@@ -83,7 +84,7 @@ impl<'a> Mlp<'a> {
                 row.write16(gain, offset, x);
                 tap.i16(Site::Residual, t, 0, x);
             }
-            let weights = self.weights1.chunks_exact(y.len().max(1));
+            let weights = rows(self.weights1, y.len());
             let constants = weights.zip(self.bias1).zip(self.mult1);
             for (out, ((weights, &bias), &mult)) in hidden.iter_mut().zip(constants) {
                 *out = requant8(dot(bias, weights, y), mult, r.zero1);
@@ -93,7 +94,7 @@ impl<'a> Mlp<'a> {
                 *v = self.table[(*v as u8 ^ 0x80) as usize];
             }
             tap.i8(Site::Activation, t, 0, hidden);
-            let weights = self.weights2.chunks_exact(hidden.len().max(1));
+            let weights = rows(self.weights2, hidden.len());
             let constants = weights.zip(self.bias2).zip(self.mult2);
             for (x, ((weights, &bias), &mult)) in x.iter_mut().zip(constants) {
                 *x = residual_add(*x, dot(bias, weights, hidden), r.shift as u32, mult);

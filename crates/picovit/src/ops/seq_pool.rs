@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::format::{EXP_ENTRIES, SeqPoolRecord};
 use crate::kernels::{self, dot, mulhi, row_mult, sat16};
 use crate::model::Constants;
+use crate::rows::rows;
 use crate::scratch::Scratch;
 
 /// See [`SeqPoolRecord`].
@@ -57,7 +58,7 @@ impl<'a> SeqPool<'a> {
         let scores: &mut [i32] = scratch.take(tokens);
         let weights: &mut [u8] = scratch.take(tokens);
         let sums: &mut [i32] = scratch.take(width);
-        for (t, (x, score)) in input.chunks_exact(width.max(1)).zip(scores.iter_mut()).enumerate() {
+        for (t, (x, score)) in rows(input, width).zip(scores.iter_mut()).enumerate() {
             self.norm.token(x, y);
             tap.i8(Site::Norm, t, 0, y);
             *score = dot(0, self.weights, y);
@@ -67,7 +68,7 @@ impl<'a> SeqPool<'a> {
         let zero = r.zero.wrapping_mul(sum as i32);
         sums.fill(0i32.wrapping_sub(zero));
         // Normalising twice costs less than keeping all tokens.
-        for (x, &weight) in input.chunks_exact(width.max(1)).zip(&*weights) {
+        for (x, &weight) in rows(input, width).zip(&*weights) {
             self.norm.token(x, y);
             for (sum, &v) in sums.iter_mut().zip(&*y) {
                 *sum = sum.wrapping_add(weight as i32 * v as i32);
