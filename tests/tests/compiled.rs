@@ -64,11 +64,12 @@ fn graph(seed: u64) -> Graph {
         let conv = Conv {
             weights: floats.values(outputs * 9 * inputs, 0.4),
             bias: floats.random.one_in(2).then(|| floats.values(outputs, 0.5)),
+            groups: 1,
             kernel: 3,
             stride: 1,
             padding: 1,
             relu: true,
-            pool: Some(Pool { kernel: 3, stride: 2, padding: 1 }),
+            pool: Some(Pool { kernel: 3, stride: 2, padding: 1, padding_after: 1 }),
         };
         at = graph.push(format!("conv.{layer}"), Op::Conv(conv), &[at]);
         inputs = outputs;
@@ -84,7 +85,7 @@ fn graph(seed: u64) -> Graph {
         let y = graph.push(format!("{block}.norm"), norm, &[at]);
         let qkv = floats.linear(inputs, 3 * inner);
         let y = graph.push(format!("{block}.qkv"), qkv, &[y]);
-        let attention = Op::Attention { heads, head_dim };
+        let attention = Op::Attention { heads, head_dim, groups: 1 };
         let y = graph.push(format!("{block}.attention"), attention, &[y]);
         let proj = floats.linear(inner, inputs);
         let y = graph.push(format!("{block}.proj"), proj, &[y]);

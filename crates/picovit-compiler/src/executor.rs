@@ -3,7 +3,7 @@
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 
-use crate::graph::{Activation, Conv, Graph, LayerNorm, Linear, Node, Op, Pool, Shape};
+use crate::graph::{Activation, Conv, Graph, LayerNorm, Linear, Node, Op, Pool, Shape, unfolded};
 
 /// The value of every node for one image, row-major `[tokens][channels]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,10 +69,36 @@ impl<'g> Executor<'g> {
             Op::AddConstant(constant) => x.iter().zip(constant).map(|(a, b)| a + b).collect(),
             Op::LayerNorm(norm) => layer_norm(norm, x),
             Op::Linear(linear) => affine(linear, x, shape),
-            Op::Attention { heads, head_dim } => attend(*heads, *head_dim, x, shape),
+            Op::Attention { heads, head_dim, groups } => {
+                let run = Shape::map(shape.tokens() / groups, 1, shape.channels);
+                let runs = x.chunks_exact(run.len());
+                runs.flat_map(|x| attend(*heads, *head_dim, x, run)).collect()
+            }
             Op::Table(activation) => x.iter().map(|&v| activation.apply(v)).collect(),
             Op::Add => x.iter().zip(&values[node.inputs[1]]).map(|(a, b)| a + b).collect(),
             Op::SeqPool { weights, bias } => seq_pool(weights, *bias, x),
+            Op::Concat => {
+                let second = self.graph.nodes[node.inputs[1]].shape.channels;
+                let tokens = x.chunks_exact(shape.channels);
+                let tokens = tokens.zip(values[node.inputs[1]].chunks_exact(second));
+                tokens.flat_map(|(a, b)| a.iter().chain(b)).copied().collect()
+            }
+            Op::ClassToken(token) => token.iter().chain(x).copied().collect(),
+            Op::Token(index) => x[index * shape.channels..][..shape.channels].to_vec(),
+            Op::GlobalAvgPool => average(x, shape),
+            Op::Unfold { patch } => {
+                let order = unfolded(*patch, shape.height, shape.width);
+                let tokens = order.iter().map(|i| &x[i * shape.channels..][..shape.channels]);
+                tokens.flatten().copied().collect()
+            }
+            Op::Fold { patch, height, width } => {
+                let mut map = vec![0.0; x.len()];
+                let order = unfolded(*patch, *height, *width);
+                for (token, i) in x.chunks_exact(shape.channels).zip(order) {
+                    map[i * shape.channels..][..shape.channels].copy_from_slice(token);
+                }
+                map
+            }
         }
     }
 }
@@ -94,6 +120,10 @@ impl Activation {
             Self::Gelu => {
                 let x = x as f64;
                 (x * 0.5 * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2))) as f32
+            }
+            Self::Silu => {
+                let x = x as f64;
+                (x / (1.0 + libm::exp(-x))) as f32
             }
         }
     }
@@ -119,25 +149,28 @@ fn gemm(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, out: &mut [f32]) {
 
 fn conv_node(conv: &Conv, x: &[f32], input: Shape, output: Shape) -> Vec<f32> {
     let (height, width) = conv.map_size(input);
-    let taps = conv.kernel * conv.kernel * input.channels;
-    let mut patches = vec![0.0; height * width * taps];
-    for (index, patch) in patches.chunks_exact_mut(taps).enumerate() {
-        let (y, x0) = (index / width * conv.stride, index % width * conv.stride);
-        for (tap, pixel) in patch.chunks_exact_mut(input.channels).enumerate() {
-            let row = (y + tap / conv.kernel).checked_sub(conv.padding);
-            let column = (x0 + tap % conv.kernel).checked_sub(conv.padding);
-            if let (Some(row), Some(column)) = (row, column)
-                && row < input.height
-                && column < input.width
-            {
-                let start = (row * input.width + column) * input.channels;
-                pixel.copy_from_slice(&x[start..start + input.channels]);
+    let channels = output.channels;
+    let mut map = repeat_bias(conv.bias.as_deref(), height * width, channels);
+    let depthwise = conv.groups == input.channels && conv.groups == channels;
+    if depthwise && channels > 1 {
+        depthwise_map(conv, x, input, width, &mut map);
+    } else if conv.groups == 1 {
+        let taps = conv.kernel * conv.kernel * input.channels;
+        let patches = patches(conv, x, input, 0..input.channels);
+        matmul_transposed(&patches, &conv.weights, (height * width, taps, channels), &mut map);
+    } else {
+        let (each_in, each_out) = (input.channels / conv.groups, channels / conv.groups);
+        let taps = conv.kernel * conv.kernel * each_in;
+        for (group, weights) in conv.weights.chunks_exact(each_out * taps).enumerate() {
+            let patches = patches(conv, x, input, group * each_in..(group + 1) * each_in);
+            let mut part = vec![0.0; height * width * each_out];
+            matmul_transposed(&patches, weights, (height * width, taps, each_out), &mut part);
+            for (pixel, part) in map.chunks_exact_mut(channels).zip(part.chunks_exact(each_out)) {
+                let pixel = &mut pixel[group * each_out..][..each_out];
+                pixel.iter_mut().zip(part).for_each(|(out, v)| *out += v);
             }
         }
     }
-    let channels = output.channels;
-    let mut map = repeat_bias(conv.bias.as_deref(), height * width, channels);
-    matmul_transposed(&patches, &conv.weights, (height * width, taps, channels), &mut map);
     if conv.relu {
         map.iter_mut().for_each(|v| *v = v.max(0.0));
     }
@@ -145,6 +178,58 @@ fn conv_node(conv: &Conv, x: &[f32], input: Shape, output: Shape) -> Vec<f32> {
         Some(pool) => max_pool(pool, &map, Shape::map(height, width, channels), output),
         None => map,
     }
+}
+
+/// Input position of a kernel tap, if it is inside.
+fn tapped(conv: &Conv, step: usize, tap: usize, size: usize) -> Option<usize> {
+    (step * conv.stride + tap).checked_sub(conv.padding).filter(|&position| position < size)
+}
+
+/// The patches of all output pixels, `[height * width][kernel][kernel][channels]`.
+fn patches(conv: &Conv, x: &[f32], input: Shape, channels: std::ops::Range<usize>) -> Vec<f32> {
+    let (height, width) = conv.map_size(input);
+    let count = channels.len();
+    let taps = conv.kernel * conv.kernel * count;
+    let mut patches = vec![0.0; height * width * taps];
+    for (index, patch) in patches.chunks_exact_mut(taps).enumerate() {
+        for (tap, pixel) in patch.chunks_exact_mut(count).enumerate() {
+            let row = tapped(conv, index / width, tap / conv.kernel, input.height);
+            let column = tapped(conv, index % width, tap % conv.kernel, input.width);
+            if let (Some(row), Some(column)) = (row, column) {
+                let start = (row * input.width + column) * input.channels + channels.start;
+                pixel.copy_from_slice(&x[start..start + count]);
+            }
+        }
+    }
+    patches
+}
+
+/// Adds a depthwise convolution, channel by channel, to a map that holds its bias.
+fn depthwise_map(conv: &Conv, x: &[f32], input: Shape, width: usize, map: &mut [f32]) {
+    let (channels, taps) = (input.channels, conv.kernel * conv.kernel);
+    // Tap by tap over all channels, so that the inner loop is contiguous.
+    let weights: Vec<Vec<f32>> = (0..taps)
+        .map(|tap| (0..channels).map(|c| conv.weights[c * taps + tap]).collect())
+        .collect();
+    for (index, pixel) in map.chunks_exact_mut(channels).enumerate() {
+        for (tap, weights) in weights.iter().enumerate() {
+            let row = tapped(conv, index / width, tap / conv.kernel, input.height);
+            let column = tapped(conv, index % width, tap % conv.kernel, input.width);
+            if let (Some(row), Some(column)) = (row, column) {
+                let start = (row * input.width + column) * channels;
+                let values = x[start..start + channels].iter().zip(weights);
+                pixel.iter_mut().zip(values).for_each(|(out, (v, w))| *out += v * w);
+            }
+        }
+    }
+}
+
+fn average(x: &[f32], input: Shape) -> Vec<f32> {
+    let mut sums = vec![0.0f64; input.channels];
+    for token in x.chunks_exact(input.channels) {
+        sums.iter_mut().zip(token).for_each(|(sum, &v)| *sum += f64::from(v));
+    }
+    sums.into_iter().map(|sum| (sum / input.tokens() as f64) as f32).collect()
 }
 
 fn max_pool(pool: Pool, map: &[f32], input: Shape, output: Shape) -> Vec<f32> {

@@ -81,7 +81,8 @@ impl FusedOp {
 pub fn fuse(graph: &Graph) -> Result<Vec<FusedOp>, CompileError> {
     let mut matcher = Matcher { graph, next: 1 };
     let mut ops = Vec::new();
-    while let Some(conv) = matcher.take(|op| matches!(op, Op::Conv(_)), &[]) {
+    while let Some(conv) = matcher.take(|op| matches!(op, Op::Conv(conv) if conv.groups == 1), &[])
+    {
         ops.push(FusedOp::Conv { conv });
     }
     let Some(&FusedOp::Conv { conv: tokens }) = ops.last() else {
@@ -134,7 +135,8 @@ impl Matcher<'_> {
     fn sub_block(&mut self, stream: NodeId, norm: NodeId) -> Result<FusedOp, CompileError> {
         let linear = |op: &Op| matches!(op, Op::Linear(_));
         let first = self.expect(linear, "a linear layer")?;
-        if let Some(attention) = self.take(|op| matches!(op, Op::Attention { .. }), &[]) {
+        if let Some(attention) = self.take(|op| matches!(op, Op::Attention { groups: 1, .. }), &[])
+        {
             let proj = self.expect(linear, "the attention's projection")?;
             let add = self.take(|op| matches!(op, Op::Add), &[stream, proj]);
             let add = add.ok_or_else(|| self.unsupported("a residual addition was expected"))?;

@@ -64,15 +64,27 @@ pub struct Pool {
     pub kernel: usize,
     /// Step.
     pub stride: usize,
-    /// Border on every side; never wins the maximum.
+    /// Border above and to the left; never wins the maximum.
     pub padding: usize,
+    /// Border below and to the right.
+    pub padding_after: usize,
+}
+
+impl Pool {
+    /// Steps along an axis of `size`.
+    #[must_use]
+    pub const fn steps(&self, size: usize) -> usize {
+        (size + self.padding + self.padding_after - self.kernel) / self.stride + 1
+    }
 }
 
 /// A square convolution, optionally followed by ReLU and max-pooling.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv {
-    /// Weights `[out_channels][kernel][kernel][in_channels]`.
+    /// Weights `[out_channels][kernel][kernel][in_channels / groups]`.
     pub weights: Vec<f32>,
+    /// Channel groups that do not see each other: 1, or the number of channels (depthwise).
+    pub groups: usize,
     /// Bias `[out_channels]`.
     pub bias: Option<Vec<f32>>,
     /// Kernel edge.
@@ -113,6 +125,8 @@ pub struct LayerNorm {
 pub enum Activation {
     /// `x * (1 + erf(x / sqrt 2)) / 2`, exact.
     Gelu,
+    /// `x / (1 + exp(-x))`.
+    Silu,
 }
 
 /// An operation of the graph.
@@ -135,11 +149,36 @@ pub enum Op {
         heads: usize,
         /// Channels per head.
         head_dim: usize,
+        /// Runs of consecutive tokens, all of one length, that do not see each other.
+        groups: usize,
     },
     /// A pointwise function.
     Table(Activation),
     /// Sum of two values of one shape.
     Add,
+    /// Channels of the first value, then those of the second; both of one extent.
+    Concat,
+    /// Puts a constant token in front of the others.
+    ClassToken(Vec<f32>),
+    /// One token of many, by its index.
+    Token(usize),
+    /// Mean over all tokens.
+    GlobalAvgPool,
+    /// Reorders a map into runs of tokens, one for each place in a `patch x patch` square: token
+    /// `(place, patch)`, both in raster order. Height and width are multiples of `patch`.
+    Unfold {
+        /// Edge of a patch.
+        patch: usize,
+    },
+    /// The inverse of [`Op::Unfold`].
+    Fold {
+        /// Edge of a patch.
+        patch: usize,
+        /// Height of the map.
+        height: usize,
+        /// Width of the map.
+        width: usize,
+    },
     /// Sequence pooling: softmax over tokens of `weights . token + bias`, then the weighted sum.
     SeqPool {
         /// Scoring weights `[channels]`.
@@ -209,8 +248,9 @@ impl Graph {
                 assert!(linear.bias.as_ref().is_none_or(|b| b.len() == out), "{name}: bias");
                 Shape { channels: out, ..first }
             }
-            Op::Attention { heads, head_dim } => {
+            Op::Attention { heads, head_dim, groups } => {
                 assert_eq!(3 * heads * head_dim, first.channels, "{name}: qkv width");
+                assert_eq!(first.tokens() % groups, 0, "{name}: groups");
                 Shape { channels: heads * head_dim, ..first }
             }
             Op::Table(_) => first,
@@ -221,6 +261,30 @@ impl Graph {
             Op::SeqPool { weights, .. } => {
                 assert_eq!(weights.len(), first.channels, "{name}: scoring weights");
                 Shape::map(1, 1, first.channels)
+            }
+            Op::Concat => {
+                let second = self.nodes[inputs[1]].shape;
+                let extent = |shape: Shape| (shape.height, shape.width);
+                assert_eq!(extent(first), extent(second), "{name}: extents differ");
+                Shape { channels: first.channels + second.channels, ..first }
+            }
+            Op::ClassToken(token) => {
+                assert_eq!(token.len(), first.channels, "{name}: token of another width");
+                Shape::map(first.tokens() + 1, 1, first.channels)
+            }
+            Op::Token(index) => {
+                assert!(*index < first.tokens(), "{name}: no such token");
+                Shape::map(1, 1, first.channels)
+            }
+            Op::GlobalAvgPool => Shape::map(1, 1, first.channels),
+            Op::Unfold { patch } => {
+                assert_eq!((first.height % patch, first.width % patch), (0, 0), "{name}: extent");
+                Shape::map(first.tokens(), 1, first.channels)
+            }
+            Op::Fold { patch, height, width } => {
+                assert_eq!((height % patch, width % patch), (0, 0), "{name}: extent");
+                assert_eq!(height * width, first.tokens(), "{name}: extent");
+                Shape::map(*height, *width, first.channels)
             }
         };
         self.nodes.push(Node { name, op, inputs: inputs.to_vec(), shape });
@@ -240,8 +304,8 @@ impl Graph {
                     h * w * conv.weights.len()
                 }
                 Op::Linear(linear) => input.tokens() * linear.weights.len(),
-                Op::Attention { heads, head_dim } => {
-                    2 * input.tokens() * input.tokens() * heads * head_dim
+                Op::Attention { heads, head_dim, groups } => {
+                    2 * input.tokens() * (input.tokens() / groups) * heads * head_dim
                 }
                 Op::SeqPool { .. } => 2 * input.len(),
                 _ => 0,
@@ -259,7 +323,16 @@ impl Graph {
             Op::AddConstant(v) => v.len(),
             Op::LayerNorm(n) => n.gamma.len() + n.beta.len(),
             Op::SeqPool { weights, .. } => weights.len() + 1,
-            Op::Input | Op::Attention { .. } | Op::Table(_) | Op::Add => 0,
+            Op::ClassToken(token) => token.len(),
+            Op::Input
+            | Op::Attention { .. }
+            | Op::Table(_)
+            | Op::Add
+            | Op::Concat
+            | Op::Token(_)
+            | Op::GlobalAvgPool
+            | Op::Unfold { .. }
+            | Op::Fold { .. } => 0,
         });
         count.sum::<usize>() as u64
     }
@@ -274,15 +347,30 @@ impl Conv {
     }
 
     fn output_shape(&self, input: Shape, name: &str) -> Shape {
-        let taps = self.kernel * self.kernel * input.channels;
+        assert_eq!(input.channels % self.groups, 0, "{name}: groups");
+        let taps = self.kernel * self.kernel * input.channels / self.groups;
         let out = self.weights.len() / taps;
+        assert_eq!(out % self.groups, 0, "{name}: groups");
         assert_eq!(out * taps, self.weights.len(), "{name}: weights");
         assert!(self.bias.as_ref().is_none_or(|b| b.len() == out), "{name}: bias");
         let (mut h, mut w) = self.map_size(input);
         if let Some(pool) = self.pool {
-            let size = |n: usize| (n + 2 * pool.padding - pool.kernel) / pool.stride + 1;
-            (h, w) = (size(h), size(w));
+            (h, w) = (pool.steps(h), pool.steps(w));
         }
         Shape::map(h, w, out)
     }
+}
+
+/// Index in the map, in raster order, of every token of an unfolded one.
+#[must_use]
+pub fn unfolded(patch: usize, height: usize, width: usize) -> Vec<usize> {
+    let columns = width / patch;
+    let token = |place: usize, index: usize| {
+        let row = index / columns * patch + place / patch;
+        row * width + index % columns * patch + place % patch
+    };
+    let patches = height / patch * columns;
+    (0..patch * patch)
+        .flat_map(|place| (0..patches).map(move |index| token(place, index)))
+        .collect()
 }

@@ -41,9 +41,9 @@ fn network(seed: u64) -> Graph {
     let conv = |random: &mut Random, inputs: usize, outputs: usize, pool, relu| {
         let weights = random.values(9 * inputs * outputs, (2.0 / (9 * inputs) as f32).sqrt());
         let bias = Some(random.values(outputs, 0.1));
-        Op::Conv(Conv { weights, bias, kernel: 3, stride: 1, padding: 1, relu, pool })
+        Op::Conv(Conv { weights, bias, groups: 1, kernel: 3, stride: 1, padding: 1, relu, pool })
     };
-    let pool = Some(Pool { kernel: 3, stride: 2, padding: 1 });
+    let pool = Some(Pool { kernel: 3, stride: 2, padding: 1, padding_after: 1 });
     let first = conv(&mut random, 3, 16, pool, true);
     let mut x = graph.push("conv.0", first, &[0]);
     let second = conv(&mut random, 16, width, None, false);
@@ -56,7 +56,7 @@ fn network(seed: u64) -> Graph {
         let y = graph.push(name("pre_norm"), norm, &[x]);
         let op = random.linear(width, 3 * heads * head_dim);
         let y = graph.push(name("qkv"), op, &[y]);
-        let y = graph.push(name("attn"), Op::Attention { heads, head_dim }, &[y]);
+        let y = graph.push(name("attn"), Op::Attention { heads, head_dim, groups: 1 }, &[y]);
         let op = random.linear(heads * head_dim, width);
         let y = graph.push(name("proj"), op, &[y]);
         x = graph.push(name("add1"), Op::Add, &[x, y]);

@@ -41,11 +41,12 @@ pub fn lower<B: Backend>(model: &Cct<B>, config: &ModelConfig) -> Graph {
         let conv = graph::Conv {
             weights: channels_last(&conv.weight),
             bias: None,
+            groups: 1,
             kernel: cct.kernel_size,
             stride: cct.stride(),
             padding: cct.padding(),
             relu: true,
-            pool: Some(Pool { kernel: 3, stride: 2, padding: 1 }),
+            pool: Some(Pool { kernel: 3, stride: 2, padding: 1, padding_after: 1 }),
         };
         x = graph.push(format!("tokenizer.{stage}"), Op::Conv(conv), &[x]);
     }
@@ -73,7 +74,7 @@ fn lower_block<B: Backend>(
     let mut push = |name: &str, op, inputs: &[NodeId]| {
         graph.push(format!("blocks.{index}.{name}"), op, inputs)
     };
-    let attention = Op::Attention { heads: block.heads, head_dim: dim / block.heads };
+    let attention = Op::Attention { heads: block.heads, head_dim: dim / block.heads, groups: 1 };
     let x = push("pre_norm", norm(&block.pre_norm), &[input]);
     let x = push("qkv", linear(&block.qkv), &[x]);
     let x = push("attn", attention, &[x]);

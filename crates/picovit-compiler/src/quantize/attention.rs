@@ -76,7 +76,7 @@ impl Context<'_> {
         let FusedOp::Attention { norm, qkv, attention, proj, add } = op else {
             unreachable!("called for attention")
         };
-        let Op::Attention { heads, head_dim } = self.graph.nodes[attention].op else {
+        let Op::Attention { heads, head_dim, groups: 1 } = self.graph.nodes[attention].op else {
             unreachable!("fusion gave attention")
         };
         let inner = heads * head_dim;

@@ -14,6 +14,7 @@ impl Activation {
     fn negligible_below(self) -> f32 {
         match self {
             Self::Gelu => -4.0,
+            Self::Silu => -8.0,
         }
     }
 }
