@@ -21,10 +21,17 @@ pub enum Site {
     Value,
     /// Attention output, before the projection.
     Attention,
-    /// First linear layer of an MLP.
+    /// First linear layer of an MLP, expansion of an inverted residual, convolution in front of its
+    /// activation.
     Hidden,
-    /// Activation of an MLP.
+    /// Activation of [`Self::Hidden`].
     Activation,
+    /// Depthwise convolution.
+    Depthwise,
+    /// Activation of [`Self::Depthwise`].
+    DepthwiseActivation,
+    /// Second linear layer of an MLP, in front of its activation.
+    Second,
 }
 
 /// Sees intermediate values as they arise, for drift analysis and tests. Every method does nothing

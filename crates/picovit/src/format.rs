@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 /// First four bytes of every artifact.
 pub const MAGIC: [u8; 4] = *b"PVIT";
 /// Version of the format described here. A reader accepts exactly its own version.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// [`Header::format`]: int8 weights and activations, int16 residual stream.
 pub const FORMAT_INT8: u8 = 0;
 /// [`Header::packing`]: row-major weights, executable by every engine.
@@ -109,6 +109,14 @@ pub enum OpKind {
     SeqPool = 5,
     /// [`HeadRecord`].
     Head = 6,
+    /// [`InvertedResidualRecord`].
+    InvertedResidual = 7,
+    /// [`FoldRecord`].
+    Fold = 8,
+    /// [`ClassPoolRecord`].
+    ClassPool = 9,
+    /// [`AvgPoolRecord`].
+    AvgPool = 10,
 }
 
 impl OpKind {
@@ -122,6 +130,10 @@ impl OpKind {
             4 => Self::Mlp,
             5 => Self::SeqPool,
             6 => Self::Head,
+            7 => Self::InvertedResidual,
+            8 => Self::Fold,
+            9 => Self::ClassPool,
+            10 => Self::AvgPool,
             _ => return None,
         })
     }
@@ -146,7 +158,8 @@ pub struct RecordHead {
 /// Bytes of one operation record. Every kind is padded to this.
 pub const RECORD_BYTES: usize = 112;
 
-/// Convolution with fused clamp (ReLU) and max-pooling: int8 map to int8 map.
+/// Convolution with fused clamp (ReLU) or activation table and max-pooling: int8 map to int8 map.
+/// A second input of the same extent may give further channels, behind those of the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ConvRecord {
@@ -170,42 +183,69 @@ pub struct ConvRecord {
     pub pool_kernel: u8,
     /// Pooling step.
     pub pool_stride: u8,
-    /// Pooling border; never wins the maximum.
+    /// Pooling border above and to the left; never wins the maximum.
     pub pool_padding: u8,
     /// Zero point of the output.
     pub zero_out: i8,
     /// Smallest output value (the zero point after a ReLU).
     pub low: i8,
-    /// int8 `[in_channels]`: the value of the border in each channel.
+    /// int8 `[in_channels + in_channels2]`: the value of the border in each channel.
     pub zero_in: u32,
-    /// int8 `[out_channels][kernel][kernel][in_channels]`.
+    /// int8 `[out_channels][kernel][kernel][in_channels + in_channels2]`.
     pub weights: u32,
     /// int32 `[out_channels]`.
     pub bias: u32,
     /// int32 `[out_channels]`.
     pub mult: u32,
+    /// int8 `[256]`: activation, indexed by value + 128; 0 for none.
+    pub table: u32,
+    /// Arena offset of the second input.
+    pub input2: u32,
+    /// Channels of the second input; 0 for none.
+    pub in_channels2: u16,
+    /// Pooling border below and to the right.
+    pub pool_padding_after: u8,
     /// Zero.
-    pub padding_bytes: [u32; 16],
+    pub reserved: u8,
+    /// Zero.
+    pub padding_bytes: [u32; 13],
 }
 
-/// int8 tokens to the int16 residual stream, plus the positional embedding.
+/// int8 map to the int16 residual stream, through a linear layer where there is one, plus the
+/// positional embedding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct EmbedRecord {
     /// Kind and buffers.
     pub head: RecordHead,
-    /// Number of tokens.
+    /// Number of tokens, the class token included.
     pub tokens: u16,
     /// Channels per token.
     pub width: u16,
-    /// Zero point of the input.
+    /// Zero point of the input; 0 with a linear layer.
     pub zero_in: i32,
-    /// Multiplier of `(x - zero_in) << 16`.
+    /// Multiplier of `(x - zero_in) << 16`; 0 with a linear layer.
     pub mult: i32,
     /// int16 `[tokens][width]`; 0 for no positional embedding.
     pub positions: u32,
+    /// int8 `[width][in_channels]`; 0 for no linear layer.
+    pub weights: u32,
+    /// int32 `[width]`.
+    pub bias: u32,
+    /// int32 `[width]`.
+    pub mults: u32,
+    /// Channels of the input; `width` without a linear layer.
+    pub in_channels: u16,
+    /// Columns of the input map where it is unfolded, else 0.
+    pub columns: u16,
+    /// Edge of the patches the map is unfolded into; 0 for raster order.
+    pub patch: u8,
+    /// 1 where the first token is a class token: it is the first row of `positions`.
+    pub class_token: u8,
+    /// Left shift of the linear layer's accumulators before `mults`.
+    pub shift: u16,
     /// Zero.
-    pub padding_bytes: [u32; 20],
+    pub padding_bytes: [u32; 15],
 }
 
 /// Constants of a layer norm.
@@ -267,14 +307,14 @@ pub struct AttentionRecord {
     pub score_shift: u8,
     /// Left shift of projection accumulators before `proj_mult`.
     pub proj_shift: u8,
-    /// Zero.
-    pub reserved: [u8; 2],
+    /// Runs of consecutive tokens that attend within themselves; divides `tokens`.
+    pub groups: u16,
     /// Zero.
     pub padding_bytes: [u32; 9],
 }
 
 /// A whole MLP sub-block, in place on the int16 residual stream:
-/// `r + linear2(table(linear1(norm(x))))`, where `r` is `x`, or `norm(x)` where
+/// `r + table2(linear2(table(linear1(norm(x)))))`, where `r` is `x`, or `norm(x)` where
 /// `gain16` is present.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -311,8 +351,13 @@ pub struct MlpRecord {
     pub bias2: u32,
     /// int32 `[width]`.
     pub mult2: u32,
+    /// int16 `[256]`: activation after the second layer, indexed by value + 128, in steps of the
+    /// residual stream; 0 for none.
+    pub table2: u32,
+    /// Zero point of the second layer's int8 output; 0 without `table2`.
+    pub zero2: i32,
     /// Zero.
-    pub padding_bytes: [u32; 8],
+    pub padding_bytes: [u32; 6],
 }
 
 /// Layer norm and sequence pooling: int16 residual stream to one int16 token.
@@ -369,11 +414,150 @@ pub struct HeadRecord {
     pub padding_bytes: [u32; 19],
 }
 
+/// Expansion, depthwise convolution and projection of an inverted residual: int8 map to int8 map,
+/// in place where the input is added to the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct InvertedResidualRecord {
+    /// Kind and buffers.
+    pub head: RecordHead,
+    /// Input rows.
+    pub in_height: u16,
+    /// Input columns.
+    pub in_width: u16,
+    /// Input channels.
+    pub in_channels: u16,
+    /// Channels between the pointwise convolutions.
+    pub hidden: u16,
+    /// Output channels.
+    pub out_channels: u16,
+    /// Edge of the depthwise kernel.
+    pub kernel: u8,
+    /// Step of the depthwise convolution.
+    pub stride: u8,
+    /// Border of the depthwise convolution on every side, filled with `border`.
+    pub padding: u8,
+    /// 1 where the input is added to the output, in place.
+    pub residual: u8,
+    /// Zero point of the expansion's output.
+    pub zero1: i8,
+    /// Zero of the values behind the first activation.
+    pub border: i8,
+    /// Zero point of the depthwise convolution's output.
+    pub zero2: i8,
+    /// Zero point of the output.
+    pub zero_out: i8,
+    /// Zero point of the input; 0 without the addition.
+    pub zero_in: i8,
+    /// Zero.
+    pub reserved: u8,
+    /// Multiplier of `(x - zero_in) << 16` to output steps; 0 without the addition.
+    pub residual_mult: i32,
+    /// int8 `[hidden][in_channels]`.
+    pub weights1: u32,
+    /// int32 `[hidden]`.
+    pub bias1: u32,
+    /// int32 `[hidden]`.
+    pub mult1: u32,
+    /// int8 `[256]`: activation of the expansion, indexed by value + 128.
+    pub table1: u32,
+    /// int8 `[hidden][kernel][kernel]`.
+    pub weights2: u32,
+    /// int32 `[hidden]`.
+    pub bias2: u32,
+    /// int32 `[hidden]`.
+    pub mult2: u32,
+    /// int8 `[256]`: activation of the depthwise convolution.
+    pub table2: u32,
+    /// int8 `[out_channels][hidden]`.
+    pub weights3: u32,
+    /// int32 `[out_channels]`.
+    pub bias3: u32,
+    /// int32 `[out_channels]`.
+    pub mult3: u32,
+    /// Zero.
+    pub padding_bytes: [u32; 7],
+}
+
+/// Layer norm of the residual stream, folded back into an int8 map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct FoldRecord {
+    /// Kind and buffers.
+    pub head: RecordHead,
+    /// Rows of the map.
+    pub height: u16,
+    /// Columns of the map.
+    pub columns: u16,
+    /// Channels per token.
+    pub width: u16,
+    /// Edge of the patches; 0 for raster order.
+    pub patch: u16,
+    /// The layer norm.
+    pub norm: NormRecord,
+    /// Zero.
+    pub padding_bytes: [u32; 18],
+}
+
+/// Layer norm of the class token: int16 residual stream to one int16 token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct ClassPoolRecord {
+    /// Kind and buffers.
+    pub head: RecordHead,
+    /// Number of tokens.
+    pub tokens: u16,
+    /// Channels per token.
+    pub width: u16,
+    /// `epsilon * width^2 / scale^2`, low half; at least 1 in all.
+    pub epsilon_low: u32,
+    /// High half.
+    pub epsilon_high: u32,
+    /// int32 `[width]`.
+    pub gain16: u32,
+    /// int32 `[width]`.
+    pub offset16: u32,
+    /// Zero.
+    pub padding_bytes: [u32; 19],
+}
+
+/// Mean over all pixels: int8 map to one int16 token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct AvgPoolRecord {
+    /// Kind and buffers.
+    pub head: RecordHead,
+    /// Number of pixels.
+    pub tokens: u16,
+    /// Channels.
+    pub width: u16,
+    /// Zero point of the input.
+    pub zero_in: i32,
+    /// Multiplier of the shifted sum.
+    pub mult: i32,
+    /// Left shift of the sum before `mult`.
+    pub shift: u32,
+    /// Zero.
+    pub padding_bytes: [u32; 20],
+}
+
 /// Rows and columns after a windowed step: `(size + 2 * padding - kernel) / stride + 1`, or 0 where
 /// the window does not fit.
 #[must_use]
 pub const fn window_steps(size: usize, kernel: usize, stride: usize, padding: usize) -> usize {
-    match (size + 2 * padding).checked_sub(kernel) {
+    pool_steps(size, kernel, stride, padding, padding)
+}
+
+/// As [`window_steps`], with borders of two extents.
+#[must_use]
+pub const fn pool_steps(
+    size: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    padding_after: usize,
+) -> usize {
+    match (size + padding + padding_after).checked_sub(kernel) {
         Some(room) if stride > 0 => room / stride + 1,
         _ => 0,
     }
@@ -397,10 +581,56 @@ impl ConvRecord {
         if self.pool_kernel == 0 {
             return (height, width);
         }
-        let (k, s, p) =
-            (self.pool_kernel as usize, self.pool_stride as usize, self.pool_padding as usize);
-        (window_steps(height, k, s, p), window_steps(width, k, s, p))
+        let (kernel, stride) = (self.pool_kernel as usize, self.pool_stride as usize);
+        let (before, after) = (self.pool_padding as usize, self.pool_padding_after as usize);
+        (
+            pool_steps(height, kernel, stride, before, after),
+            pool_steps(width, kernel, stride, before, after),
+        )
     }
+
+    /// Channels of both inputs.
+    #[must_use]
+    pub const fn all_channels(&self) -> usize {
+        self.in_channels as usize + self.in_channels2 as usize
+    }
+}
+
+impl EmbedRecord {
+    /// Pixels of the input.
+    #[must_use]
+    pub const fn pixels(&self) -> usize {
+        (self.tokens as usize).saturating_sub(self.class_token as usize)
+    }
+}
+
+impl InvertedResidualRecord {
+    /// Height and width of the output.
+    #[must_use]
+    pub const fn out_size(&self) -> (usize, usize) {
+        let (k, s, p) = (self.kernel as usize, self.stride as usize, self.padding as usize);
+        (
+            window_steps(self.in_height as usize, k, s, p),
+            window_steps(self.in_width as usize, k, s, p),
+        )
+    }
+}
+
+/// Index in raster order of token `index` of a map unfolded into `patch x patch` squares: tokens
+/// are `(place in the square, square)`, both in raster order. `patch` 0 is raster order itself.
+#[must_use]
+pub const fn unfolded_index(index: usize, patch: usize, rows: usize, columns: usize) -> usize {
+    if patch == 0 {
+        return index;
+    }
+    let across = columns / patch;
+    let squares = across * (rows / patch);
+    if across == 0 || squares == 0 {
+        return index;
+    }
+    let (place, square) = (index / squares, index % squares);
+    let row = square / across * patch + place / patch;
+    row * columns + square % across * patch + place % patch
 }
 
 /// Bytes of a buffer of `count` times `each` values, aligned; saturates.
@@ -412,15 +642,16 @@ const fn buffer(count: usize, each: usize) -> usize {
 #[must_use]
 pub const fn scratch_bytes_conv(op: &ConvRecord) -> usize {
     let taps = op.kernel as usize * op.kernel as usize;
-    buffer(taps, op.in_channels as usize)
+    buffer(taps, op.all_channels())
         .saturating_add(buffer(op.map_size().1, op.out_channels as usize))
 }
 
-/// Scratch memory of an attention sub-block: keys and values of one head, the attention output of
-/// all heads but the last, and the rows of one query.
+/// Scratch memory of an attention sub-block, for one group of tokens: keys and values of one head,
+/// the attention output of all heads but the last, and the rows of one query.
 #[must_use]
 pub const fn scratch_bytes_attention(op: &AttentionRecord) -> usize {
-    let (tokens, head_dim) = (op.tokens as usize, op.head_dim as usize);
+    let groups = if op.groups == 0 { 1 } else { op.groups as usize };
+    let (tokens, head_dim) = (op.tokens as usize / groups, op.head_dim as usize);
     let heads = op.heads as usize;
     let stored = head_dim.saturating_mul(heads.saturating_sub(1));
     buffer(tokens, head_dim)
@@ -449,7 +680,25 @@ pub const fn scratch_bytes_seq_pool(op: &SeqPoolRecord) -> usize {
         + buffer(op.width as usize, 4)
 }
 
+/// Scratch memory of an inverted residual: the expanded rows one depthwise row needs, and one of
+/// its pixels.
+#[must_use]
+pub const fn scratch_bytes_inverted_residual(op: &InvertedResidualRecord) -> usize {
+    let row = (op.in_width as usize).saturating_mul(op.hidden as usize);
+    buffer(op.kernel as usize, row).saturating_add(buffer(op.hidden as usize, 1))
+}
+
+/// Scratch memory of the mean over all pixels: the sums.
+#[must_use]
+pub const fn scratch_bytes_avg_pool(op: &AvgPoolRecord) -> usize {
+    buffer(op.width as usize, 4)
+}
+
 const _: () = {
+    assert!(size_of::<InvertedResidualRecord>() == RECORD_BYTES);
+    assert!(size_of::<FoldRecord>() == RECORD_BYTES);
+    assert!(size_of::<ClassPoolRecord>() == RECORD_BYTES);
+    assert!(size_of::<AvgPoolRecord>() == RECORD_BYTES);
     assert!(size_of::<Header>() == 112);
     assert!(size_of::<ConvRecord>() == RECORD_BYTES);
     assert!(size_of::<EmbedRecord>() == RECORD_BYTES);

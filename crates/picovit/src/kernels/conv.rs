@@ -61,6 +61,36 @@ pub fn copy_patch(
     }
 }
 
+/// As [`copy_patch`] for the pixels of two maps `[height][width][channels[i]]` side by side: all
+/// channels of the first, then those of the second.
+#[inline]
+pub fn copy_patch_pair(
+    maps: [&[i8]; 2],
+    (height, width, channels): (usize, usize, [usize; 2]),
+    window: Window,
+    (y, x): (usize, usize),
+    zero: &[i8],
+    patch: &mut [i8],
+) {
+    let taps = (0..window.kernel).flat_map(|ky| (0..window.kernel).map(move |kx| (ky, kx)));
+    for ((ky, kx), pixel) in taps.zip(rows_mut(patch, channels[0] + channels[1])) {
+        let row = (y + ky).checked_sub(window.padding).filter(|&row| row < height);
+        let column = (x + kx).checked_sub(window.padding).filter(|&column| column < width);
+        let (Some(row), Some(column)) = (row, column) else {
+            fill(zero, pixel);
+            continue;
+        };
+        let index = row * width + column;
+        let (first, second) = pixel.split_at_mut_checked(channels[0]).unwrap_or_default();
+        for ((map, channels), target) in maps.into_iter().zip(channels).zip([first, second]) {
+            let source = map.get(index * channels..(index + 1) * channels).unwrap_or_default();
+            for (v, &value) in target.iter_mut().zip(source) {
+                *v = value;
+            }
+        }
+    }
+}
+
 /// Repeats one pixel.
 fn fill(pixel: &[i8], row: &mut [i8]) {
     for target in rows_mut(row, pixel.len()) {

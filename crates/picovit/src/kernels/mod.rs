@@ -5,13 +5,15 @@
 
 mod attention;
 mod conv;
+mod depthwise;
 mod linear;
 mod norm;
 mod requant;
 mod softmax;
 
 pub use attention::{scores, weighted_sum};
-pub use conv::{Window, copy_patch, max_into_row};
+pub use conv::{Window, copy_patch, copy_patch_pair, max_into_row};
+pub use depthwise::depthwise;
 pub use linear::{dot, dot_i16};
 pub use norm::{NormalizedRow, normalize};
 pub use requant::{clamp8, mulhi, requant8, residual_add, sat8, sat16};

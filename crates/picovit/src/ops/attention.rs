@@ -23,6 +23,20 @@ pub struct Attention<'a> {
     proj_mult: &'a [i32],
 }
 
+/// Scratch memory: keys and values of one head, attention output of the heads before the last, and
+/// the rows of one token.
+struct Memory<'s> {
+    keys: &'s mut [i8],
+    values: &'s mut [i8],
+    finished: &'s mut [i8],
+    y: &'s mut [i8],
+    query: &'s mut [i8],
+    scores: &'s mut [i32],
+    weights: &'s mut [u8],
+    sums: &'s mut [i32],
+    inner: &'s mut [i8],
+}
+
 /// Query, key or value projection of all heads.
 #[derive(Clone, Copy, Debug, Default)]
 struct Projection<'a> {
@@ -56,10 +70,11 @@ impl<'a> Projection<'a> {
 
 impl<'a> Attention<'a> {
     pub(crate) fn decode(r: &'a AttentionRecord, constants: Constants<'a>) -> Result<Self, Error> {
-        let plain = r.padding_bytes == [0; 9] && r.reserved == [0; 2] && r.head.reserved == 0;
+        let plain = r.padding_bytes == [0; 9] && r.head.reserved == 0;
+        let groups = r.groups > 0 && r.tokens.is_multiple_of(r.groups);
         let shifts = r.score_shift < 32 && r.proj_shift < 32;
         let sizes = [r.tokens, r.width, r.heads, r.head_dim];
-        ensure(plain && shifts && sizes.iter().all(|&s| s > 0), constants)?;
+        ensure(plain && shifts && groups && sizes.iter().all(|&s| s > 0), constants)?;
         let [_, width, heads, head_dim] = sizes.map(usize::from);
         let norm = Norm::decode(&r.norm, width, constants)?;
         let weights: &[i8] = constants.slice(r.qkv_weights, &[3, heads, head_dim, width])?;
@@ -106,7 +121,8 @@ impl<'a> Attention<'a> {
         tap: &mut Tap<'_, P>,
     ) {
         let r = self.record;
-        let (tokens, width) = (r.tokens as usize, r.width as usize);
+        let width = r.width as usize;
+        let tokens = (r.tokens as usize).checked_div(r.groups as usize).unwrap_or(0);
         let (heads, head_dim) = (r.heads as usize, r.head_dim as usize);
         let stored = (heads - 1) * head_dim;
         let keys: &mut [i8] = scratch.take(tokens * head_dim);
@@ -119,6 +135,25 @@ impl<'a> Attention<'a> {
         let sums: &mut [i32] = scratch.take(head_dim);
         let inner: &mut [i8] = scratch.take(heads * head_dim);
 
+        let mut memory = Memory { keys, values, finished, y, query, scores, weights, sums, inner };
+        for (group, stream) in rows_mut(stream, tokens * width).enumerate() {
+            self.group(exp_table, group * tokens, stream, &mut memory, tap);
+        }
+    }
+
+    /// One run of tokens that attends within itself; `first` is the index of its first token.
+    fn group<P: Probe>(
+        &self,
+        exp_table: &[u8; EXP_ENTRIES],
+        first: usize,
+        stream: &mut [i16],
+        memory: &mut Memory<'_>,
+        tap: &mut Tap<'_, P>,
+    ) {
+        let r = self.record;
+        let (width, heads, head_dim) = (r.width as usize, r.heads as usize, r.head_dim as usize);
+        let stored = (heads - 1) * head_dim;
+        let Memory { keys, values, finished, y, query, scores, weights, sums, inner } = memory;
         let multipliers = self.exp_mult.iter().zip(self.out_mult).enumerate();
         for (head, (&exp_mult, &out_mult)) in multipliers {
             let [q, k, v] = self.qkv.map(|projection| projection.head(head, head_dim, width));
@@ -128,9 +163,9 @@ impl<'a> Attention<'a> {
                 self.norm.token(x, y);
                 k.token(y, key);
                 v.token(y, value);
-                tap.i8(Site::Norm, t, 0, y);
-                tap.i8(Site::Key, t, column, key);
-                tap.i8(Site::Value, t, column, value);
+                tap.i8(Site::Norm, first + t, 0, y);
+                tap.i8(Site::Key, first + t, column, key);
+                tap.i8(Site::Value, first + t, column, value);
             }
             // The last head meets those before it and updates the stream token by token: keys and
             // values are complete, and a token's own query is taken before its update.
@@ -149,17 +184,17 @@ impl<'a> Attention<'a> {
                 } else {
                     before.get_mut(column..column + head_dim).unwrap_or_default()
                 };
-                for (out, &sum) in target.iter_mut().zip(&*sums) {
+                for (out, &sum) in target.iter_mut().zip(&**sums) {
                     *out = requant8(sum, mult, 0);
                 }
-                tap.i8(Site::Query, t, column, query);
-                tap.i8(Site::Attention, t, column, target);
+                tap.i8(Site::Query, first + t, column, query);
+                tap.i8(Site::Attention, first + t, column, target);
                 if last {
                     for (inner, &before) in inner.iter_mut().zip(&*before) {
                         *inner = before;
                     }
                     self.project(inner, x);
-                    tap.i16(Site::Output, t, 0, x);
+                    tap.i16(Site::Output, first + t, 0, x);
                 }
             }
         }

@@ -1,7 +1,7 @@
-//! Convolution with fused ReLU and max-pooling, streamed row by row: the convolution's own map
+//! Convolution with fused activation and max-pooling, streamed row by row: the convolution's own map
 //! never exists, only one row of it.
 
-use super::{Value, ensure};
+use super::{Table, Value, ensure};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
 use crate::format::ConvRecord;
@@ -18,29 +18,35 @@ pub struct Conv<'a> {
     weights: &'a [i8],
     bias: &'a [i32],
     mult: &'a [i32],
+    table: Option<Table<'a>>,
 }
 
 impl<'a> Conv<'a> {
     pub(crate) fn decode(r: &'a ConvRecord, constants: Constants<'a>) -> Result<Self, Error> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.out_channels];
         let pool = match r.pool_kernel {
-            0 => r.pool_stride == 0 && r.pool_padding == 0,
-            kernel => r.pool_stride > 0 && r.pool_padding < kernel,
+            0 => r.pool_stride == 0 && r.pool_padding == 0 && r.pool_padding_after == 0,
+            kernel => {
+                r.pool_stride > 0 && r.pool_padding < kernel && r.pool_padding_after < kernel
+            }
         };
-        let plain = r.padding_bytes == [0; 16] && r.head.reserved == 0;
+        let plain = r.padding_bytes == [0; 13] && r.reserved == 0 && r.head.reserved == 0;
+        let second = r.in_channels2 > 0 || r.input2 == 0;
+        let clamp = r.table == 0 || r.low == i8::MIN;
         let window = r.kernel > 0 && r.stride > 0 && r.padding < r.kernel;
-        ensure(plain && window && pool && sizes.iter().all(|&s| s > 0), constants)?;
+        ensure(plain && second && clamp && window && pool && sizes.iter().all(|&s| s > 0), constants)?;
         let (height, width) = r.out_size();
         ensure(height > 0 && width > 0, constants)?;
         let channels = r.out_channels as usize;
         let kernel = r.kernel as usize;
-        let in_channels = r.in_channels as usize;
+        let in_channels = r.all_channels();
         Ok(Self {
             record: r,
             zero_in: constants.slice(r.zero_in, &[in_channels])?,
             weights: constants.slice(r.weights, &[channels, kernel, kernel, in_channels])?,
             bias: constants.slice(r.bias, &[channels])?,
             mult: constants.slice(r.mult, &[channels])?,
+            table: Table::decode(r.table, constants)?,
         })
     }
 
@@ -58,6 +64,16 @@ impl<'a> Conv<'a> {
         }
     }
 
+    /// The second input, if there is one.
+    pub(crate) fn second(&self) -> Option<Value> {
+        let r = self.record;
+        (r.in_channels2 > 0).then_some(Value::Map {
+            height: r.in_height as usize,
+            width: r.in_width as usize,
+            channels: r.in_channels2 as usize,
+        })
+    }
+
     pub(crate) fn output(&self) -> Value {
         let (height, width) = self.record.out_size();
         Value::Map { height, width, channels: self.record.out_channels as usize }
@@ -66,6 +82,7 @@ impl<'a> Conv<'a> {
     pub(crate) fn run<P: Probe>(
         &self,
         input: &[i8],
+        second: &[i8],
         output: &mut [i8],
         scratch: &mut Scratch<'_>,
         tap: &mut Tap<'_, P>,
@@ -74,13 +91,13 @@ impl<'a> Conv<'a> {
         let channels = r.out_channels as usize;
         let (map_height, map_width) = r.map_size();
         let (out_height, out_width) = r.out_size();
-        let patch_len = r.kernel as usize * r.kernel as usize * r.in_channels as usize;
+        let patch_len = r.kernel as usize * r.kernel as usize * r.all_channels();
         let patch: &mut [i8] = scratch.take(patch_len);
         let row: &mut [i8] = scratch.take(map_width * channels);
         let out_row = out_width * channels;
         if r.pool_kernel == 0 {
             for (y, out) in rows_mut(output, out_row).enumerate() {
-                self.map_row(y, input, patch, out);
+                self.map_row(y, [input, second], patch, out, tap);
             }
         } else {
             let pool = Window {
@@ -91,7 +108,7 @@ impl<'a> Conv<'a> {
             // No value of the map is below `low`, so it is neutral for the maximum.
             output.fill(r.low);
             for y in 0..map_height {
-                self.map_row(y, input, patch, row);
+                self.map_row(y, [input, second], patch, row, tap);
                 for step in pool.covering(y, out_height) {
                     let out = output.get_mut(step * out_row..(step + 1) * out_row);
                     kernels::max_into_row(row, channels, pool, out.unwrap_or_default());
@@ -101,25 +118,43 @@ impl<'a> Conv<'a> {
         tap.i8(Site::Output, 0, 0, output);
     }
 
-    /// Row `y` of the convolution's map.
-    fn map_row(&self, y: usize, input: &[i8], patch: &mut [i8], row: &mut [i8]) {
+    /// Row `y` of the convolution's map, behind its activation.
+    fn map_row<P: Probe>(
+        &self,
+        y: usize,
+        inputs: [&[i8]; 2],
+        patch: &mut [i8],
+        row: &mut [i8],
+        tap: &mut Tap<'_, P>,
+    ) {
         let r = self.record;
         let window = Window {
             kernel: r.kernel as usize,
             stride: r.stride as usize,
             padding: r.padding as usize,
         };
-        let extent = (r.in_height as usize, r.in_width as usize, r.in_channels as usize);
+        let (height, width) = (r.in_height as usize, r.in_width as usize);
+        let channels = [r.in_channels as usize, r.in_channels2 as usize];
         let pixels = rows_mut(row, r.out_channels as usize);
         for (x, pixel) in pixels.enumerate() {
             let corner = (y * window.stride, x * window.stride);
-            kernels::copy_patch(input, extent, window, corner, self.zero_in, patch);
+            if channels[1] == 0 {
+                let extent = (height, width, channels[0]);
+                kernels::copy_patch(inputs[0], extent, window, corner, self.zero_in, patch);
+            } else {
+                let extent = (height, width, channels);
+                kernels::copy_patch_pair(inputs, extent, window, corner, self.zero_in, patch);
+            }
             let weights = rows(self.weights, patch.len());
             let constants = weights.zip(self.bias).zip(self.mult);
             for (out, ((weights, &bias), &mult)) in pixel.iter_mut().zip(constants) {
                 let acc = kernels::dot(bias, weights, patch);
                 *out = clamp8((r.zero_out as i32).wrapping_add(mulhi(acc, mult)), r.low);
             }
+        }
+        if let Some(table) = self.table {
+            tap.i8(Site::Hidden, y * r.map_size().1, 0, row);
+            table.apply(row);
         }
     }
 }

@@ -1,22 +1,35 @@
 //! The operations of an artifact, one a file: decoding with validation, and execution.
 
 mod attention;
+mod avg_pool;
+mod class_pool;
 mod conv;
 mod embed;
+mod fold;
 mod head;
+mod inverted_residual;
 mod mlp;
 mod norm;
 mod seq_pool;
+mod table;
 
 pub use attention::Attention;
+pub use avg_pool::AvgPool;
+pub use class_pool::ClassPool;
 pub use conv::Conv;
 pub use embed::Embed;
+pub use fold::Fold;
 pub use head::Head;
+pub use inverted_residual::InvertedResidual;
 pub use mlp::Mlp;
 pub use norm::Norm;
 pub use seq_pool::SeqPool;
 
+pub(crate) use table::Table;
+
 use core::ops::Range;
+
+use inverted_residual::Maps;
 
 use crate::engine::{Probe, Tap};
 use crate::error::Error;
@@ -99,6 +112,14 @@ pub enum Op<'a> {
     SeqPool(SeqPool<'a>),
     /// Classifier.
     Head(Head<'a>),
+    /// Expansion, depthwise convolution, projection.
+    InvertedResidual(InvertedResidual<'a>),
+    /// Layer norm back into a map.
+    Fold(Fold<'a>),
+    /// Layer norm of the class token.
+    ClassPool(ClassPool<'a>),
+    /// Mean over all pixels.
+    AvgPool(AvgPool<'a>),
 }
 
 /// Calls the same method on whatever operation it is.
@@ -111,6 +132,10 @@ macro_rules! each {
             Op::Mlp($inner) => $call,
             Op::SeqPool($inner) => $call,
             Op::Head($inner) => $call,
+            Op::InvertedResidual($inner) => $call,
+            Op::Fold($inner) => $call,
+            Op::ClassPool($inner) => $call,
+            Op::AvgPool($inner) => $call,
         }
     };
 }
@@ -130,6 +155,17 @@ impl<'a> Op<'a> {
                 Self::SeqPool(SeqPool::decode(constants.record(record)?, constants)?)
             }
             OpKind::Head => Self::Head(Head::decode(constants.record(record)?, constants)?),
+            OpKind::InvertedResidual => Self::InvertedResidual(InvertedResidual::decode(
+                constants.record(record)?,
+                constants,
+            )?),
+            OpKind::Fold => Self::Fold(Fold::decode(constants.record(record)?, constants)?),
+            OpKind::ClassPool => {
+                Self::ClassPool(ClassPool::decode(constants.record(record)?, constants)?)
+            }
+            OpKind::AvgPool => {
+                Self::AvgPool(AvgPool::decode(constants.record(record)?, constants)?)
+            }
         })
     }
 
@@ -149,6 +185,10 @@ impl<'a> Op<'a> {
             Self::Mlp(_) => "Mlp",
             Self::SeqPool(_) => "SeqPool",
             Self::Head(_) => "Head",
+            Self::InvertedResidual(_) => "InvertedResidual",
+            Self::Fold(_) => "Fold",
+            Self::ClassPool(_) => "ClassPool",
+            Self::AvgPool(_) => "AvgPool",
         }
     }
 
@@ -167,7 +207,20 @@ impl<'a> Op<'a> {
     /// Whether the output overwrites the input.
     #[must_use]
     pub const fn in_place(&self) -> bool {
-        matches!(self, Self::Attention(_) | Self::Mlp(_))
+        match self {
+            Self::Attention(_) | Self::Mlp(_) => true,
+            Self::InvertedResidual(op) => op.record.residual == 1,
+            _ => false,
+        }
+    }
+
+    /// Arena range and extent of the second input, if there is one.
+    #[must_use]
+    pub fn second_input(&self) -> Option<(Range<usize>, Value)> {
+        let Self::Conv(op) = self else { return None };
+        let value = op.second()?;
+        let start = op.record.input2 as usize;
+        Some((start..start.saturating_add(value.bytes()), value))
     }
 
     /// Bytes of scratch memory.
@@ -178,7 +231,9 @@ impl<'a> Op<'a> {
             Self::Attention(op) => format::scratch_bytes_attention(op.record),
             Self::Mlp(op) => format::scratch_bytes_mlp(op.record),
             Self::SeqPool(op) => format::scratch_bytes_seq_pool(op.record),
-            Self::Embed(_) | Self::Head(_) => 0,
+            Self::InvertedResidual(op) => format::scratch_bytes_inverted_residual(op.record),
+            Self::AvgPool(op) => format::scratch_bytes_avg_pool(op.record),
+            Self::Embed(_) | Self::Head(_) | Self::Fold(_) | Self::ClassPool(_) => 0,
         }
     }
 
@@ -205,7 +260,10 @@ impl<'a> Op<'a> {
         let placed = if self.in_place() { input == output } else { apart(&input, &output) };
         let scratch_apart =
             scratch.is_empty() || (apart(&input, &scratch) && apart(&output, &scratch));
-        placed && scratch_apart && fits(&input) && fits(&output) && fits(&scratch)
+        let second = self.second_input().is_none_or(|(second, _)| {
+            fits(&second) && [&input, &output, &scratch].iter().all(|other| apart(&second, other))
+        });
+        placed && scratch_apart && second && fits(&input) && fits(&output) && fits(&scratch)
     }
 
     /// Executes the operation in the arena.
@@ -214,21 +272,35 @@ impl<'a> Op<'a> {
         if self.in_place() {
             // Validation made these disjoint and in bounds.
             let Ok([stream, scratch]) = arena.get_disjoint_mut([input, scratch]) else { return };
-            let stream = bytemuck::try_cast_slice_mut(stream).unwrap_or_default();
             match self {
-                Self::Attention(op) => op.run(model.exp_table(), stream, Scratch(scratch), tap),
-                Self::Mlp(op) => op.run(stream, Scratch(scratch), tap),
+                Self::Attention(op) => {
+                    op.run(model.exp_table(), cast_mut(stream), Scratch(scratch), tap);
+                }
+                Self::Mlp(op) => op.run(cast_mut(stream), Scratch(scratch), tap),
+                Self::InvertedResidual(op) => {
+                    op.run(Maps::InPlace(cast_mut(stream)), &mut Scratch(scratch), tap);
+                }
                 _ => {}
             }
             return;
         }
         let scratch = if scratch.is_empty() { 0..0 } else { scratch };
-        let Ok([input, output, scratch]) = arena.get_disjoint_mut([input, output, scratch]) else {
+        let second = self.second_input().map_or(0..0, |(second, _)| second);
+        let ranges = [input, output, scratch, second];
+        let Ok([input, output, scratch, second]) = arena.get_disjoint_mut(ranges) else {
             return;
         };
         let mut scratch = Scratch(scratch);
         match self {
-            Self::Conv(op) => op.run(cast(input), cast_mut(output), &mut scratch, tap),
+            Self::Conv(op) => {
+                op.run(cast(input), cast(second), cast_mut(output), &mut scratch, tap);
+            }
+            Self::InvertedResidual(op) => {
+                op.run(Maps::Apart(cast(input), cast_mut(output)), &mut scratch, tap);
+            }
+            Self::Fold(op) => op.run(cast(input), cast_mut(output), tap),
+            Self::ClassPool(op) => op.run(cast(input), cast_mut(output), tap),
+            Self::AvgPool(op) => op.run(cast(input), cast_mut(output), &mut scratch, tap),
             Self::Embed(op) => op.run(cast(input), cast_mut(output), tap),
             Self::SeqPool(op) => {
                 op.run(model.exp_table(), cast(input), cast_mut(output), &mut scratch, tap);
