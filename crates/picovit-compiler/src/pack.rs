@@ -1,5 +1,6 @@
 //! Writing the artifact: records, constants, labels and description into one flat file.
 
+use std::collections::HashMap;
 use std::mem::size_of;
 
 use bytemuck::{Pod, Zeroable, bytes_of, cast_slice};
@@ -8,14 +9,15 @@ use picovit::format::{
     RECORD_BYTES, RecordHead, VERSION, align_up,
 };
 use picovit::format::{
-    scratch_bytes_attention, scratch_bytes_conv, scratch_bytes_mlp, scratch_bytes_seq_pool,
+    scratch_bytes_attention, scratch_bytes_avg_pool, scratch_bytes_conv,
+    scratch_bytes_inverted_residual, scratch_bytes_mlp, scratch_bytes_seq_pool,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::error::CompileError;
 use crate::graph::Graph;
 use crate::plan::{Buffer, Plan, plan};
-use crate::quantize::{QGraph, QNorm, QOp};
+use crate::quantize::{QGraph, QLayer, QNorm, QOp};
 
 /// The description inside an artifact, for host tools; the engine does not read it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +57,7 @@ struct Buffers {
     input: usize,
     output: usize,
     scratch: Option<usize>,
+    second: Option<usize>,
 }
 
 /// Lists the buffers of a network: values and scratch memory with their lives.
@@ -64,11 +67,27 @@ fn buffers(graph: &Graph, q: &QGraph) -> (Vec<Buffer>, Vec<Buffers>) {
     let mut list = vec![Buffer { name: "input".into(), bytes: shape.len(), first: 0, last: 0 }];
     let mut ops = Vec::new();
     let mut current = 0;
+    // Buffer that holds the value of a node.
+    let mut holders = HashMap::from([(0, 0)]);
     for (index, (op, name)) in q.ops.iter().zip(&q.names).enumerate() {
         let (output, scratch) = match op {
             QOp::Conv { record, .. } => {
                 let (h, w) = record.out_size();
                 (Some(h * w * record.out_channels as usize), scratch_bytes_conv(record))
+            }
+            QOp::InvertedResidual { record, .. } => {
+                let (h, w) = record.out_size();
+                let output = h * w * record.out_channels as usize;
+                let scratch = scratch_bytes_inverted_residual(record);
+                ((record.residual == 0).then_some(output), scratch)
+            }
+            QOp::Fold { record, .. } => {
+                let tokens = record.height as usize * record.columns as usize;
+                (Some(tokens * record.width as usize), 0)
+            }
+            QOp::ClassPool { record, .. } => (Some(2 * record.width as usize), 0),
+            QOp::AvgPool { record } => {
+                (Some(2 * record.width as usize), scratch_bytes_avg_pool(record))
             }
             QOp::Embed { record, .. } => {
                 (Some(2 * record.tokens as usize * record.width as usize), 0)
@@ -82,6 +101,13 @@ fn buffers(graph: &Graph, q: &QGraph) -> (Vec<Buffer>, Vec<Buffers>) {
         };
         let input = current;
         list[input].last = index;
+        let second = match op {
+            QOp::Conv { second: Some(node), .. } => Some(holders[node]),
+            _ => None,
+        };
+        if let Some(second) = second {
+            list[second].last = index;
+        }
         if let Some(bytes) = output {
             list.push(Buffer { name: name.clone(), bytes, first: index, last: index });
             current = list.len() - 1;
@@ -91,7 +117,8 @@ fn buffers(graph: &Graph, q: &QGraph) -> (Vec<Buffer>, Vec<Buffers>) {
             list.push(Buffer { name, bytes: scratch, first: index, last: index });
             list.len() - 1
         });
-        ops.push(Buffers { input, output: current, scratch });
+        holders.insert(q.outputs[index], current);
+        ops.push(Buffers { input, output: current, scratch, second });
     }
     list[current].last = last_op;
     (list, ops)
@@ -121,7 +148,8 @@ pub fn pack(graph: &Graph, q: &QGraph, info: &Info) -> Result<Packed, CompileErr
             output: offset(buffers.output),
             scratch: buffers.scratch.map_or(0, offset),
         };
-        let record = file.op(op, head);
+        let second = buffers.second.map_or(0, offset);
+        let record = file.op(op, head, second);
         let start = records + index * RECORD_BYTES;
         file.bytes[start..start + RECORD_BYTES].copy_from_slice(&record);
     }
@@ -178,6 +206,10 @@ fn kind(op: &QOp) -> OpKind {
         QOp::Mlp { .. } => OpKind::Mlp,
         QOp::SeqPool { .. } => OpKind::SeqPool,
         QOp::Head { .. } => OpKind::Head,
+        QOp::InvertedResidual { .. } => OpKind::InvertedResidual,
+        QOp::Fold { .. } => OpKind::Fold,
+        QOp::ClassPool { .. } => OpKind::ClassPool,
+        QOp::AvgPool { .. } => OpKind::AvgPool,
     }
 }
 
@@ -204,21 +236,59 @@ impl Writer {
         }
     }
 
+    /// Offsets of a layer's weights, biases and multipliers.
+    fn layer(&mut self, layer: &QLayer) -> [u32; 3] {
+        [self.constant(&layer.weights), self.constant(&layer.bias), self.constant(&layer.mult)]
+    }
+
     /// Appends an operation's constants and returns its record.
-    fn op(&mut self, op: &QOp, head: RecordHead) -> [u8; RECORD_BYTES] {
+    fn op(&mut self, op: &QOp, head: RecordHead, second: u32) -> [u8; RECORD_BYTES] {
         match op {
-            QOp::Conv { record, zero_in, weights, bias, mult } => {
+            QOp::Conv { record, zero_in, layer, table, .. } => {
                 let mut record = *record;
                 record.head = head;
+                record.input2 = second;
                 record.zero_in = self.constant(zero_in);
-                record.weights = self.constant(weights);
-                record.bias = self.constant(bias);
-                record.mult = self.constant(mult);
+                [record.weights, record.bias, record.mult] = self.layer(layer);
+                record.table = table.as_ref().map_or(0, |table| self.constant(table));
                 bytemuck::cast(record)
             }
-            QOp::Embed { record, positions } => {
+            QOp::InvertedResidual { record, layers, tables } => {
                 let mut record = *record;
                 record.head = head;
+                [record.weights1, record.bias1, record.mult1] = self.layer(&layers[0]);
+                record.table1 = self.constant(&tables[0]);
+                [record.weights2, record.bias2, record.mult2] = self.layer(&layers[1]);
+                record.table2 = self.constant(&tables[1]);
+                [record.weights3, record.bias3, record.mult3] = self.layer(&layers[2]);
+                bytemuck::cast(record)
+            }
+            QOp::Fold { record, norm } => {
+                let mut record = *record;
+                record.head = head;
+                record.norm = self.norm(norm);
+                bytemuck::cast(record)
+            }
+            QOp::ClassPool { record, epsilon, gain, offset } => {
+                let mut record = *record;
+                record.head = head;
+                (record.epsilon_low, record.epsilon_high) =
+                    (*epsilon as u32, (*epsilon >> 32) as u32);
+                record.gain16 = self.constant(gain);
+                record.offset16 = self.constant(offset);
+                bytemuck::cast(record)
+            }
+            QOp::AvgPool { record } => {
+                let mut record = *record;
+                record.head = head;
+                bytemuck::cast(record)
+            }
+            QOp::Embed { record, linear, positions } => {
+                let mut record = *record;
+                record.head = head;
+                if let Some(layer) = linear {
+                    [record.weights, record.bias, record.mults] = self.layer(layer);
+                }
                 record.positions = positions.as_ref().map_or(0, |p| self.constant(p));
                 bytemuck::cast(record)
             }
@@ -258,6 +328,7 @@ impl Writer {
                 weights2,
                 bias2,
                 mult2,
+                table2,
             } => {
                 let mut record = *record;
                 record.head = head;
@@ -273,6 +344,7 @@ impl Writer {
                 record.weights2 = self.constant(weights2);
                 record.bias2 = self.constant(bias2);
                 record.mult2 = self.constant(mult2);
+                record.table2 = table2.as_ref().map_or(0, |table| self.constant(table));
                 bytemuck::cast(record)
             }
             QOp::SeqPool { record, norm, weights } => {

@@ -76,7 +76,7 @@ impl Context<'_> {
         let FusedOp::Attention { norm, qkv, attention, proj, add } = op else {
             unreachable!("called for attention")
         };
-        let Op::Attention { heads, head_dim, groups: 1 } = self.graph.nodes[attention].op else {
+        let Op::Attention { heads, head_dim, groups } = self.graph.nodes[attention].op else {
             unreachable!("fusion gave attention")
         };
         let inner = heads * head_dim;
@@ -129,6 +129,7 @@ impl Context<'_> {
             head_dim: self.size(attention, "the head width", head_dim)?,
             score_shift: score_shift as u8,
             proj_shift: proj_shift as u8,
+            groups: self.size(attention, "the number of groups", groups)?,
             ..Default::default()
         };
         self.site(index, Site::Norm, norm, norm_channels, RAILS8);

@@ -1,99 +1,192 @@
-//! Convolutions and the start of the residual stream.
+//! Convolutions.
 
 use picovit::Site;
-use picovit::format::{ConvRecord, EmbedRecord};
+use picovit::format::ConvRecord;
 
-use super::scale::{Affine, InputQuant, multiplier, quantize_weights, to_i32};
-use super::{Context, QOp, RAILS8, RAILS16};
+use super::scale::{Affine, InputQuant, QWeights, quantize_weights};
+use super::{Context, QLayer, QOp, RAILS8};
 use crate::error::CompileError;
-use crate::graph::{NodeId, Op};
+use crate::fuse::{Concat, FusedOp};
+use crate::graph::{Activation, Conv, NodeId};
 
-impl Context<'_> {
-    pub(super) fn conv(&mut self, index: usize, id: NodeId) -> Result<QOp, CompileError> {
-        let node = &self.graph.nodes[id];
-        let Op::Conv(conv) = &node.op else { unreachable!("fusion gave a convolution") };
-        let input = self.graph.nodes[node.inputs[0]].shape;
-        let name = node.name.clone();
-        let channels = node.shape.channels;
-        let bias = conv.bias.as_ref().map_or_else(
+impl Activation {
+    /// Inputs below this give zero to within any int8 output, so the input range may stop here.
+    fn negligible_below(self) -> f32 {
+        match self {
+            Self::Gelu => -4.0,
+            Self::Silu => -8.0,
+        }
+    }
+
+    /// Quantization of the activation's input.
+    pub(super) fn input_range(self, (lo, hi): (f32, f32)) -> (f32, f32) {
+        (lo.max(self.negligible_below()), hi)
+    }
+
+    /// The 256 entries of the activation's table.
+    pub(super) fn table(self, input: Affine, output: Affine) -> Vec<i8> {
+        let entries = (-128..=127).map(|q| {
+            let y = self.apply(input.real(q) as f32);
+            output.quantized(f64::from(y)).round().clamp(-128.0, 127.0) as i8
+        });
+        entries.collect()
+    }
+}
+
+impl QWeights {
+    /// The int8 quantization of outputs in `lo..=hi`, no finer than the accumulators resolve.
+    pub(super) fn output(&self, (lo, hi): (f32, f32)) -> Affine {
+        let steps = self.scale.iter().fold(0.0f64, |most, &scale| most.max(scale));
+        Affine::int8_at_least(lo, hi, steps / 0.49)
+    }
+
+    /// Constants of a layer with this output.
+    ///
+    /// # Errors
+    /// [`CompileError::Range`] where an accumulator or multiplier does not fit.
+    pub(super) fn layer(self, name: &str, output: Affine) -> Result<QLayer, CompileError> {
+        let (mult, shift) = self.multipliers(name, &vec![output.scale; self.bias.len()], 128)?;
+        if shift > 0 {
+            return Err(CompileError::Range { node: name.into(), what: "a multiplier" });
+        }
+        Ok(QLayer { weights: self.weights, bias: self.bias, mult })
+    }
+}
+
+impl Conv {
+    /// The bias of every output channel.
+    pub(super) fn biases(&self, channels: usize) -> Vec<f64> {
+        self.bias.as_ref().map_or_else(
             || vec![0.0; channels],
             |bias| bias.iter().copied().map(f64::from).collect(),
-        );
-        let taps = self.map.repeat(conv.kernel * conv.kernel);
-        let weights = quantize_weights(&name, &conv.weights, &bias, &taps)?;
-        let (lo, hi) = self.calibration.range(id);
-        let out = Affine::int8(if conv.relu { 0.0 } else { lo }, hi);
-        let ratios = vec![out.scale; channels];
-        let (mult, shift) = weights.multipliers(&name, &ratios, 128)?;
-        if shift > 0 {
-            return Err(CompileError::Range { node: name, what: "a multiplier" });
-        }
-        let small = |value: usize, what| {
-            let limit = usize::from(u8::MAX);
-            u8::try_from(value).map_err(|_| CompileError::TooLarge {
-                node: name.clone(),
-                what,
-                value,
-                limit,
-            })
+        )
+    }
+}
+
+impl Context<'_> {
+    /// Quantization of a map, for a convolution with or without a border.
+    pub(super) fn map(&self, node: NodeId, border: bool) -> InputQuant {
+        let map = &self.maps[&node];
+        if border { InputQuant::at_zero(map.affine.clone()) } else { map.clone() }
+    }
+
+    /// Keeps the quantization of a map all of whose channels share one.
+    pub(super) fn keep_map(&mut self, node: NodeId, affine: Affine) {
+        let channels = self.graph.nodes[node].shape.channels;
+        let quant = self.input(node, vec![affine; channels]);
+        self.maps.insert(node, quant);
+    }
+
+    /// A size as a field of one byte.
+    fn small(&self, id: NodeId, what: &'static str, value: usize) -> Result<u8, CompileError> {
+        let limit = usize::from(u8::MAX);
+        u8::try_from(value).map_err(|_| CompileError::TooLarge {
+            node: self.name(id),
+            what,
+            value,
+            limit,
+        })
+    }
+
+    /// Edge, step and border of a convolution.
+    pub(super) fn window(&self, id: NodeId) -> Result<[u8; 3], CompileError> {
+        let conv = self.graph.conv(id);
+        Ok([
+            self.small(id, "the kernel", conv.kernel)?,
+            self.small(id, "the stride", conv.stride)?,
+            self.small(id, "the padding", conv.padding)?,
+        ])
+    }
+
+    pub(super) fn conv(&mut self, index: usize, op: FusedOp) -> Result<QOp, CompileError> {
+        let FusedOp::Conv { conv: id, table, concat } = op else {
+            unreachable!("called for a convolution")
         };
-        let (pool_kernel, pool_stride, pool_padding) =
-            conv.pool.map_or((0, 0, 0), |pool| (pool.kernel, pool.stride, pool.padding));
+        let graph = self.graph;
+        let (node, conv) = (&graph.nodes[id], graph.conv(id));
+        let before = node.inputs[0];
+        // The engine takes the kept map's channels behind the current one's.
+        let first = match concat {
+            Some(Concat { saved_first, .. }) => graph.nodes[before].inputs[usize::from(saved_first)],
+            None => before,
+        };
+        let input = graph.nodes[first].shape;
+        let (name, channels) = (node.name.clone(), node.shape.channels);
+        let border = conv.padding > 0;
+        let mut quant = self.map(first, border);
+        let mut weights = conv.weights.clone();
+        if let Some(Concat { saved, saved_first }) = concat {
+            let second = self.map(saved, border);
+            if saved_first {
+                let kept = second.affine.len();
+                weights
+                    .chunks_exact_mut(kept + quant.affine.len())
+                    .for_each(|pixel| pixel.rotate_left(kept));
+            }
+            quant.affine.extend(second.affine);
+            quant.mean.extend(second.mean);
+        }
+        let zero_in = quant.affine.iter().map(|a| a.zero.round().clamp(-128.0, 127.0) as i8);
+        let zero_in = zero_in.collect();
+        let taps = quant.repeat(conv.kernel * conv.kernel);
+        let weights = quantize_weights(&name, &weights, &conv.biases(channels), &taps)?;
+
+        let (lo, hi) = self.calibration.range(id);
+        let between = match table.map(|table| graph.activation(table)) {
+            Some(activation) => weights.output(activation.input_range((lo, hi))),
+            None => weights.output((if conv.relu { 0.0 } else { lo }, hi)),
+        };
+        let layer = weights.layer(&name, between)?;
+        let table = table.map(|table| {
+            let (lo, hi) = self.calibration.range(table);
+            let out = Affine::int8(lo, hi);
+            (table, out, graph.activation(table).table(between, out))
+        });
+
+        let pool = conv.pool;
+        let pooling = |value: Option<usize>, what| self.small(id, what, value.unwrap_or(0));
+        let [kernel, stride, padding] = self.window(id)?;
         let record = ConvRecord {
             in_height: self.size(id, "the input height", input.height)?,
             in_width: self.size(id, "the input width", input.width)?,
             in_channels: self.size(id, "the input channels", input.channels)?,
             out_channels: self.size(id, "the output channels", channels)?,
-            kernel: small(conv.kernel, "the kernel")?,
-            stride: small(conv.stride, "the stride")?,
-            padding: small(conv.padding, "the padding")?,
-            pool_kernel: small(pool_kernel, "the pooling kernel")?,
-            pool_stride: small(pool_stride, "the pooling stride")?,
-            pool_padding: small(pool_padding, "the pooling padding")?,
-            zero_out: out.zero as i8,
-            low: if conv.relu { out.zero as i8 } else { -128 },
+            kernel,
+            stride,
+            padding,
+            pool_kernel: pooling(pool.map(|pool| pool.kernel), "the pooling kernel")?,
+            pool_stride: pooling(pool.map(|pool| pool.stride), "the pooling stride")?,
+            pool_padding: pooling(pool.map(|pool| pool.padding), "the pooling padding")?,
+            pool_padding_after: pooling(
+                pool.map(|pool| pool.padding_after),
+                "the pooling padding",
+            )?,
+            zero_out: between.zero as i8,
+            low: if conv.relu { between.zero as i8 } else { -128 },
+            in_channels2: match concat {
+                Some(Concat { saved, .. }) => {
+                    let channels = graph.nodes[saved].shape.channels;
+                    self.size(saved, "the channels", channels)?
+                }
+                None => 0,
+            },
             ..Default::default()
         };
-        let zero_in = self.map.affine.iter().map(|a| a.zero.round().clamp(-128.0, 127.0) as i8);
-        let zero_in = zero_in.collect();
-        self.map = InputQuant::at_zero(vec![out; channels]);
         let low = if conv.relu { None } else { Some(-128) };
-        self.site(index, Site::Output, id, vec![out; channels], (low, RAILS8.1));
-        Ok(QOp::Conv { record, zero_in, weights: weights.weights, bias: weights.bias, mult })
-    }
-
-    pub(super) fn embed(
-        &mut self,
-        index: usize,
-        tokens: NodeId,
-        positions: Option<NodeId>,
-        stream: f64,
-    ) -> Result<QOp, CompileError> {
-        let shape = self.graph.nodes[tokens].shape;
-        let name = self.name(tokens);
-        let map = self.map.affine[0];
-        let constants = match positions.map(|id| &self.graph.nodes[id].op) {
-            Some(Op::AddConstant(values)) => Some(values.iter().map(|&v| {
-                let q = to_i32(&name, "a position", f64::from(v) / stream)?;
-                i16::try_from(q)
-                    .map_err(|_| CompileError::Range { node: name.clone(), what: "a position" })
-            })),
-            _ => None,
+        let table = match table {
+            Some((node, out, entries)) => {
+                self.site(index, Site::Hidden, id, vec![between; channels], (None, RAILS8.1));
+                self.site(index, Site::Output, node, vec![out; channels], (None, RAILS8.1));
+                self.keep_map(node, out);
+                Some(entries)
+            }
+            None => {
+                self.site(index, Site::Output, id, vec![between; channels], (low, RAILS8.1));
+                self.keep_map(id, between);
+                None
+            }
         };
-        let constants = constants.map(Iterator::collect).transpose()?;
-        let record = EmbedRecord {
-            tokens: self.size(tokens, "the number of tokens", shape.tokens())?,
-            width: self.size(tokens, "the width", shape.channels)?,
-            zero_in: map.zero as i32,
-            mult: multiplier(&name, map.scale / stream, 16)?,
-            ..Default::default()
-        };
-        let output = positions.unwrap_or(tokens);
-        let channels = vec![Affine::symmetric(stream); shape.channels];
-        self.site(index, Site::Output, output, channels, RAILS16);
-        if let (None, Some(site)) = (positions, self.sites.last_mut()) {
-            site.name.push_str(" (int16)");
-        }
-        Ok(QOp::Embed { record, positions: constants })
+        let second = concat.map(|concat| concat.saved);
+        Ok(QOp::Conv { record, zero_in, layer, table, second })
     }
 }

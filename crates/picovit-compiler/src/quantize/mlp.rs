@@ -7,17 +7,6 @@ use super::scale::{Affine, quantize_weights};
 use super::{Context, QOp, RAILS8, RAILS16};
 use crate::error::CompileError;
 use crate::fuse::FusedOp;
-use crate::graph::{Activation, Op};
-
-impl Activation {
-    /// Inputs below this give zero to within any int8 output, so the input range may stop here.
-    fn negligible_below(self) -> f32 {
-        match self {
-            Self::Gelu => -4.0,
-            Self::Silu => -8.0,
-        }
-    }
-}
 
 impl Context<'_> {
     pub(super) fn mlp(
@@ -27,12 +16,10 @@ impl Context<'_> {
         before: f64,
         after: f64,
     ) -> Result<QOp, CompileError> {
-        let FusedOp::Mlp { norm, linear1, table, linear2, add, replaces } = op else {
+        let FusedOp::Mlp { norm, linear1, table, linear2, table2, add, replaces } = op else {
             unreachable!("called for an MLP")
         };
-        let Op::Table(activation) = self.graph.nodes[table].op else {
-            unreachable!("fusion gave an activation")
-        };
+        let activation = self.graph.activation(table);
         let shape = self.graph.nodes[norm].shape;
         let hidden = self.graph.nodes[linear1].shape.channels;
 
@@ -42,26 +29,29 @@ impl Context<'_> {
         let input = self.input(norm, norm_channels.clone());
         let (linear, bias) = self.linear(linear1);
         let weights1 = quantize_weights(&self.name(linear1), &linear.weights, &bias, &input)?;
-        let (lo, hi) = self.calibration.range(linear1);
-        let between = Affine::int8(lo.max(activation.negligible_below()), hi);
-        let (mult1, shift) =
-            weights1.multipliers(&self.name(linear1), &vec![between.scale; hidden], 128)?;
-        if shift > 0 {
-            return Err(CompileError::Range { node: self.name(linear1), what: "a multiplier" });
-        }
+        let between = weights1.output(activation.input_range(self.calibration.range(linear1)));
+        let first = weights1.layer(&self.name(linear1), between)?;
 
         let (lo, hi) = self.calibration.range(table);
         let out = Affine::int8(lo, hi);
-        let entries = (-128..=127).map(|q| {
-            let y = activation.apply(between.real(q) as f32);
-            out.quantized(f64::from(y)).round().clamp(-128.0, 127.0) as i8
-        });
-        let entries = entries.collect();
+        let entries = activation.table(between, out);
         let input = self.input(table, vec![out; hidden]);
         let (linear, bias) = self.linear(linear2);
         let weights2 = quantize_weights(&self.name(linear2), &linear.weights, &bias, &input)?;
-        let streams = vec![after; shape.channels];
-        let (mult2, shift) = weights2.multipliers(&self.name(linear2), &streams, 128)?;
+        // Behind a second activation, int8 between the two, else straight to the stream.
+        let second = table2.map(|table2| {
+            let activation = self.graph.activation(table2);
+            let range = activation.input_range(self.calibration.range(linear2));
+            let between = weights2.output(range);
+            let entries = (-128..=127).map(|q| {
+                let y = f64::from(activation.apply(between.real(q) as f32));
+                (y / after).round().clamp(-32768.0, 32767.0) as i16
+            });
+            (between, entries.collect::<Vec<i16>>())
+        });
+        let target = second.as_ref().map_or(after, |(between, _)| between.scale);
+        let targets = vec![target; shape.channels];
+        let (mult2, shift) = weights2.multipliers(&self.name(linear2), &targets, 128)?;
 
         let record = MlpRecord {
             tokens: self.size(norm, "the number of tokens", shape.tokens())?,
@@ -69,6 +59,7 @@ impl Context<'_> {
             hidden: self.size(linear1, "the hidden width", hidden)?,
             shift: shift as u16,
             zero1: between.zero as i32,
+            zero2: second.as_ref().map_or(0, |(between, _)| between.zero as i32),
             ..Default::default()
         };
         let streams = vec![Affine::symmetric(after); shape.channels];
@@ -81,18 +72,23 @@ impl Context<'_> {
         }
         self.site(index, Site::Hidden, linear1, vec![between; hidden], (None, 127));
         self.site(index, Site::Activation, table, vec![out; hidden], (None, 127));
+        if let Some((between, _)) = &second {
+            let channels = vec![*between; shape.channels];
+            self.site(index, Site::Second, linear2, channels, (None, 127));
+        }
         self.site(index, Site::Output, add, streams, RAILS16);
         Ok(QOp::Mlp {
             record,
             norm: norm8,
             residual,
-            weights1: weights1.weights,
-            bias1: weights1.bias,
-            mult1,
+            weights1: first.weights,
+            bias1: first.bias,
+            mult1: first.mult,
             table: entries,
             weights2: weights2.weights,
             bias2: weights2.bias,
             mult2,
+            table2: second.map(|(_, entries)| entries),
         })
     }
 }

@@ -8,16 +8,22 @@
 
 mod attention;
 mod conv;
+mod embed;
 mod head;
+mod inverted_residual;
 mod mlp;
 mod norm;
+mod pool;
 pub mod scale;
 
 pub use norm::QNorm;
 
+use std::collections::HashMap;
+
 use picovit::Site;
 use picovit::format::{
-    AttentionRecord, ConvRecord, EmbedRecord, HeadRecord, MlpRecord, SeqPoolRecord,
+    AttentionRecord, AvgPoolRecord, ClassPoolRecord, ConvRecord, EmbedRecord, FoldRecord,
+    HeadRecord, InvertedResidualRecord, MlpRecord, SeqPoolRecord,
 };
 
 use crate::calibrate::Calibration;
@@ -55,9 +61,24 @@ pub struct SiteInfo {
 #[allow(missing_docs, reason = "fields are named after those of the records")]
 pub enum QOp {
     /// Convolution.
-    Conv { record: ConvRecord, zero_in: Vec<i8>, weights: Vec<i8>, bias: Vec<i32>, mult: Vec<i32> },
-    /// Start of the residual stream.
-    Embed { record: EmbedRecord, positions: Option<Vec<i16>> },
+    Conv {
+        record: ConvRecord,
+        zero_in: Vec<i8>,
+        layer: QLayer,
+        table: Option<Vec<i8>>,
+        /// Node whose value is the second input.
+        second: Option<NodeId>,
+    },
+    /// Expansion, depthwise convolution, projection.
+    InvertedResidual { record: InvertedResidualRecord, layers: [QLayer; 3], tables: [Vec<i8>; 2] },
+    /// Start of a residual stream.
+    Embed { record: EmbedRecord, linear: Option<QLayer>, positions: Option<Vec<i16>> },
+    /// Layer norm back into a map.
+    Fold { record: FoldRecord, norm: QNorm },
+    /// Layer norm of the class token.
+    ClassPool { record: ClassPoolRecord, epsilon: u64, gain: Vec<i32>, offset: Vec<i32> },
+    /// Mean over all pixels.
+    AvgPool { record: AvgPoolRecord },
     /// Attention sub-block.
     Attention {
         record: AttentionRecord,
@@ -83,11 +104,23 @@ pub enum QOp {
         weights2: Vec<i8>,
         bias2: Vec<i32>,
         mult2: Vec<i32>,
+        table2: Option<Vec<i16>>,
     },
     /// Sequence pooling.
     SeqPool { record: SeqPoolRecord, norm: QNorm, weights: Vec<i8> },
     /// Classifier.
     Head { record: HeadRecord, weights: Vec<i8>, bias: Vec<i32>, mult: Vec<i32> },
+}
+
+/// Integer constants of a linear layer or convolution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QLayer {
+    /// Row-major, one row an output channel.
+    pub weights: Vec<i8>,
+    /// In accumulator steps.
+    pub bias: Vec<i32>,
+    /// To output steps.
+    pub mult: Vec<i32>,
 }
 
 /// A quantized network.
@@ -97,6 +130,8 @@ pub struct QGraph {
     pub ops: Vec<QOp>,
     /// Name of each operation.
     pub names: Vec<String>,
+    /// Graph node whose value each operation gives.
+    pub outputs: Vec<NodeId>,
     /// What to compare with what.
     pub sites: Vec<SiteInfo>,
     /// Real value of one logit step.
@@ -121,7 +156,8 @@ pub fn quantize(graph: &Graph, calibration: &Calibration) -> Result<QGraph, Comp
     }
     let fused = fuse(graph)?;
     let streams = stream_scales(&fused, calibration);
-    let mut context = Context { graph, calibration, sites: vec![], map: input_quant(graph) };
+    let maps = HashMap::from([(0, input_quant(graph))]);
+    let mut context = Context { graph, calibration, sites: vec![], maps };
     let mut ops = Vec::new();
     let mut names = Vec::new();
     let mut pooled = 0.0;
@@ -130,9 +166,33 @@ pub fn quantize(graph: &Graph, calibration: &Calibration) -> Result<QGraph, Comp
         // Scale of the residual stream before and after the operation.
         let (before, after) = (streams[index.saturating_sub(1)], streams[index]);
         let (name, op) = match *op {
-            FusedOp::Conv { conv } => (context.name(conv), context.conv(index, conv)?),
-            FusedOp::Embed { tokens, positions } => {
-                ("embed".into(), context.embed(index, tokens, positions, after)?)
+            FusedOp::Conv { conv, .. } => (context.name(conv), context.conv(index, *op)?),
+            FusedOp::InvertedResidual { expand, .. } => {
+                let name = context.name(expand);
+                let name = name.rsplit_once('.').map_or(name.as_str(), |(block, _)| block);
+                (name.into(), context.inverted_residual(index, *op)?)
+            }
+            FusedOp::Embed { .. } => {
+                let name = context.name(op.output());
+                let name = name.rsplit_once('.').map(|(block, _)| format!("{block}.embed"));
+                (name.unwrap_or_else(|| "embed".into()), context.embed(index, *op, after)?)
+            }
+            FusedOp::Fold { norm, fold } => {
+                let single = matches!(
+                    fused.get(index + 1),
+                    Some(&FusedOp::Conv { conv, .. }) if graph.conv(conv).padding == 0
+                );
+                (context.name(norm), context.fold(index, norm, fold, before, single)?)
+            }
+            FusedOp::ClassPool { norm, token } => {
+                let (op, scale) = context.class_pool(index, norm, token, before)?;
+                pooled = scale;
+                (context.name(norm), op)
+            }
+            FusedOp::AvgPool { pool } => {
+                let (op, scale) = context.avg_pool(index, pool)?;
+                pooled = scale;
+                (context.name(pool), op)
             }
             FusedOp::Attention { attention, .. } => {
                 (context.name(attention), context.attention(index, *op, before)?)
@@ -158,11 +218,12 @@ pub fn quantize(graph: &Graph, calibration: &Calibration) -> Result<QGraph, Comp
     let ratio = logit_scale * f64::from(picovit::format::EXP_STEPS);
     let shift = shift_for(ratio);
     let logit_exp = (multiplier("logits", ratio, shift)?, shift);
-    Ok(QGraph { ops, names, sites: context.sites, logit_scale, logit_exp })
+    let outputs = fused.iter().map(FusedOp::output).collect();
+    Ok(QGraph { ops, names, outputs, sites: context.sites, logit_scale, logit_exp })
 }
 
-/// Scale of the residual stream after each operation. It is one for all additions until a norm
-/// replaces the stream, so that adding needs no rescaling.
+/// Scale of the residual stream after each operation. It is one for all additions of a stream until
+/// a norm replaces it, so that adding needs no rescaling.
 fn stream_scales(fused: &[FusedOp], calibration: &Calibration) -> Vec<f64> {
     let mut segment = 0;
     let mut largest = vec![0.0f32];
@@ -173,8 +234,9 @@ fn stream_scales(fused: &[FusedOp], calibration: &Calibration) -> Vec<f64> {
                 segment += 1;
                 largest.push(calibration.magnitude(norm));
             }
-            FusedOp::Embed { tokens, .. } => {
-                largest[segment] = largest[segment].max(calibration.magnitude(tokens));
+            FusedOp::Embed { map, linear, .. } => {
+                segment += 1;
+                largest.push(calibration.magnitude(linear.unwrap_or(map)));
             }
             _ => {}
         }
@@ -205,8 +267,8 @@ struct Context<'g> {
     graph: &'g Graph,
     calibration: &'g Calibration,
     sites: Vec<SiteInfo>,
-    /// Quantization of the current int8 map.
-    map: InputQuant,
+    /// Quantization of every int8 map so far, by the node it is the value of.
+    maps: HashMap<NodeId, InputQuant>,
 }
 
 impl Context<'_> {

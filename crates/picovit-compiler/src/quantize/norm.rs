@@ -38,6 +38,22 @@ impl Context<'_> {
         channels.collect()
     }
 
+    /// One int8 scale for all channels of a norm, wide enough for every gain.
+    pub(super) fn norm_tensor(&self, id: NodeId) -> Vec<Affine> {
+        let norm = self.layer_norm(id);
+        let (lo, hi) = self.calibration.range(id);
+        let gamma = norm.gamma.iter().fold(0.0f32, |most, gamma| most.max(gamma.abs()));
+        let out = Affine::int8_at_least(lo, hi, f64::from(gamma) / 2000.0);
+        vec![out; norm.gamma.len()]
+    }
+
+    /// Epsilon in units of the squared, summed residual stream.
+    pub(super) fn norm_epsilon(&self, id: NodeId, stream: f64) -> u64 {
+        let norm = self.layer_norm(id);
+        let epsilon = f64::from(norm.epsilon) * (norm.gamma.len() as f64 / stream).powi(2);
+        epsilon.round().clamp(1.0, 1e18) as u64
+    }
+
     /// Constants for these output scales, when the residual stream has scale `stream`.
     pub(super) fn norm8(
         &self,
@@ -57,7 +73,6 @@ impl Context<'_> {
                 limit,
             });
         }
-        let epsilon = f64::from(norm.epsilon) * (width as f64 / stream).powi(2);
         let constants = norm.gamma.iter().zip(&norm.beta).zip(out);
         let gain = constants.clone().map(|((&gamma, _), a)| {
             to_i32(&name, "a gain", f64::from(1 << 20) * f64::from(gamma) / a.scale)
@@ -66,7 +81,7 @@ impl Context<'_> {
             to_i32(&name, "an offset", 256.0 * a.quantized(f64::from(beta)) + 128.0)
         });
         Ok(QNorm {
-            epsilon: epsilon.round().clamp(1.0, 1e18) as u64,
+            epsilon: self.norm_epsilon(id, stream),
             gain: gain.collect::<Result<_, _>>()?,
             offset: offset.collect::<Result<_, _>>()?,
         })

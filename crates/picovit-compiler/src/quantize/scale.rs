@@ -22,8 +22,14 @@ impl Affine {
     /// int8 over `lo..=hi`, widened to hold zero, with an integer zero point.
     #[must_use]
     pub fn int8(lo: f32, hi: f32) -> Self {
+        Self::int8_at_least(lo, hi, 1e-9)
+    }
+
+    /// As [`Self::int8`], with steps of at least this.
+    #[must_use]
+    pub fn int8_at_least(lo: f32, hi: f32, least: f64) -> Self {
         let (lo, hi) = (f64::from(lo.min(0.0)), f64::from(hi.max(0.0)));
-        let scale = ((hi - lo) / 255.0).max(1e-9);
+        let scale = ((hi - lo) / 255.0).max(least).max(1e-9);
         Self { scale, zero: (-128.0 - lo / scale).round().clamp(-128.0, 127.0) }
     }
 
