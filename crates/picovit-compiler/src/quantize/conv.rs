@@ -107,7 +107,9 @@ impl Context<'_> {
         let before = node.inputs[0];
         // The engine takes the kept map's channels behind the current one's.
         let first = match concat {
-            Some(Concat { saved_first, .. }) => graph.nodes[before].inputs[usize::from(saved_first)],
+            Some(Concat { saved_first, .. }) => {
+                graph.nodes[before].inputs[usize::from(saved_first)]
+            }
             None => before,
         };
         let input = graph.nodes[first].shape;

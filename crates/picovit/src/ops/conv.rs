@@ -26,15 +26,16 @@ impl<'a> Conv<'a> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.out_channels];
         let pool = match r.pool_kernel {
             0 => r.pool_stride == 0 && r.pool_padding == 0 && r.pool_padding_after == 0,
-            kernel => {
-                r.pool_stride > 0 && r.pool_padding < kernel && r.pool_padding_after < kernel
-            }
+            kernel => r.pool_stride > 0 && r.pool_padding < kernel && r.pool_padding_after < kernel,
         };
         let plain = r.padding_bytes == [0; 13] && r.reserved == 0 && r.head.reserved == 0;
         let second = r.in_channels2 > 0 || r.input2 == 0;
         let clamp = r.table == 0 || r.low == i8::MIN;
         let window = r.kernel > 0 && r.stride > 0 && r.padding < r.kernel;
-        ensure(plain && second && clamp && window && pool && sizes.iter().all(|&s| s > 0), constants)?;
+        ensure(
+            plain && second && clamp && window && pool && sizes.iter().all(|&s| s > 0),
+            constants,
+        )?;
         let (height, width) = r.out_size();
         ensure(height > 0 && width > 0, constants)?;
         let channels = r.out_channels as usize;

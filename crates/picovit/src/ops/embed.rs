@@ -106,9 +106,8 @@ impl<'a> Embed<'a> {
     fn token(&self, x: &[i8], positions: &[i16], out: &mut [i16]) {
         let r = self.record;
         let mut positions = positions.iter();
-        let mut add = |value: i32| {
-            sat16(value.wrapping_add(positions.next().copied().unwrap_or(0) as i32))
-        };
+        let mut add =
+            |value: i32| sat16(value.wrapping_add(positions.next().copied().unwrap_or(0) as i32));
         match &self.linear {
             None => {
                 for (&x, out) in x.iter().zip(out) {
