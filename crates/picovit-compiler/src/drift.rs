@@ -212,6 +212,13 @@ pub fn layers(
     drift.collect()
 }
 
+/// A value that the engine reports.
+#[derive(Clone, Copy, Debug)]
+enum Reported {
+    Integer(i32),
+    Float(f32),
+}
+
 /// Compares what the engine reports with the float values.
 struct Meter<'a> {
     graph: &'a Graph,
@@ -227,7 +234,7 @@ impl Meter<'_> {
         key: (usize, Site),
         row: usize,
         column: usize,
-        data: impl Iterator<Item = i32>,
+        data: impl Iterator<Item = Reported>,
     ) {
         let Some(&index) = self.index.get(&key) else { return };
         let site = &self.sites[index];
@@ -238,22 +245,32 @@ impl Meter<'_> {
         for (i, q) in (row * channels + column..).zip(data) {
             let (token, channel) = (i / channels, i % channels);
             let real = f64::from(float[token * width + site.column + channel]);
-            let error = real - site.channels[channel].real(q);
+            let error = real
+                - match q {
+                    Reported::Integer(q) => site.channels[channel].real(q),
+                    Reported::Float(value) => f64::from(value),
+                };
             power.signal += real * real;
             power.noise += error * error;
             power.count += 1;
             let (low, high) = site.rails;
-            power.saturated += u64::from(q >= high || low.is_some_and(|low| q <= low));
+            if let Reported::Integer(q) = q {
+                power.saturated += u64::from(q >= high || low.is_some_and(|low| q <= low));
+            }
         }
     }
 }
 
 impl Probe for Meter<'_> {
     fn i8(&mut self, op: usize, site: Site, row: usize, column: usize, data: &[i8]) {
-        self.take((op, site), row, column, data.iter().map(|&q| i32::from(q)));
+        self.take((op, site), row, column, data.iter().map(|&q| Reported::Integer(q.into())));
     }
 
     fn i16(&mut self, op: usize, site: Site, row: usize, column: usize, data: &[i16]) {
-        self.take((op, site), row, column, data.iter().map(|&q| i32::from(q)));
+        self.take((op, site), row, column, data.iter().map(|&q| Reported::Integer(q.into())));
+    }
+
+    fn f32(&mut self, op: usize, site: Site, row: usize, column: usize, data: &[f32]) {
+        self.take((op, site), row, column, data.iter().map(|&value| Reported::Float(value)));
     }
 }

@@ -41,6 +41,14 @@ pub enum CompileError {
         /// Which constant.
         what: &'static str,
     },
+    /// A layer to keep in f16 does not exist.
+    #[error("there is no layer `{name}`; layers: {}", .known.join(", "))]
+    UnknownLayer {
+        /// The name given.
+        name: String,
+        /// All layers.
+        known: Vec<String>,
+    },
     /// The engine refuses what was written: a defect of the compiler.
     #[error("internal error: the packed artifact is refused: {0}")]
     Refused(picovit::Error),

@@ -25,6 +25,8 @@ use graph::Graph;
 use pack::{Info, Packed};
 use quantize::SiteInfo;
 
+pub use quantize::Format;
+
 /// A compiled network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compiled {
@@ -43,10 +45,23 @@ pub fn compile(
     calibration: &Calibration,
     dataset: Option<&str>,
 ) -> Result<Compiled, CompileError> {
-    let quantized = quantize::quantize(graph, calibration)?;
+    compile_as(graph, calibration, dataset, &Format::Int8)
+}
+
+/// Compiles a graph to an artifact of this number format, with portable weight packing.
+///
+/// # Errors
+/// [`CompileError`] names the node and what does not fit.
+pub fn compile_as(
+    graph: &Graph,
+    calibration: &Calibration,
+    dataset: Option<&str>,
+    format: &Format,
+) -> Result<Compiled, CompileError> {
+    let quantized = quantize::quantize(graph, calibration, format)?;
     let info = Info {
         model: graph.name.clone(),
-        format: "int8".into(),
+        format: format.name().into(),
         target: "portable".into(),
         generator: concat!("picovit ", env!("CARGO_PKG_VERSION")).into(),
         dataset: dataset.map(Into::into),
@@ -54,6 +69,6 @@ pub fn compile(
         calibration_images: calibration.images(),
         ops: quantized.names.clone(),
     };
-    let packed = pack::pack(graph, &quantized, &info)?;
+    let packed = pack::pack(graph, &quantized, &info, format)?;
     Ok(Compiled { packed, sites: quantized.sites })
 }

@@ -1,12 +1,14 @@
 //! Writing the artifact: records, constants, labels and description into one flat file.
 
+mod float;
+
 use std::collections::HashMap;
 use std::mem::size_of;
 
 use bytemuck::{Pod, Zeroable, bytes_of, cast_slice};
 use picovit::format::{
-    EXP_ENTRIES, EXP_STEPS, FORMAT_INT8, Header, MAGIC, NormRecord, OpKind, PACKING_PORTABLE,
-    RECORD_BYTES, RecordHead, VERSION, align_up,
+    EXP_ENTRIES, EXP_STEPS, FORMAT_F16, FORMAT_INT8, FORMAT_MIXED, Header, MAGIC, NormRecord,
+    OpKind, PACKING_PORTABLE, RECORD_BYTES, RecordHead, VERSION, align_up,
 };
 use picovit::format::{
     scratch_bytes_attention, scratch_bytes_avg_pool, scratch_bytes_conv,
@@ -17,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::CompileError;
 use crate::graph::Graph;
 use crate::plan::{Buffer, Plan, plan};
-use crate::quantize::{QGraph, QLayer, QNorm, QOp};
+use crate::quantize::{FloatOp, Format, QGraph, QLayer, QNorm, QOp};
 
 /// The description inside an artifact, for host tools; the engine does not read it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,11 +100,13 @@ fn buffers(graph: &Graph, q: &QGraph) -> (Vec<Buffer>, Vec<Buffers>) {
                 (Some(2 * record.width as usize), scratch_bytes_seq_pool(record))
             }
             QOp::Head { record, .. } => (Some(2 * record.classes as usize), 0),
+            QOp::Float(op) => float::buffers(op),
         };
         let input = current;
         list[input].last = index;
         let second = match op {
-            QOp::Conv { second: Some(node), .. } => Some(holders[node]),
+            QOp::Conv { second: Some(node), .. }
+            | QOp::Float(FloatOp::Conv { second: Some(node), .. }) => Some(holders[node]),
             _ => None,
         };
         if let Some(second) = second {
@@ -117,7 +121,9 @@ fn buffers(graph: &Graph, q: &QGraph) -> (Vec<Buffer>, Vec<Buffers>) {
             list.push(Buffer { name, bytes: scratch, first: index, last: index });
             list.len() - 1
         });
-        holders.insert(q.outputs[index], current);
+        if !matches!(op, QOp::Float(FloatOp::Convert { .. })) {
+            holders.insert(q.outputs[index], current);
+        }
         ops.push(Buffers { input, output: current, scratch, second });
     }
     list[current].last = last_op;
@@ -128,7 +134,12 @@ fn buffers(graph: &Graph, q: &QGraph) -> (Vec<Buffer>, Vec<Buffers>) {
 ///
 /// # Errors
 /// [`CompileError::Refused`] if the engine does not accept the result, which is a defect.
-pub fn pack(graph: &Graph, q: &QGraph, info: &Info) -> Result<Packed, CompileError> {
+pub fn pack(
+    graph: &Graph,
+    q: &QGraph,
+    info: &Info,
+    format: &Format,
+) -> Result<Packed, CompileError> {
     let (list, ops) = buffers(graph, q);
     let plan = plan(list);
     let mut file = Writer { bytes: vec![0; size_of::<Header>()] };
@@ -164,7 +175,11 @@ pub fn pack(graph: &Graph, q: &QGraph, info: &Info) -> Result<Packed, CompileErr
     let mut header = Header {
         magic: MAGIC,
         version: VERSION,
-        format: FORMAT_INT8,
+        format: match format {
+            Format::Int8 => FORMAT_INT8,
+            Format::F16 => FORMAT_F16,
+            Format::Mixed(_) => FORMAT_MIXED,
+        },
         packing: PACKING_PORTABLE,
         file_bytes: file.bytes.len() as u32,
         arena_bytes: plan.arena_bytes as u32,
@@ -210,6 +225,7 @@ fn kind(op: &QOp) -> OpKind {
         QOp::Fold { .. } => OpKind::Fold,
         QOp::ClassPool { .. } => OpKind::ClassPool,
         QOp::AvgPool { .. } => OpKind::AvgPool,
+        QOp::Float(op) => float::kind(op),
     }
 }
 
@@ -283,6 +299,7 @@ impl Writer {
                 record.head = head;
                 bytemuck::cast(record)
             }
+            QOp::Float(op) => self.float_op(op, head, second),
             QOp::Embed { record, linear, positions } => {
                 let mut record = *record;
                 record.head = head;

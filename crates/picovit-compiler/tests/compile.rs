@@ -2,10 +2,16 @@
 
 mod networks;
 
+use std::collections::BTreeSet;
+
 use networks::{FAMILIES, Family, network};
 use picovit::{Model, Site};
+use picovit_compiler::fuse::fuse;
 use picovit_compiler::graph::{Activation, Graph, Op};
-use picovit_compiler::{AlignedBytes, Calibration, CompileError, Compiled, compile, drift};
+use picovit_compiler::quantize::op_name;
+use picovit_compiler::{
+    AlignedBytes, Calibration, CompileError, Compiled, Format, compile, compile_as, drift,
+};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -50,10 +56,74 @@ fn every_layer_is_close_to_the_float_model() {
     }
 }
 
+fn logit_sqnr(graph: &Graph, compiled: &Compiled) -> f64 {
+    let bytes = AlignedBytes::new(&compiled.packed.bytes);
+    let model = Model::parse(&bytes).unwrap();
+    let images = images(32);
+    let labelled: Vec<(&[u8], usize)> = images.iter().map(|s| (s.as_slice(), 0)).collect();
+    drift::evaluate(graph, &model, &labelled, || {}).logit_sqnr_db
+}
+
+fn compiled_as(graph: &Graph, format: &Format) -> Result<Compiled, CompileError> {
+    let images = images(64);
+    let images: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
+    compile_as(graph, &Calibration::run(graph, &images), None, format)
+}
+
+#[test]
+fn half_precision_weights_change_next_to_nothing() {
+    for family in FAMILIES {
+        let graph = network(family, 5);
+        let compiled = compiled_as(&graph, &Format::F16).unwrap();
+        let decibels = logit_sqnr(&graph, &compiled);
+        assert!(decibels > 55.0, "{family:?}: {decibels}");
+    }
+}
+
+/// Every boundary between integers and floats, one operation at a time and many at once.
+#[test]
+fn any_operation_can_stay_on_floats() {
+    for family in FAMILIES {
+        let graph = network(family, 6);
+        let names: Vec<String> =
+            fuse(&graph).unwrap().iter().map(|op| op_name(&graph, op)).collect();
+        let integer = logit_sqnr(&graph, &compiled(&graph));
+        // What a concatenation joins must agree.
+        let joined = ["mv2.1", "block.fusion"];
+        let chosen = |choose: &dyn Fn(usize) -> bool| {
+            let named = names.iter().enumerate().filter(|(i, _)| choose(*i));
+            let mut set: BTreeSet<String> = named.map(|(_, name)| name.clone()).collect();
+            if joined.iter().any(|name| set.contains(*name)) {
+                set.extend(joined.map(String::from));
+            }
+            set
+        };
+        for one in 0..names.len() {
+            let format = Format::Mixed(chosen(&|i| i == one));
+            let decibels = logit_sqnr(&graph, &compiled_as(&graph, &format).unwrap());
+            assert!(decibels > integer - 3.0, "{family:?} {format:?}: {decibels}, {integer}");
+        }
+        for parity in 0..2 {
+            let format = Format::Mixed(chosen(&|i| i % 2 == parity));
+            let decibels = logit_sqnr(&graph, &compiled_as(&graph, &format).unwrap());
+            assert!(decibels > integer - 3.0, "{family:?} {format:?}: {decibels}, {integer}");
+        }
+        let all = Format::Mixed(chosen(&|_| true));
+        assert!(logit_sqnr(&graph, &compiled_as(&graph, &all).unwrap()) > 55.0, "{family:?}");
+    }
+    let graph = network(Family::MobileVit, 6);
+    let half = Format::Mixed(BTreeSet::from(["block.fusion".into()]));
+    let error = compiled_as(&graph, &half).unwrap_err().to_string();
+    assert!(error.contains("block.fusion") && error.contains("mv2.1"), "{error}");
+    let unknown = Format::Mixed(BTreeSet::from(["blocks.9.attn".into()]));
+    let error = compiled_as(&graph, &unknown).unwrap_err().to_string();
+    assert!(error.contains("`blocks.9.attn`") && error.contains("blocks.1.attn"), "{error}");
+}
+
 #[test]
 fn every_site_of_the_engine_is_described() {
     #[derive(Default)]
-    struct Seen(std::collections::BTreeSet<(usize, Site)>);
+    struct Seen(BTreeSet<(usize, Site)>);
     impl picovit::Probe for Seen {
         fn i8(&mut self, op: usize, site: Site, _: usize, _: usize, _: &[i8]) {
             self.0.insert((op, site));
@@ -61,10 +131,15 @@ fn every_site_of_the_engine_is_described() {
         fn i16(&mut self, op: usize, site: Site, _: usize, _: usize, _: &[i16]) {
             self.0.insert((op, site));
         }
+        fn f32(&mut self, op: usize, site: Site, _: usize, _: usize, _: &[f32]) {
+            self.0.insert((op, site));
+        }
     }
-    for family in FAMILIES {
+    for (family, format) in
+        FAMILIES.into_iter().flat_map(|family| [(family, Format::Int8), (family, Format::F16)])
+    {
         let graph = network(family, 1);
-        let compiled = compiled(&graph);
+        let compiled = compiled_as(&graph, &format).unwrap();
         let bytes = AlignedBytes::new(&compiled.packed.bytes);
         let model = Model::parse(&bytes).unwrap();
         let mut seen = Seen::default();

@@ -49,6 +49,11 @@ pub trait Probe {
     fn i16(&mut self, op: usize, site: Site, row: usize, column: usize, data: &[i16]) {
         let _ = (op, site, row, column, data);
     }
+
+    /// Floats, of f16 and mixed artifacts.
+    fn f32(&mut self, op: usize, site: Site, row: usize, column: usize, data: &[f32]) {
+        let _ = (op, site, row, column, data);
+    }
 }
 
 /// The probe that sees nothing.
@@ -130,5 +135,11 @@ impl<P: Probe> Tap<'_, P> {
     #[inline(always)]
     pub(crate) fn i16(&mut self, site: Site, row: usize, column: usize, data: &[i16]) {
         self.probe.i16(self.op, site, row, column, data);
+    }
+
+    #[cfg(feature = "f16")]
+    #[inline(always)]
+    pub(crate) fn f32(&mut self, site: Site, row: usize, column: usize, data: &[f32]) {
+        self.probe.f32(self.op, site, row, column, data);
     }
 }

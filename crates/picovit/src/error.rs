@@ -14,7 +14,8 @@ pub enum Error {
         /// Version found.
         found: u16,
     },
-    /// The number format is unknown to this engine.
+    /// The number format is unknown to this build of the engine; f16 and mixed artifacts need its
+    /// feature `f16`.
     Format {
         /// Format found.
         found: u8,
@@ -77,7 +78,10 @@ impl fmt::Display for Error {
                 "artifact format version {found}, this engine reads version {}; quantize the checkpoint again",
                 crate::format::VERSION
             ),
-            Self::Format { found } => write!(f, "unknown number format {found}"),
+            Self::Format { found } => write!(
+                f,
+                "this build of the engine has no operations for number format {found}; f16 and mixed artifacts need its feature `f16`"
+            ),
             Self::Packing { found } => {
                 write!(f, "weights packed for another target (packing {found})")
             }

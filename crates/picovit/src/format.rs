@@ -4,6 +4,8 @@
 //! All numbers are little-endian; offsets into the file ("constants") and into the arena
 //! ("buffers") are in bytes and 16-byte aligned.
 
+pub mod float;
+
 use bytemuck::{Pod, Zeroable};
 
 /// First four bytes of every artifact.
@@ -12,6 +14,10 @@ pub const MAGIC: [u8; 4] = *b"PVIT";
 pub const VERSION: u16 = 2;
 /// [`Header::format`]: int8 weights and activations, int16 residual stream.
 pub const FORMAT_INT8: u8 = 0;
+/// [`Header::format`]: f16 weights, f32 activations.
+pub const FORMAT_F16: u8 = 1;
+/// [`Header::format`]: some operations of either kind.
+pub const FORMAT_MIXED: u8 = 2;
 /// [`Header::packing`]: row-major weights, executable by every engine.
 pub const PACKING_PORTABLE: u8 = 0;
 /// Alignment of the artifact, of the arena and of every offset in the file.
@@ -24,6 +30,13 @@ pub const EXP_STEPS: u32 = 128;
 pub const TABLE_ENTRIES: usize = 256;
 /// Widest token a layer norm accepts (keeps every intermediate within its integer type).
 pub const MAX_WIDTH: usize = 4096;
+
+/// Whether this build of the engine has the operations of a number format: f16 and mixed artifacts
+/// need the feature `f16`.
+#[must_use]
+pub const fn readable(format: u8) -> bool {
+    format == FORMAT_INT8 || (cfg!(feature = "f16") && matches!(format, FORMAT_F16 | FORMAT_MIXED))
+}
 
 /// Rounds up to [`ALIGN`].
 #[must_use]
@@ -39,7 +52,7 @@ pub struct Header {
     pub magic: [u8; 4],
     /// [`VERSION`].
     pub version: u16,
-    /// Number format, [`FORMAT_INT8`].
+    /// Number format: [`FORMAT_INT8`], [`FORMAT_F16`] or [`FORMAT_MIXED`].
     pub format: u8,
     /// Weight packing, [`PACKING_PORTABLE`].
     pub packing: u8,
@@ -117,9 +130,41 @@ pub enum OpKind {
     ClassPool = 9,
     /// [`AvgPoolRecord`].
     AvgPool = 10,
+    /// [`float::ConvertRecord`].
+    Convert = 17,
+    /// [`float::FloatConvRecord`].
+    FloatConv = 18,
+    /// [`float::FloatEmbedRecord`].
+    FloatEmbed = 19,
+    /// [`float::FloatAttentionRecord`].
+    FloatAttention = 20,
+    /// [`float::FloatMlpRecord`].
+    FloatMlp = 21,
+    /// [`float::FloatSeqPoolRecord`].
+    FloatSeqPool = 22,
+    /// [`float::FloatHeadRecord`].
+    FloatHead = 23,
+    /// [`float::FloatInvertedResidualRecord`].
+    FloatInvertedResidual = 24,
+    /// [`float::FloatFoldRecord`].
+    FloatFold = 25,
+    /// [`float::FloatClassPoolRecord`].
+    FloatClassPool = 26,
+    /// [`float::FloatAvgPoolRecord`].
+    FloatAvgPool = 27,
 }
 
 impl OpKind {
+    /// Whether a record of this kind may be in an artifact of a number format.
+    #[must_use]
+    pub const fn belongs_to(kind: u16, format: u8) -> bool {
+        match format {
+            FORMAT_INT8 => kind < Self::Convert as u16,
+            FORMAT_F16 => kind > Self::Convert as u16,
+            _ => true,
+        }
+    }
+
     /// The kind of this number, if there is one.
     #[must_use]
     pub const fn from_u16(kind: u16) -> Option<Self> {
@@ -134,6 +179,17 @@ impl OpKind {
             8 => Self::Fold,
             9 => Self::ClassPool,
             10 => Self::AvgPool,
+            17 => Self::Convert,
+            18 => Self::FloatConv,
+            19 => Self::FloatEmbed,
+            20 => Self::FloatAttention,
+            21 => Self::FloatMlp,
+            22 => Self::FloatSeqPool,
+            23 => Self::FloatHead,
+            24 => Self::FloatInvertedResidual,
+            25 => Self::FloatFold,
+            26 => Self::FloatClassPool,
+            27 => Self::FloatAvgPool,
             _ => return None,
         })
     }

@@ -5,7 +5,7 @@ use crc::{CRC_32_ISO_HDLC, Crc, Table};
 
 use crate::error::Error;
 use crate::format::{
-    ALIGN, EXP_ENTRIES, FORMAT_INT8, Header, MAGIC, PACKING_PORTABLE, RECORD_BYTES, VERSION,
+    ALIGN, EXP_ENTRIES, Header, MAGIC, OpKind, PACKING_PORTABLE, RECORD_BYTES, VERSION,
 };
 use crate::ops::{Op, Value};
 
@@ -53,7 +53,7 @@ impl<'a> Model<'a> {
             Header { version, .. } if version != VERSION => {
                 return Err(Error::Version { found: version });
             }
-            Header { format, .. } if format != FORMAT_INT8 => {
+            Header { format, .. } if !crate::format::readable(format) => {
                 return Err(Error::Format { found: format });
             }
             Header { packing, .. } if packing != PACKING_PORTABLE => {
@@ -97,6 +97,9 @@ impl<'a> Model<'a> {
         let mut place = header.input;
         for index in 0..header.op_count {
             let op = self.op(index)?;
+            if !OpKind::belongs_to(op.head().kind, header.format) {
+                return Err(Error::Operation { index });
+            }
             if !value.feeds(&op.input()) || op.head().input != place {
                 return Err(Error::Chain { index });
             }

@@ -78,7 +78,12 @@ impl Context<'_> {
     }
 
     /// A size as a field of one byte.
-    fn small(&self, id: NodeId, what: &'static str, value: usize) -> Result<u8, CompileError> {
+    pub(super) fn small(
+        &self,
+        id: NodeId,
+        what: &'static str,
+        value: usize,
+    ) -> Result<u8, CompileError> {
         let limit = usize::from(u8::MAX);
         u8::try_from(value).map_err(|_| CompileError::TooLarge {
             node: self.name(id),
@@ -98,33 +103,34 @@ impl Context<'_> {
         ])
     }
 
+    /// First input and weights of a convolution. The engine takes a kept map's channels behind the
+    /// current one's, whatever their order in the graph.
+    pub(super) fn reordered(&self, id: NodeId, concat: Option<Concat>) -> (NodeId, Vec<f32>) {
+        let graph = self.graph;
+        let before = graph.nodes[id].inputs[0];
+        let mut weights = graph.conv(id).weights.clone();
+        let Some(Concat { saved, saved_first }) = concat else { return (before, weights) };
+        if saved_first {
+            let kept = graph.nodes[saved].shape.channels;
+            let channels = graph.nodes[before].shape.channels;
+            weights.chunks_exact_mut(channels).for_each(|pixel| pixel.rotate_left(kept));
+        }
+        (graph.nodes[before].inputs[usize::from(saved_first)], weights)
+    }
+
     pub(super) fn conv(&mut self, index: usize, op: FusedOp) -> Result<QOp, CompileError> {
         let FusedOp::Conv { conv: id, table, concat } = op else {
             unreachable!("called for a convolution")
         };
         let graph = self.graph;
         let (node, conv) = (&graph.nodes[id], graph.conv(id));
-        let before = node.inputs[0];
-        // The engine takes the kept map's channels behind the current one's.
-        let first = match concat {
-            Some(Concat { saved_first, .. }) => {
-                graph.nodes[before].inputs[usize::from(saved_first)]
-            }
-            None => before,
-        };
+        let (first, weights) = self.reordered(id, concat);
         let input = graph.nodes[first].shape;
         let (name, channels) = (node.name.clone(), node.shape.channels);
         let border = conv.padding > 0;
         let mut quant = self.map(first, border);
-        let mut weights = conv.weights.clone();
-        if let Some(Concat { saved, saved_first }) = concat {
+        if let Some(Concat { saved, .. }) = concat {
             let second = self.map(saved, border);
-            if saved_first {
-                let kept = second.affine.len();
-                weights
-                    .chunks_exact_mut(kept + quant.affine.len())
-                    .for_each(|pixel| pixel.rotate_left(kept));
-            }
             quant.affine.extend(second.affine);
             quant.mean.extend(second.mean);
         }

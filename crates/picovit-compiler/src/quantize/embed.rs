@@ -83,7 +83,7 @@ impl Context<'_> {
     }
 
     /// What is added to the tokens; its first row is the class token's whole value.
-    fn positions(
+    pub(super) fn positions(
         &self,
         class_token: Option<NodeId>,
         positions: Option<NodeId>,

@@ -85,7 +85,7 @@ impl Context<'_> {
         let (input, classes) = (node.inputs[0], node.shape.channels);
         let width = self.graph.nodes[input].shape.channels;
         let name = self.name(linear);
-        let scale = int16_scale(self.calibration.magnitude(linear));
+        let scale = self.logit_scale(linear);
         let quant = self.input(input, vec![Affine::symmetric(pooled); width]);
         let (layer, bias) = self.linear(linear);
         let weights = quantize_weights(&name, &layer.weights, &bias, &quant)?;

@@ -9,6 +9,7 @@
 mod attention;
 mod conv;
 mod embed;
+mod float;
 mod head;
 mod inverted_residual;
 mod mlp;
@@ -16,11 +17,13 @@ mod norm;
 mod pool;
 pub mod scale;
 
+pub use float::{FloatLayer, FloatOp, FloatParameters};
 pub use norm::QNorm;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use picovit::Site;
+use picovit::format::float::Conversion;
 use picovit::format::{
     AttentionRecord, AvgPoolRecord, ClassPoolRecord, ConvRecord, EmbedRecord, FoldRecord,
     HeadRecord, InvertedResidualRecord, MlpRecord, SeqPoolRecord,
@@ -28,7 +31,7 @@ use picovit::format::{
 
 use crate::calibrate::Calibration;
 use crate::error::CompileError;
-use crate::fuse::{FusedOp, fuse};
+use crate::fuse::{Concat, FusedOp, fuse};
 use crate::graph::{Graph, NodeId};
 use scale::{Affine, InputQuant, multiplier, shift_for};
 
@@ -79,6 +82,8 @@ pub enum QOp {
     ClassPool { record: ClassPoolRecord, epsilon: u64, gain: Vec<i32>, offset: Vec<i32> },
     /// Mean over all pixels.
     AvgPool { record: AvgPoolRecord },
+    /// An operation on floats.
+    Float(FloatOp),
     /// Attention sub-block.
     Attention {
         record: AttentionRecord,
@@ -140,11 +145,70 @@ pub struct QGraph {
     pub logit_exp: (i32, u32),
 }
 
-/// Quantizes a graph to int8.
+/// Which operations compute with integers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// All.
+    #[default]
+    Int8,
+    /// None: f16 weights, f32 activations.
+    F16,
+    /// All but those of these names, which stay on floats.
+    Mixed(BTreeSet<String>),
+}
+
+impl Format {
+    /// Name for reports: `int8`, `f16` or `mixed`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Int8 => "int8",
+            Self::F16 => "f16",
+            Self::Mixed(_) => "mixed",
+        }
+    }
+
+    fn is_float(&self, name: &str) -> bool {
+        match self {
+            Self::Int8 => false,
+            Self::F16 => true,
+            Self::Mixed(floats) => floats.contains(name),
+        }
+    }
+}
+
+/// Name of an operation, for reports and for [`Format::Mixed`].
+#[must_use]
+pub fn op_name(graph: &Graph, op: &FusedOp) -> String {
+    let name = |id: NodeId| graph.nodes[id].name.clone();
+    match *op {
+        FusedOp::Conv { conv, .. } => name(conv),
+        FusedOp::InvertedResidual { expand, .. } => {
+            let name = name(expand);
+            name.rsplit_once('.').map_or(name.as_str(), |(block, _)| block).into()
+        }
+        FusedOp::Embed { .. } => {
+            let name = name(op.output());
+            let name = name.rsplit_once('.').map(|(block, _)| format!("{block}.embed"));
+            name.unwrap_or_else(|| "embed".into())
+        }
+        FusedOp::Attention { attention, .. } => name(attention),
+        FusedOp::Mlp { linear1, .. } => name(linear1).replace("linear1", "mlp"),
+        FusedOp::Fold { norm, .. } | FusedOp::ClassPool { norm, .. } => name(norm),
+        FusedOp::SeqPool { pool, .. } | FusedOp::AvgPool { pool } => name(pool),
+        FusedOp::Head { linear } => name(linear),
+    }
+}
+
+/// Quantizes a graph.
 ///
 /// # Errors
 /// [`CompileError`] names the node that cannot be represented.
-pub fn quantize(graph: &Graph, calibration: &Calibration) -> Result<QGraph, CompileError> {
+pub fn quantize(
+    graph: &Graph,
+    calibration: &Calibration,
+    format: &Format,
+) -> Result<QGraph, CompileError> {
     if calibration.images() == 0 {
         return Err(CompileError::NoCalibration);
     }
@@ -155,71 +219,179 @@ pub fn quantize(graph: &Graph, calibration: &Calibration) -> Result<QGraph, Comp
         }
     }
     let fused = fuse(graph)?;
+    let known: Vec<String> = fused.iter().map(|op| op_name(graph, op)).collect();
+    if let Format::Mixed(floats) = format
+        && let Some(name) = floats.iter().find(|name| !known.contains(name))
+    {
+        return Err(CompileError::UnknownLayer { name: name.clone(), known });
+    }
     let streams = stream_scales(&fused, calibration);
     let maps = HashMap::from([(0, input_quant(graph))]);
-    let mut context = Context { graph, calibration, sites: vec![], maps };
-    let mut ops = Vec::new();
-    let mut names = Vec::new();
-    let mut pooled = 0.0;
-    let mut logit_scale = 0.0;
-    for (index, op) in fused.iter().enumerate() {
+    let context = Context { graph, calibration, sites: vec![], maps };
+    let mut builder = Builder {
+        context,
+        ops: vec![],
+        names: vec![],
+        outputs: vec![],
+        floats: BTreeSet::new(),
+        pooled: 0.0,
+        logits: 0.0,
+    };
+    let mut on_floats = false;
+    for (position, (op, name)) in fused.iter().zip(known).enumerate() {
         // Scale of the residual stream before and after the operation.
-        let (before, after) = (streams[index.saturating_sub(1)], streams[index]);
-        let (name, op) = match *op {
-            FusedOp::Conv { conv, .. } => (context.name(conv), context.conv(index, *op)?),
-            FusedOp::InvertedResidual { expand, .. } => {
-                let name = context.name(expand);
-                let name = name.rsplit_once('.').map_or(name.as_str(), |(block, _)| block);
-                (name.into(), context.inverted_residual(index, *op)?)
+        let scales = (streams[position.saturating_sub(1)], streams[position]);
+        let float = format.is_float(&name);
+        builder.agree(op, float, on_floats, scales.0)?;
+        let index = builder.ops.len();
+        let quantized = if float {
+            if let FusedOp::Head { linear } = *op {
+                builder.logits = builder.context.logit_scale(linear);
             }
-            FusedOp::Embed { .. } => {
-                let name = context.name(op.output());
-                let name = name.rsplit_once('.').map(|(block, _)| format!("{block}.embed"));
-                (name.unwrap_or_else(|| "embed".into()), context.embed(index, *op, after)?)
+            QOp::Float(builder.context.float(index, *op)?)
+        } else {
+            let next = fused.get(position + 1);
+            builder.integer(index, *op, scales, next)?
+        };
+        if float {
+            builder.floats.insert(op.output());
+        }
+        builder.push(name, op.output(), quantized);
+        on_floats = float;
+    }
+    let Builder { context, ops, names, outputs, logits, .. } = builder;
+    let ratio = logits * f64::from(picovit::format::EXP_STEPS);
+    let shift = shift_for(ratio);
+    let logit_exp = (multiplier("logits", ratio, shift)?, shift);
+    Ok(QGraph { ops, names, outputs, sites: context.sites, logit_scale: logits, logit_exp })
+}
+
+/// The operations so far.
+struct Builder<'g> {
+    context: Context<'g>,
+    ops: Vec<QOp>,
+    names: Vec<String>,
+    outputs: Vec<NodeId>,
+    /// Nodes whose values are floats.
+    floats: BTreeSet<NodeId>,
+    /// Scale of the pooled token.
+    pooled: f64,
+    /// Scale of the logits.
+    logits: f64,
+}
+
+impl Builder<'_> {
+    fn push(&mut self, name: String, output: NodeId, op: QOp) {
+        self.ops.push(op);
+        self.names.push(name);
+        self.outputs.push(output);
+    }
+
+    /// Converts the operation's input where the one before it computes with other numbers.
+    fn agree(
+        &mut self,
+        op: &FusedOp,
+        float: bool,
+        on_floats: bool,
+        stream: f64,
+    ) -> Result<(), CompileError> {
+        let node = self.outputs.last().copied().unwrap_or(0);
+        let graph = self.context.graph;
+        if let FusedOp::Conv { concat: Some(Concat { saved, .. }), conv, .. } = *op {
+            if self.floats.contains(&saved) != float {
+                return Err(CompileError::Unsupported {
+                    node: graph.nodes[conv].name.clone(),
+                    reason: format!(
+                        "it joins `{}`, which computes with other numbers; keep both or neither \
+                         in f16",
+                        graph.nodes[saved].name
+                    ),
+                });
             }
+        }
+        // The first operation converts the image itself, and so does a float convolution.
+        let converts = matches!(op, FusedOp::Conv { concat: None, .. }) && float;
+        if float == on_floats || self.ops.is_empty() || converts {
+            return Ok(());
+        }
+        let width = graph.nodes[node].shape.channels;
+        let (conversion, channels) = match op {
+            FusedOp::Conv { .. }
+            | FusedOp::InvertedResidual { .. }
+            | FusedOp::Embed { .. }
+            | FusedOp::AvgPool { .. } => {
+                if float {
+                    (Conversion::MapToFloat, self.context.maps[&node].affine.clone())
+                } else {
+                    let (lo, hi) = self.context.calibration.range(node);
+                    self.context.keep_map(node, Affine::int8(lo, hi));
+                    (Conversion::MapToInt, self.context.maps[&node].affine.clone())
+                }
+            }
+            FusedOp::Head { .. } => {
+                if !float {
+                    self.pooled = int16_scale(self.context.calibration.magnitude(node));
+                }
+                let channels = vec![Affine::symmetric(self.pooled); width];
+                (if float { Conversion::PooledToFloat } else { Conversion::PooledToInt }, channels)
+            }
+            _ => {
+                let channels = vec![Affine::symmetric(stream); width];
+                (if float { Conversion::TokensToFloat } else { Conversion::TokensToInt }, channels)
+            }
+        };
+        let index = self.ops.len();
+        let convert = self.context.convert(index, node, conversion, channels)?;
+        let name = format!("{} (convert)", graph.nodes[node].name);
+        self.push(name, node, QOp::Float(convert));
+        Ok(())
+    }
+
+    /// An integer operation.
+    fn integer(
+        &mut self,
+        index: usize,
+        op: FusedOp,
+        (before, after): (f64, f64),
+        next: Option<&FusedOp>,
+    ) -> Result<QOp, CompileError> {
+        let context = &mut self.context;
+        match op {
+            FusedOp::Conv { .. } => context.conv(index, op),
+            FusedOp::InvertedResidual { .. } => context.inverted_residual(index, op),
+            FusedOp::Embed { .. } => context.embed(index, op, after),
             FusedOp::Fold { norm, fold } => {
                 let single = matches!(
-                    fused.get(index + 1),
-                    Some(&FusedOp::Conv { conv, .. }) if graph.conv(conv).padding == 0
+                    next,
+                    Some(&FusedOp::Conv { conv, concat: None, .. })
+                        if context.graph.conv(conv).padding == 0
                 );
-                (context.name(norm), context.fold(index, norm, fold, before, single)?)
+                context.fold(index, norm, fold, before, single)
             }
             FusedOp::ClassPool { norm, token } => {
                 let (op, scale) = context.class_pool(index, norm, token, before)?;
-                pooled = scale;
-                (context.name(norm), op)
+                self.pooled = scale;
+                Ok(op)
             }
             FusedOp::AvgPool { pool } => {
                 let (op, scale) = context.avg_pool(index, pool)?;
-                pooled = scale;
-                (context.name(pool), op)
-            }
-            FusedOp::Attention { attention, .. } => {
-                (context.name(attention), context.attention(index, *op, before)?)
-            }
-            FusedOp::Mlp { linear1, .. } => {
-                let name = context.name(linear1).replace("linear1", "mlp");
-                (name, context.mlp(index, *op, before, after)?)
+                self.pooled = scale;
+                Ok(op)
             }
             FusedOp::SeqPool { norm, pool } => {
                 let (op, scale) = context.seq_pool(index, norm, pool, before)?;
-                pooled = scale;
-                (context.name(pool), op)
+                self.pooled = scale;
+                Ok(op)
             }
+            FusedOp::Attention { .. } => context.attention(index, op, before),
+            FusedOp::Mlp { .. } => context.mlp(index, op, before, after),
             FusedOp::Head { linear } => {
-                let (op, scale) = context.head(index, linear, pooled)?;
-                logit_scale = scale;
-                (context.name(linear), op)
+                let (op, scale) = context.head(index, linear, self.pooled)?;
+                self.logits = scale;
+                Ok(op)
             }
-        };
-        names.push(name);
-        ops.push(op);
+        }
     }
-    let ratio = logit_scale * f64::from(picovit::format::EXP_STEPS);
-    let shift = shift_for(ratio);
-    let logit_exp = (multiplier("logits", ratio, shift)?, shift);
-    let outputs = fused.iter().map(FusedOp::output).collect();
-    Ok(QGraph { ops, names, outputs, sites: context.sites, logit_scale, logit_exp })
 }
 
 /// Scale of the residual stream after each operation. It is one for all additions of a stream until

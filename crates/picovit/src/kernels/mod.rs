@@ -6,6 +6,8 @@
 mod attention;
 mod conv;
 mod depthwise;
+#[cfg(feature = "f16")]
+pub mod float;
 mod linear;
 mod norm;
 mod requant;

@@ -30,22 +30,22 @@ struct Layer<'a> {
 }
 
 /// Input and output: one buffer where the input is added to the output.
-pub(crate) enum Maps<'b> {
+pub(crate) enum Maps<'b, T> {
     /// The output row takes the place of the input row of the same index.
-    InPlace(&'b mut [i8]),
+    InPlace(&'b mut [T]),
     /// Two buffers.
-    Apart(&'b [i8], &'b mut [i8]),
+    Apart(&'b [T], &'b mut [T]),
 }
 
-impl Maps<'_> {
-    fn input(&self) -> &[i8] {
+impl<T> Maps<'_, T> {
+    pub(crate) fn input(&self) -> &[T] {
         match self {
             Self::InPlace(map) => map,
             Self::Apart(input, _) => input,
         }
     }
 
-    fn output(&mut self) -> &mut [i8] {
+    pub(crate) fn output(&mut self) -> &mut [T] {
         match self {
             Self::InPlace(map) => map,
             Self::Apart(_, output) => output,
@@ -114,7 +114,7 @@ impl<'a> InvertedResidual<'a> {
 
     pub(crate) fn run<P: Probe>(
         &self,
-        mut maps: Maps<'_>,
+        mut maps: Maps<'_, i8>,
         scratch: &mut Scratch<'_>,
         tap: &mut Tap<'_, P>,
     ) {

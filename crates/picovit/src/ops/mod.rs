@@ -5,6 +5,8 @@ mod avg_pool;
 mod class_pool;
 mod conv;
 mod embed;
+#[cfg(feature = "f16")]
+pub mod float;
 mod fold;
 mod head;
 mod inverted_residual;
@@ -29,6 +31,11 @@ pub(crate) use table::Table;
 
 use core::ops::Range;
 
+#[cfg(feature = "f16")]
+use float::{
+    Convert, FloatAttention, FloatAvgPool, FloatClassPool, FloatConv, FloatEmbed, FloatFold,
+    FloatHead, FloatInvertedResidual, FloatMlp, FloatSeqPool,
+};
 use inverted_residual::Maps;
 
 use crate::engine::{Probe, Tap};
@@ -61,6 +68,27 @@ pub enum Value {
         /// Channels.
         width: usize,
     },
+    /// Float feature map.
+    FloatMap {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+        /// Channels.
+        channels: usize,
+    },
+    /// Float residual stream.
+    FloatTokens {
+        /// Number of tokens.
+        tokens: usize,
+        /// Channels per token.
+        width: usize,
+    },
+    /// One float token.
+    FloatPooled {
+        /// Channels.
+        width: usize,
+    },
     /// int16 logits.
     Logits {
         /// Number of classes.
@@ -77,6 +105,10 @@ impl Value {
             (
                 Self::Map { height, width, channels },
                 Self::Map { height: 1, width: tokens, channels: c },
+            )
+            | (
+                Self::FloatMap { height, width, channels },
+                Self::FloatMap { height: 1, width: tokens, channels: c },
             ) => channels == c && height.checked_mul(*width) == Some(*tokens),
             _ => self == next,
         }
@@ -91,6 +123,11 @@ impl Value {
             }
             Self::Tokens { tokens, width } => tokens.saturating_mul(width).saturating_mul(2),
             Self::Pooled { width } => width.saturating_mul(2),
+            Self::FloatMap { height, width, channels } => {
+                height.saturating_mul(width).saturating_mul(channels).saturating_mul(4)
+            }
+            Self::FloatTokens { tokens, width } => tokens.saturating_mul(width).saturating_mul(4),
+            Self::FloatPooled { width } => width.saturating_mul(4),
             Self::Logits { classes } => classes.saturating_mul(2),
         }
     }
@@ -120,6 +157,39 @@ pub enum Op<'a> {
     ClassPool(ClassPool<'a>),
     /// Mean over all pixels.
     AvgPool(AvgPool<'a>),
+    /// See [`Convert`].
+    #[cfg(feature = "f16")]
+    Convert(Convert<'a>),
+    /// See [`FloatConv`].
+    #[cfg(feature = "f16")]
+    FloatConv(FloatConv<'a>),
+    /// See [`FloatEmbed`].
+    #[cfg(feature = "f16")]
+    FloatEmbed(FloatEmbed<'a>),
+    /// See [`FloatAttention`].
+    #[cfg(feature = "f16")]
+    FloatAttention(FloatAttention<'a>),
+    /// See [`FloatMlp`].
+    #[cfg(feature = "f16")]
+    FloatMlp(FloatMlp<'a>),
+    /// See [`FloatSeqPool`].
+    #[cfg(feature = "f16")]
+    FloatSeqPool(FloatSeqPool<'a>),
+    /// See [`FloatHead`].
+    #[cfg(feature = "f16")]
+    FloatHead(FloatHead<'a>),
+    /// See [`FloatInvertedResidual`].
+    #[cfg(feature = "f16")]
+    FloatInvertedResidual(FloatInvertedResidual<'a>),
+    /// See [`FloatFold`].
+    #[cfg(feature = "f16")]
+    FloatFold(FloatFold<'a>),
+    /// See [`FloatClassPool`].
+    #[cfg(feature = "f16")]
+    FloatClassPool(FloatClassPool<'a>),
+    /// See [`FloatAvgPool`].
+    #[cfg(feature = "f16")]
+    FloatAvgPool(FloatAvgPool<'a>),
 }
 
 /// Calls the same method on whatever operation it is.
@@ -136,6 +206,28 @@ macro_rules! each {
             Op::Fold($inner) => $call,
             Op::ClassPool($inner) => $call,
             Op::AvgPool($inner) => $call,
+            #[cfg(feature = "f16")]
+            Op::Convert($inner) => $call,
+            #[cfg(feature = "f16")]
+            Op::FloatConv($inner) => $call,
+            #[cfg(feature = "f16")]
+            Op::FloatEmbed($inner) => $call,
+            #[cfg(feature = "f16")]
+            Op::FloatAttention($inner) => $call,
+            #[cfg(feature = "f16")]
+            Op::FloatMlp($inner) => $call,
+            #[cfg(feature = "f16")]
+            Op::FloatSeqPool($inner) => $call,
+            #[cfg(feature = "f16")]
+            Op::FloatHead($inner) => $call,
+            #[cfg(feature = "f16")]
+            Op::FloatInvertedResidual($inner) => $call,
+            #[cfg(feature = "f16")]
+            Op::FloatFold($inner) => $call,
+            #[cfg(feature = "f16")]
+            Op::FloatClassPool($inner) => $call,
+            #[cfg(feature = "f16")]
+            Op::FloatAvgPool($inner) => $call,
         }
     };
 }
@@ -166,6 +258,52 @@ impl<'a> Op<'a> {
             OpKind::AvgPool => {
                 Self::AvgPool(AvgPool::decode(constants.record(record)?, constants)?)
             }
+            #[cfg(feature = "f16")]
+            OpKind::Convert => {
+                Self::Convert(Convert::decode(constants.record(record)?, constants)?)
+            }
+            #[cfg(feature = "f16")]
+            OpKind::FloatConv => {
+                Self::FloatConv(FloatConv::decode(constants.record(record)?, constants)?)
+            }
+            #[cfg(feature = "f16")]
+            OpKind::FloatEmbed => {
+                Self::FloatEmbed(FloatEmbed::decode(constants.record(record)?, constants)?)
+            }
+            #[cfg(feature = "f16")]
+            OpKind::FloatAttention => {
+                Self::FloatAttention(FloatAttention::decode(constants.record(record)?, constants)?)
+            }
+            #[cfg(feature = "f16")]
+            OpKind::FloatMlp => {
+                Self::FloatMlp(FloatMlp::decode(constants.record(record)?, constants)?)
+            }
+            #[cfg(feature = "f16")]
+            OpKind::FloatSeqPool => {
+                Self::FloatSeqPool(FloatSeqPool::decode(constants.record(record)?, constants)?)
+            }
+            #[cfg(feature = "f16")]
+            OpKind::FloatHead => {
+                Self::FloatHead(FloatHead::decode(constants.record(record)?, constants)?)
+            }
+            #[cfg(feature = "f16")]
+            OpKind::FloatInvertedResidual => Self::FloatInvertedResidual(
+                FloatInvertedResidual::decode(constants.record(record)?, constants)?,
+            ),
+            #[cfg(feature = "f16")]
+            OpKind::FloatFold => {
+                Self::FloatFold(FloatFold::decode(constants.record(record)?, constants)?)
+            }
+            #[cfg(feature = "f16")]
+            OpKind::FloatClassPool => {
+                Self::FloatClassPool(FloatClassPool::decode(constants.record(record)?, constants)?)
+            }
+            #[cfg(feature = "f16")]
+            OpKind::FloatAvgPool => {
+                Self::FloatAvgPool(FloatAvgPool::decode(constants.record(record)?, constants)?)
+            }
+            #[cfg(not(feature = "f16"))]
+            _ => return Err(constants.invalid()),
         })
     }
 
@@ -189,6 +327,28 @@ impl<'a> Op<'a> {
             Self::Fold(_) => "Fold",
             Self::ClassPool(_) => "ClassPool",
             Self::AvgPool(_) => "AvgPool",
+            #[cfg(feature = "f16")]
+            Self::Convert(_) => "Convert",
+            #[cfg(feature = "f16")]
+            Self::FloatConv(_) => "FloatConv",
+            #[cfg(feature = "f16")]
+            Self::FloatEmbed(_) => "FloatEmbed",
+            #[cfg(feature = "f16")]
+            Self::FloatAttention(_) => "FloatAttention",
+            #[cfg(feature = "f16")]
+            Self::FloatMlp(_) => "FloatMlp",
+            #[cfg(feature = "f16")]
+            Self::FloatSeqPool(_) => "FloatSeqPool",
+            #[cfg(feature = "f16")]
+            Self::FloatHead(_) => "FloatHead",
+            #[cfg(feature = "f16")]
+            Self::FloatInvertedResidual(_) => "FloatInvertedResidual",
+            #[cfg(feature = "f16")]
+            Self::FloatFold(_) => "FloatFold",
+            #[cfg(feature = "f16")]
+            Self::FloatClassPool(_) => "FloatClassPool",
+            #[cfg(feature = "f16")]
+            Self::FloatAvgPool(_) => "FloatAvgPool",
         }
     }
 
@@ -210,6 +370,10 @@ impl<'a> Op<'a> {
         match self {
             Self::Attention(_) | Self::Mlp(_) => true,
             Self::InvertedResidual(op) => op.record.residual == 1,
+            #[cfg(feature = "f16")]
+            Self::FloatAttention(_) | Self::FloatMlp(_) => true,
+            #[cfg(feature = "f16")]
+            Self::FloatInvertedResidual(op) => op.record.residual == 1,
             _ => false,
         }
     }
@@ -217,9 +381,13 @@ impl<'a> Op<'a> {
     /// Arena range and extent of the second input, if there is one.
     #[must_use]
     pub fn second_input(&self) -> Option<(Range<usize>, Value)> {
-        let Self::Conv(op) = self else { return None };
-        let value = op.second()?;
-        let start = op.record.input2 as usize;
+        let (start, value) = match self {
+            Self::Conv(op) => (op.record.input2, op.second()?),
+            #[cfg(feature = "f16")]
+            Self::FloatConv(op) => (op.record.input2, op.second()?),
+            _ => return None,
+        };
+        let start = start as usize;
         Some((start..start.saturating_add(value.bytes()), value))
     }
 
@@ -233,7 +401,19 @@ impl<'a> Op<'a> {
             Self::SeqPool(op) => format::scratch_bytes_seq_pool(op.record),
             Self::InvertedResidual(op) => format::scratch_bytes_inverted_residual(op.record),
             Self::AvgPool(op) => format::scratch_bytes_avg_pool(op.record),
-            Self::Embed(_) | Self::Head(_) | Self::Fold(_) | Self::ClassPool(_) => 0,
+            #[cfg(feature = "f16")]
+            Self::FloatConv(op) => format::float::scratch_bytes_conv(op.record),
+            #[cfg(feature = "f16")]
+            Self::FloatInvertedResidual(op) => {
+                format::float::scratch_bytes_inverted_residual(op.record)
+            }
+            #[cfg(feature = "f16")]
+            Self::FloatAttention(op) => format::float::scratch_bytes_attention(op.record),
+            #[cfg(feature = "f16")]
+            Self::FloatMlp(op) => format::float::scratch_bytes_mlp(op.record),
+            #[cfg(feature = "f16")]
+            Self::FloatSeqPool(op) => format::float::scratch_bytes_seq_pool(op.record),
+            _ => 0,
         }
     }
 
@@ -280,6 +460,14 @@ impl<'a> Op<'a> {
                 Self::InvertedResidual(op) => {
                     op.run(Maps::InPlace(cast_mut(stream)), &mut Scratch(scratch), tap);
                 }
+                #[cfg(feature = "f16")]
+                Self::FloatAttention(op) => op.run(cast_mut(stream), Scratch(scratch), tap),
+                #[cfg(feature = "f16")]
+                Self::FloatMlp(op) => op.run(cast_mut(stream), Scratch(scratch), tap),
+                #[cfg(feature = "f16")]
+                Self::FloatInvertedResidual(op) => {
+                    op.run(Maps::InPlace(cast_mut(stream)), &mut Scratch(scratch), tap);
+                }
                 _ => {}
             }
             return;
@@ -306,16 +494,40 @@ impl<'a> Op<'a> {
                 op.run(model.exp_table(), cast(input), cast_mut(output), &mut scratch, tap);
             }
             Self::Head(op) => op.run(cast(input), cast_mut(output), tap),
+            #[cfg(feature = "f16")]
+            Self::Convert(op) => op.run(input, output, tap),
+            #[cfg(feature = "f16")]
+            Self::FloatConv(op) => {
+                op.run(input, cast(second), cast_mut(output), &mut scratch, tap);
+            }
+            #[cfg(feature = "f16")]
+            Self::FloatInvertedResidual(op) => {
+                op.run(Maps::Apart(cast(input), cast_mut(output)), &mut scratch, tap);
+            }
+            #[cfg(feature = "f16")]
+            Self::FloatEmbed(op) => op.run(cast(input), cast_mut(output), tap),
+            #[cfg(feature = "f16")]
+            Self::FloatFold(op) => op.run(cast(input), cast_mut(output), tap),
+            #[cfg(feature = "f16")]
+            Self::FloatSeqPool(op) => op.run(cast(input), cast_mut(output), &mut scratch, tap),
+            #[cfg(feature = "f16")]
+            Self::FloatClassPool(op) => op.run(cast(input), cast_mut(output), tap),
+            #[cfg(feature = "f16")]
+            Self::FloatAvgPool(op) => op.run(cast(input), cast_mut(output), tap),
+            #[cfg(feature = "f16")]
+            Self::FloatHead(op) => op.run(cast(input), cast_mut(output), tap),
             Self::Attention(_) | Self::Mlp(_) => {}
+            #[cfg(feature = "f16")]
+            Self::FloatAttention(_) | Self::FloatMlp(_) => {}
         }
     }
 }
 
-fn cast<T: bytemuck::Pod>(bytes: &[u8]) -> &[T] {
+pub(crate) fn cast<T: bytemuck::Pod>(bytes: &[u8]) -> &[T] {
     bytemuck::try_cast_slice(bytes).unwrap_or_default()
 }
 
-fn cast_mut<T: bytemuck::Pod>(bytes: &mut [u8]) -> &mut [T] {
+pub(crate) fn cast_mut<T: bytemuck::Pod>(bytes: &mut [u8]) -> &mut [T] {
     bytemuck::try_cast_slice_mut(bytes).unwrap_or_default()
 }
 

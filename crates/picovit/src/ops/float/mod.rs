@@ -1,0 +1,52 @@
+//! The operations of f16 and mixed artifacts: the same as the integer ones, on 32-bit floats with
+//! 16-bit weights, and the conversions between the two.
+
+mod attention;
+mod conv;
+mod convert;
+mod embed;
+mod inverted_residual;
+mod mlp;
+mod norm;
+mod pool;
+
+pub use attention::FloatAttention;
+pub use conv::FloatConv;
+pub use convert::Convert;
+pub use embed::{FloatEmbed, FloatFold};
+pub use inverted_residual::FloatInvertedResidual;
+pub use mlp::FloatMlp;
+pub use norm::FloatNorm;
+pub use pool::{FloatAvgPool, FloatClassPool, FloatHead, FloatSeqPool};
+
+use crate::error::Error;
+use crate::format::float::Activation;
+use crate::kernels::float::{gelu, silu};
+use crate::model::Constants;
+
+/// The activation of this number.
+fn activation(number: u8, constants: Constants<'_>) -> Result<Activation, Error> {
+    Activation::from_u8(number).ok_or(constants.invalid())
+}
+
+/// The activation of every value, in place.
+fn activate(activation: Activation, values: &mut [f32]) {
+    match activation {
+        Activation::Identity => {}
+        Activation::Relu => {
+            for v in values {
+                *v = if *v > 0.0 { *v } else { 0.0 };
+            }
+        }
+        Activation::Gelu => {
+            for v in values {
+                *v = gelu(*v);
+            }
+        }
+        Activation::Silu => {
+            for v in values {
+                *v = silu(*v);
+            }
+        }
+    }
+}
