@@ -15,6 +15,7 @@ pub mod graph;
 pub mod pack;
 pub mod plan;
 pub mod quantize;
+pub mod sensitivity;
 
 pub use artifact::AlignedBytes;
 pub use calibrate::Calibration;

@@ -132,6 +132,9 @@ fn shape(value: &Value) -> String {
         Value::Map { height, width, channels } => format!("i8 {height}x{width}x{channels}"),
         Value::Tokens { tokens, width } => format!("i16 {tokens}x{width}"),
         Value::Pooled { width } => format!("i16 {width}"),
+        Value::FloatMap { height, width, channels } => format!("f32 {height}x{width}x{channels}"),
+        Value::FloatTokens { tokens, width } => format!("f32 {tokens}x{width}"),
+        Value::FloatPooled { width } => format!("f32 {width}"),
         Value::Logits { classes } => format!("i16 {classes} logits"),
     }
 }

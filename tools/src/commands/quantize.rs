@@ -7,7 +7,8 @@ use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use picovit::Model;
 use picovit_compiler::drift::{self, Evaluation, LayerDrift};
 use picovit_compiler::graph::Graph;
-use picovit_compiler::{AlignedBytes, Calibration, compile};
+use picovit_compiler::sensitivity::{self, Sensitivity};
+use picovit_compiler::{AlignedBytes, Calibration, Format, compile_as};
 use picovit_models::ModelConfig;
 use picovit_train::data::Split;
 use serde::Serialize;
@@ -25,6 +26,15 @@ pub enum Target {
     Portable,
 }
 
+/// Number format of a whole artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NumberFormat {
+    /// 8-bit integers.
+    Int8,
+    /// 16-bit floating-point weights, 32-bit arithmetic.
+    F16,
+}
+
 /// Quantize a checkpoint.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -33,6 +43,19 @@ pub struct Args {
     /// Artifact to write.
     #[arg(long, default_value = "model.pvit")]
     out: PathBuf,
+    /// Number format: int8 weights and activations, or f16 weights and f32 arithmetic.
+    #[arg(long, value_enum, default_value = "int8")]
+    format: NumberFormat,
+    /// Measure what every layer contributes to the drift.
+    #[arg(long, conflicts_with = "format")]
+    sensitivity: bool,
+    /// Keep layers of an int8 artifact in f16: this many of the worst, or these, by name and
+    /// separated by commas.
+    #[arg(long, value_name = "N|LAYERS", conflicts_with = "format")]
+    keep_f16: Option<String>,
+    /// Write the artifact only if the logit SQNR over the calibration images is at least this.
+    #[arg(long, value_name = "DB")]
+    min_sqnr_db: Option<f64>,
     /// Weight packing.
     #[arg(long, value_enum, default_value = "portable")]
     target: Target,
@@ -73,17 +96,39 @@ struct Report<'a> {
     #[serde(flatten)]
     evaluation: Evaluation,
     layers: &'a [LayerDrift],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_f16: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sensitivity: Option<&'a [Sensitivity]>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
     let (graph, config) = picovit_models::load_graph(&args.checkpoint).into_diagnostic()?;
     let shape = graph.image.shape;
     let size = (shape.height, shape.width, shape.channels);
-    let calibration = calibrate(args, &graph, &config)?;
-    let compiled = compile(&graph, &calibration, config.dataset.as_deref())
+    let cannot = || format!("cannot quantize {}", args.checkpoint.display());
+    let (images, calibration) = calibrate(args, &graph, &config)?;
+    let samples: Vec<&[u8]> = images.iter().map(Vec::as_slice).take(LAYER_IMAGES).collect();
+    let sensitivity = match &args.keep_f16 {
+        Some(kept) if kept.parse::<usize>().is_ok() => true,
+        _ => args.sensitivity,
+    };
+    let sensitivity = sensitivity.then(|| measure(&graph, &calibration, &samples)).transpose();
+    let sensitivity = sensitivity.wrap_err_with(cannot)?;
+    let format = format(args, sensitivity.as_deref().unwrap_or_default());
+    let compiled = compile_as(&graph, &calibration, config.dataset.as_deref(), &format)
         .into_diagnostic()
-        .wrap_err_with(|| format!("cannot quantize {}", args.checkpoint.display()))?;
+        .wrap_err_with(cannot)?;
     let packed = &compiled.packed;
+    if let Some(least) = args.min_sqnr_db {
+        let reached = sensitivity::logit_sqnr_db(&graph, &compiled, &samples);
+        if reached < least {
+            return Err(miette!(
+                help = "keep more layers in f16 (--keep-f16), or lower --min-sqnr-db",
+                "the logit SQNR is {reached:.1} dB, --min-sqnr-db asks for {least}; nothing written"
+            ));
+        }
+    }
     output::write(&args.out, &packed.bytes)?;
     println!(
         "wrote {}: {} bytes, arena {} bytes, {} MACs",
@@ -112,7 +157,7 @@ pub fn run(args: &Args) -> Result<()> {
     print_evaluation(&evaluation);
     let report = Report {
         model: &graph.name,
-        format: "int8",
+        format: format.name(),
         target: "portable",
         artifact_bytes: packed.bytes.len(),
         weight_bytes: packed.weight_bytes,
@@ -120,12 +165,52 @@ pub fn run(args: &Args) -> Result<()> {
         macs: graph.macs(),
         evaluation,
         layers: &layers,
+        kept_f16: match &format {
+            Format::Mixed(kept) => Some(kept.iter().map(String::as_str).collect()),
+            _ => None,
+        },
+        sensitivity: sensitivity.as_deref(),
     };
     output::json(args.json.as_deref(), &report)
 }
 
-/// Ranges over the calibration images.
-fn calibrate(args: &Args, graph: &Graph, config: &ModelConfig) -> Result<Calibration> {
+/// Contribution of every layer to the drift.
+fn measure(graph: &Graph, calibration: &Calibration, images: &[&[u8]]) -> Result<Vec<Sensitivity>> {
+    let count = sensitivity::layers(graph).into_diagnostic()?.len();
+    let bar = progress(count, "measuring every layer");
+    let found = sensitivity::measure(graph, calibration, images, || bar.inc(1));
+    bar.finish_and_clear();
+    let found = found.into_diagnostic()?;
+    let mut table = table(["layer", "share of the noise %", "logit SQNR in f16 dB"]);
+    for layer in &found {
+        table.add_row([
+            layer.layers.join(", "),
+            format!("{:.1}", layer.noise_share),
+            format!("{:.2}", layer.logit_sqnr_db),
+        ]);
+    }
+    println!("{table}");
+    Ok(found)
+}
+
+/// The number format that the options ask for.
+fn format(args: &Args, sensitivity: &[Sensitivity]) -> Format {
+    match (&args.keep_f16, args.format) {
+        (Some(kept), _) => match kept.parse::<usize>() {
+            Ok(count) => sensitivity::keep_worst(sensitivity, count),
+            Err(_) => Format::Mixed(kept.split(',').map(|name| name.trim().to_owned()).collect()),
+        },
+        (None, NumberFormat::Int8) => Format::Int8,
+        (None, NumberFormat::F16) => Format::F16,
+    }
+}
+
+/// The calibration images and the ranges over them.
+fn calibrate(
+    args: &Args,
+    graph: &Graph,
+    config: &ModelConfig,
+) -> Result<(Vec<Vec<u8>>, Calibration)> {
     let shape = graph.image.shape;
     let size = (shape.height, shape.width, shape.channels);
     let count = args.images as usize;
@@ -146,7 +231,7 @@ fn calibrate(args: &Args, graph: &Graph, config: &ModelConfig) -> Result<Calibra
     let bar = progress(slices.len(), "calibrating");
     let calibration = Calibration::run_with(graph, &slices, || bar.inc(1));
     bar.finish_and_clear();
-    Ok(calibration)
+    Ok((images, calibration))
 }
 
 /// Up to `count` images below a folder, spread evenly over all there are.

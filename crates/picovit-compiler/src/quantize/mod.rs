@@ -297,17 +297,16 @@ impl Builder<'_> {
     ) -> Result<(), CompileError> {
         let node = self.outputs.last().copied().unwrap_or(0);
         let graph = self.context.graph;
-        if let FusedOp::Conv { concat: Some(Concat { saved, .. }), conv, .. } = *op {
-            if self.floats.contains(&saved) != float {
-                return Err(CompileError::Unsupported {
-                    node: graph.nodes[conv].name.clone(),
-                    reason: format!(
-                        "it joins `{}`, which computes with other numbers; keep both or neither \
-                         in f16",
-                        graph.nodes[saved].name
-                    ),
-                });
-            }
+        if let FusedOp::Conv { concat: Some(Concat { saved, .. }), conv, .. } = *op
+            && self.floats.contains(&saved) != float
+        {
+            return Err(CompileError::Unsupported {
+                node: graph.nodes[conv].name.clone(),
+                reason: format!(
+                    "it joins `{}`, which computes with other numbers; keep both or neither in f16",
+                    graph.nodes[saved].name
+                ),
+            });
         }
         // The first operation converts the image itself, and so does a float convolution.
         let converts = matches!(op, FusedOp::Conv { concat: None, .. }) && float;
