@@ -1,9 +1,14 @@
 //! Ranges of every value over calibration images.
 
+mod histogram;
+
 use rayon::prelude::*;
 
 use crate::executor::Executor;
-use crate::graph::Graph;
+use crate::graph::{Graph, Op};
+
+use histogram::Histogram;
+pub use histogram::Method;
 
 /// What one channel of one value did over the calibration images.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +39,8 @@ impl ChannelStats {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {
     nodes: Vec<Vec<ChannelStats>>,
+    /// int8 range of every node, and how it was found.
+    ranges: Vec<((f32, f32), Method)>,
     images: usize,
 }
 
@@ -70,7 +77,69 @@ impl Calibration {
                 total.mean += stats.mean / count;
             }
         }
-        Self { nodes, images: images.len() }
+        let mut calibration = Self { nodes, ranges: vec![], images: images.len() };
+        let extremes = (0..graph.nodes.len()).map(|id| (calibration.extremes(id), Method::MinMax));
+        calibration.ranges = extremes.collect();
+        calibration
+    }
+
+    /// Finds the int8 range of every value by this method, over the same images as before: in a
+    /// second run, since histograms need the extremes. Calls `done` after every image.
+    #[must_use]
+    pub fn refined(
+        mut self,
+        graph: &Graph,
+        images: &[&[u8]],
+        method: Method,
+        done: impl Fn() + Sync,
+    ) -> Self {
+        let finite = (0..graph.nodes.len()).all(|id| {
+            let (lo, hi) = self.extremes(id);
+            lo.is_finite() && hi.is_finite()
+        });
+        if method == Method::MinMax || images.is_empty() || !finite {
+            return self;
+        }
+        let executor = Executor::new(graph);
+        let empty = || -> Vec<Histogram> {
+            let ends = (0..graph.nodes.len()).map(|id| self.extremes(id));
+            ends.map(|(lo, hi)| Histogram::new(lo, hi)).collect()
+        };
+        // Counts are integers: the order of images does not matter.
+        let histograms = images
+            .par_iter()
+            .fold(empty, |mut histograms, pixels| {
+                let values = executor.run_pixels(pixels);
+                for (id, histogram) in histograms.iter_mut().enumerate() {
+                    histogram.add(values.node(id));
+                }
+                done();
+                histograms
+            })
+            .reduce(empty, |a, b| a.into_iter().zip(&b).map(|(a, b)| a.merge(b)).collect());
+        // Where an activation follows, what counts is the error behind it.
+        let activation = |id: usize| {
+            let mut users = graph.nodes.iter().filter(|node| node.inputs.contains(&id));
+            match (users.next().map(|node| &node.op), users.next()) {
+                (Some(&Op::Table(activation)), None) => Some(activation),
+                _ => None,
+            }
+        };
+        let ranges = histograms.par_iter().enumerate().map(|(id, histogram)| {
+            let activation = activation(id);
+            histogram.range(method, &|x| match activation {
+                Some(activation) => f64::from(activation.apply(x as f32)),
+                None => x,
+            })
+        });
+        self.ranges = ranges.collect();
+        self
+    }
+
+    /// How the int8 range of a node was found.
+    #[must_use]
+    pub fn method(&self, id: usize) -> Method {
+        self.ranges[id].1
     }
 
     /// Statistics of a node, one entry a channel.
@@ -85,9 +154,15 @@ impl Calibration {
         self.images
     }
 
-    /// Smallest and largest value of a node over all channels.
+    /// The range of a node for int8 values with one scale: its extremes, or less.
     #[must_use]
     pub fn range(&self, id: usize) -> (f32, f32) {
+        self.ranges[id].0
+    }
+
+    /// Smallest and largest value of a node over all channels.
+    #[must_use]
+    pub fn extremes(&self, id: usize) -> (f32, f32) {
         self.nodes[id]
             .iter()
             .fold((f32::INFINITY, f32::NEG_INFINITY), |(lo, hi), s| (lo.min(s.min), hi.max(s.max)))
@@ -96,7 +171,7 @@ impl Calibration {
     /// Largest magnitude of a node.
     #[must_use]
     pub fn magnitude(&self, id: usize) -> f32 {
-        let (lo, hi) = self.range(id);
+        let (lo, hi) = self.extremes(id);
         lo.abs().max(hi.abs())
     }
 }

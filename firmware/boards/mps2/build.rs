@@ -5,8 +5,7 @@ use std::{env, fs};
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    fs::copy("memory.x", out.join("memory.x")).expect("OUT_DIR is writable");
-    println!("cargo:rerun-if-changed=memory.x");
+    memory_map(&out);
     println!("cargo:rustc-link-search={}", out.display());
     for script in ["link.x", "defmt.x"] {
         println!("cargo:rustc-link-arg-bins=-T{script}");
@@ -36,6 +35,19 @@ fn main() {
     });
     println!("cargo:rerun-if-changed={}", frames.display());
     println!("cargo:rustc-env=PICOVIT_FRAMES_FILE={}", frames.display());
+}
+
+/// Writes the memory map, for 128 KB of RAM or as many as `PICOVIT_RAM_KB` says.
+fn memory_map(out: &Path) {
+    println!("cargo:rerun-if-changed=memory.x");
+    println!("cargo:rerun-if-env-changed=PICOVIT_RAM_KB");
+    let ram: u32 = match env::var("PICOVIT_RAM_KB") {
+        Ok(text) => text.parse().expect("PICOVIT_RAM_KB is a number"),
+        Err(_) => 128,
+    };
+    let map = fs::read_to_string("memory.x").expect("memory.x is there");
+    let map = map.replace("120K", &format!("{}K", ram - 8)).replace("128K", &format!("{ram}K"));
+    fs::write(out.join("memory.x"), map).expect("OUT_DIR is writable");
 }
 
 /// The file that an environment variable names.

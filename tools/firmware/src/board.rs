@@ -18,8 +18,6 @@ pub struct Board {
     pub package: &'static str,
     /// The emulator.
     pub emulator: &'static str,
-    /// Bytes of RAM the firmware may use.
-    pub ram: u64,
     /// Bytes of flash.
     pub flash: u64,
     /// Every instruction takes `2^icount_shift` nanoseconds of the emulator's clock.
@@ -44,7 +42,6 @@ pub const BOARDS: [Board; 2] = [
         target: "thumbv7em-none-eabihf",
         package: "picovit-mps2",
         emulator: "qemu-system-arm",
-        ram: 128 * 1024,
         flash: 4 * 1024 * 1024,
         icount_shift: 2,
         clock: 25_000_000,
@@ -55,7 +52,6 @@ pub const BOARDS: [Board; 2] = [
         target: "thumbv7em-none-eabihf",
         package: "picovit-mps2",
         emulator: "qemu-system-arm",
-        ram: 128 * 1024,
         flash: 4 * 1024 * 1024,
         icount_shift: 2,
         clock: 25_000_000,

@@ -8,12 +8,13 @@ use std::thread;
 
 use indicatif::ProgressBar;
 
+use crate::BuildArgs;
 use crate::board::Board;
 use crate::error::Error;
 use crate::model::Artifact;
 use crate::output::spinner;
 use crate::paths::root;
-use crate::toolchain::{Choice, Toolchain};
+use crate::toolchain::Toolchain;
 
 /// What goes into the firmware: files that are named after their content, so that cargo builds
 /// again exactly when the content changes.
@@ -29,11 +30,11 @@ pub(crate) fn build(
     board: &'static Board,
     artifact: &Artifact,
     contents: &Contents,
-    choice: Choice,
+    args: &BuildArgs,
     program: &Path,
 ) -> Result<(), Error> {
     let spinner = spinner(format!("Building firmware for {}", board.name));
-    let toolchain = Toolchain::find(board.target, choice, &|step| {
+    let toolchain = Toolchain::find(board.target, args.toolchain, &|step| {
         spinner.set_message(step.to_owned());
     })?;
     let workspace = root().join("firmware");
@@ -50,9 +51,13 @@ pub(crate) fn build(
         .args(["--release", "--locked", "--package", board.package])
         .arg("--message-format=json-render-diagnostics")
         .env("PICOVIT_MODEL", &contents.model)
+        .env("PICOVIT_RAM_KB", args.ram.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    if artifact.model().header().format != picovit::format::FORMAT_INT8 {
+        command.args(["--features", "f16"]);
+    }
     match &contents.clip {
         Some(clip) => command.env("PICOVIT_FRAMES", clip),
         None => command.env_remove("PICOVIT_FRAMES"),
@@ -68,7 +73,7 @@ pub(crate) fn build(
     let status = child.wait().map_err(program_error)?;
     let output = watcher.join().unwrap_or_default();
     if !status.success() {
-        return Err(failure(board, artifact, output, shown));
+        return Err(failure(board, artifact, args.ram_bytes(), output, shown));
     }
 
     let built = executable(&messages, board.package)
@@ -106,7 +111,13 @@ fn executable(messages: &str, package: &str) -> Option<PathBuf> {
 }
 
 /// Tells a model that is too large from everything else.
-fn failure(board: &'static Board, artifact: &Artifact, output: String, command: String) -> Error {
+fn failure(
+    board: &'static Board,
+    artifact: &Artifact,
+    ram: u64,
+    output: String,
+    command: String,
+) -> Error {
     // rust-lld: "section '.bss' will not fit in region 'RAM': overflowed by 123 bytes";
     // GNU ld: "region `RAM' overflowed by 123 bytes".
     let overflow = output.lines().find_map(|line| {
@@ -118,7 +129,7 @@ fn failure(board: &'static Board, artifact: &Artifact, output: String, command: 
         let useful: Vec<&str> = output.lines().filter(|line| !is_progress(line)).collect();
         return Error::Build { output: useful.join("\n"), command };
     };
-    let room = if memory == "RAM" { board.ram } else { board.flash };
+    let room = if memory == "RAM" { ram } else { board.flash };
     Error::DoesNotFit {
         memory,
         board: board.name,

@@ -38,7 +38,7 @@ fn compile(args: &BuildArgs) -> Result<(&'static Board, Artifact, PathBuf), Erro
     let program = folder.join("firmware.elf");
     let model = stored(&folder, "model", "pvit", artifact.bytes())?;
     let contents = Contents { model, clip: None };
-    build::build(board, &artifact, &contents, args.toolchain, &program)?;
+    build::build(board, &artifact, &contents, args, &program)?;
     Ok((board, artifact, program))
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn size(args: &SizeArgs) -> Result<(), Error> {
         (
             "RAM",
             bytes(sizes.statics + sizes.stack),
-            format!("of {}: variables and the whole stack", grouped(board.ram)),
+            format!("of {}: variables and the whole stack", grouped(args.build.ram_bytes())),
         ),
         ("  arena", bytes(report.arena_bytes as u64), String::new()),
         ("  stack", bytes(sizes.stack), "reserved; `run` measures its use".to_owned()),
@@ -115,7 +115,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Error> {
     };
     let work = Work::new(&folder)?;
     let program = work.0.join("firmware.elf");
-    build::build(board, &artifact, &contents, args.build.toolchain, &program)?;
+    build::build(board, &artifact, &contents, &args.build, &program)?;
     let sizes = Sizes::read(&program)?;
 
     let default = folder.join("overlay.png");
@@ -157,7 +157,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Error> {
         macs: model.header().macs,
         correct: (correct, answers.count()),
         inference_stack: log.done.inference_stack,
-        ram: board.ram,
+        ram: args.build.ram_bytes(),
         artifact: model.artifact_bytes(),
         sizes,
     });

@@ -60,6 +60,16 @@ struct BuildArgs {
     /// Which compiler and core library to use.
     #[arg(long, value_enum, default_value_t, env = "PICOVIT_TOOLCHAIN")]
     toolchain: toolchain::Choice,
+    /// RAM to link the firmware for, in KB; linking fails where it does not suffice.
+    #[arg(long, value_name = "KB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(32..=4096))]
+    ram: u32,
+}
+
+impl BuildArgs {
+    /// Bytes of RAM to link for.
+    fn ram_bytes(&self) -> u64 {
+        u64::from(self.ram) * 1024
+    }
 }
 
 #[derive(Debug, clap::Args)]

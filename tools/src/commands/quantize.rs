@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args as ClapArgs, ValueEnum};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use picovit::Model;
+use picovit_compiler::calibrate::Method;
 use picovit_compiler::drift::{self, Evaluation, LayerDrift};
 use picovit_compiler::graph::Graph;
 use picovit_compiler::sensitivity::{self, Sensitivity};
@@ -33,6 +34,19 @@ pub enum NumberFormat {
     Int8,
     /// 16-bit floating-point weights, 32-bit arithmetic.
     F16,
+}
+
+/// How ranges follow from the values seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Ranges {
+    /// The best of the others, tensor by tensor.
+    Auto,
+    /// From the smallest to the largest value.
+    MinMax,
+    /// Without the outermost values.
+    Percentile,
+    /// Least mean squared error.
+    Mse,
 }
 
 /// Quantize a checkpoint.
@@ -66,6 +80,9 @@ pub struct Args {
     /// Number of calibration images.
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     images: u32,
+    /// How ranges follow from the calibration images; `auto` takes what errs least, tensor by tensor.
+    #[arg(long, value_enum, default_value = "auto")]
+    ranges: Ranges,
     /// Test set [default: the data set the model was trained on].
     #[arg(long)]
     dataset: Option<String>,
@@ -228,8 +245,15 @@ fn calibrate(
         eprintln!("calibrating on {} images, {count} were asked for", images.len());
     }
     let slices: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
-    let bar = progress(slices.len(), "calibrating");
+    let bar = progress(2 * slices.len(), "calibrating");
+    let method = match args.ranges {
+        Ranges::Auto => Method::Auto,
+        Ranges::MinMax => Method::MinMax,
+        Ranges::Percentile => Method::Percentile,
+        Ranges::Mse => Method::Mse,
+    };
     let calibration = Calibration::run_with(graph, &slices, || bar.inc(1));
+    let calibration = calibration.refined(graph, &slices, method, || bar.inc(1));
     bar.finish_and_clear();
     Ok((images, calibration))
 }
