@@ -216,7 +216,7 @@ impl Filler {
             projection: self.layer(plan.channels, plan.hidden),
             residual: None,
         };
-        if plan.residual && op.out_size() == (height, width) {
+        if plan.residual && plan.stride == 1 && op.out_size() == (height, width) {
             op.projection = self.layer(channels, plan.hidden);
             let zero_in = self.random.i8();
             op.residual = Some(Residual { zero_in, mult: self.mult(60.0, 60.0, 16) });

@@ -86,7 +86,7 @@ pub struct InvertedResidualPlan {
     pub stride: usize,
     /// Border; cut down to less than the window.
     pub padding: usize,
-    /// Whether the input is added, if the output has its extent.
+    /// Whether the input is added, if the output has its extent and the step is 1.
     pub residual: bool,
 }
 
