@@ -317,5 +317,4 @@ fn every_feature_comes_up() {
     }
     assert_eq!(counts.len(), 19);
     assert!(counts.values().all(|&count| count >= 8), "{counts:?}");
-    println!("{counts:?}");
 }

@@ -127,10 +127,12 @@ fn the_undamaged_artifacts_run() {
 
 #[test]
 fn every_flipped_byte_is_noticed() {
-    for bytes in artifacts().into_iter().chain(compiled()) {
+    // The compiled ones are larger: one flip a byte, another at every byte.
+    let all = artifacts().map(|bytes| (bytes, 3)).into_iter();
+    for (bytes, count) in all.chain(compiled().into_iter().map(|bytes| (bytes, 1))) {
         let mut bytes = Aligned::copy(&bytes);
         for at in 0..bytes.len() {
-            for flip in [0x01, 0x80, 0xff] {
+            for flip in [0x01, 0x80, 0xff].into_iter().cycle().skip(at % 3).take(count) {
                 bytes[at] ^= flip;
                 assert!(Model::parse(&bytes).is_err(), "byte {at} ^ {flip:#x}");
                 bytes[at] ^= flip;
@@ -141,12 +143,13 @@ fn every_flipped_byte_is_noticed() {
 
 #[test]
 fn every_truncation_is_noticed() {
-    for bytes in artifacts().into_iter().chain(compiled()) {
+    let all = artifacts().map(|bytes| (bytes, 1)).into_iter();
+    for (bytes, step) in all.chain(compiled().into_iter().map(|bytes| (bytes, 13))) {
         let whole = Aligned::copy(&bytes);
         for len in 0..whole.len() {
             assert!(Model::parse(&whole[..len]).is_err(), "{len} bytes");
             // Even where the header says so and the checksum is right.
-            if len >= 16 {
+            if len >= 16 && len % step == 0 {
                 let mut short = Aligned::copy(&whole[..len]);
                 short[8..12].copy_from_slice(&(len as u32).to_le_bytes());
                 seal(&mut short);
