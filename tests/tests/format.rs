@@ -274,13 +274,14 @@ fn version() {
     assert!(SPECIFICATION.starts_with(&format!("# The `.pvit` format, version {VERSION}\n")));
     assert!(SPECIFICATION.contains(&format!("| `version` | {VERSION} |")));
     let arithmetic = include_str!("../../docs/arithmetic.md");
-    assert!(arithmetic.starts_with(&format!("# The arithmetic contract, version {VERSION} ")));
+    let title = arithmetic.lines().next().unwrap_or_default();
+    assert!(title.split([' ', ',']).any(|word| word == VERSION.to_string()), "{title}");
 }
 
 /// Every kind of record has its row and its section.
 #[test]
 fn kinds() {
-    let mut count = 0;
+    assert_eq!((1..=10).filter_map(OpKind::from_u16).count(), 10);
     for kind in (0..=u16::MAX).filter_map(OpKind::from_u16) {
         let row = format!("| {} | `{kind:?}Record` |", kind as u16);
         assert!(SPECIFICATION.contains(&row), "{row}");
@@ -289,7 +290,5 @@ fn kinds() {
             SPECIFICATION.split_once(&format!("\n### `{kind:?}Record`\n")).expect(&row);
         let (section, _) = section.split_once("\n##").expect(&row);
         assert!(section.contains(&first), "{first}");
-        count += 1;
     }
-    assert_eq!(count, 10);
 }

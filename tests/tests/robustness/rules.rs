@@ -110,8 +110,8 @@ fn rules_of_the_header() {
     rule(2).header(|h| h.magic[3] = b'U');
     rule(2).header(|h| h.version = 1);
     rule(2).header(|h| h.version = 3);
-    rule(2).header(|h| h.format = 1);
-    rule(2).header(|h| h.packing = 1);
+    rule(2).header(|h| h.format = 0xff);
+    rule(2).header(|h| h.packing = 0xff);
     rule(3).header(|h| h.file_bytes += 16);
     rule(3).header(|h| h.file_bytes -= 16);
     rule(5).header(|h| h.reserved = 1);
