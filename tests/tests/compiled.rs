@@ -1,6 +1,9 @@
 //! What the compiler writes keeps its promises: the reference, which panics where an accumulator
 //! overflows, runs every compiled network on every image, and the engine gives the same logits.
 
+#[path = "../../crates/picovit-compiler/tests/networks/mod.rs"]
+mod networks;
+
 use picovit::{Engine, Model};
 use picovit_compiler::graph::{
     Activation, Conv, Graph, ImageSpec, LayerNorm, Linear, NodeId, Op, Pool, Shape,
@@ -113,34 +116,73 @@ fn graph(seed: u64) -> Graph {
     graph
 }
 
+/// Calibrated on images of little contrast, run on all that there may be.
+fn keeps_the_contract(graph: &Graph, seed: u64, name: &str) {
+    let len = graph.image.shape.len();
+    let mut random = Random::new(seed + 1000);
+    let mut image =
+        |low, high| -> Vec<u8> { (0..len).map(|_| random.within(low, high) as u8).collect() };
+    let calibration: Vec<Vec<u8>> = (0..4).map(|_| image(100, 150)).collect();
+    let calibration: Vec<&[u8]> = calibration.iter().map(Vec::as_slice).collect();
+    let calibration = Calibration::run(graph, &calibration);
+    let compiled = compile(graph, &calibration, None)
+        .unwrap_or_else(|error| panic!("{name} is refused: {error}"));
+    let artifact = Aligned::copy(&compiled.packed.bytes);
+
+    let network = parse(&artifact);
+    assert_eq!(network.exp_table, picovit_tests::reference::exp_table());
+    let model = Model::parse(&artifact).unwrap();
+    let mut arena = Aligned::filled(model.arena_bytes(), 0xa5);
+    let mut engine = Engine::new(&model, &mut arena).unwrap();
+    let mut images = vec![vec![0; len], vec![255; len], image(100, 150)];
+    images.extend((0..4).map(|_| image(0, 255)));
+    images.push(image(0, 1).iter().map(|&bit| bit * 255).collect());
+    for image in images {
+        let input: Vec<i8> = image.iter().map(|&p| (i16::from(p) - 128) as i8).collect();
+        engine.input().copy_from_slice(&input);
+        assert_eq!(engine.run(), run(&artifact, &input), "{name}");
+    }
+}
+
 #[test]
 fn compiled_networks_keep_the_contract() {
     for seed in 0..60 {
-        let graph = graph(seed);
-        let len = graph.image.shape.len();
-        let mut random = Random::new(seed + 1000);
-        // Calibrated on images of little contrast, run on all that there may be.
-        let mut image =
-            |low, high| -> Vec<u8> { (0..len).map(|_| random.within(low, high) as u8).collect() };
-        let calibration: Vec<Vec<u8>> = (0..4).map(|_| image(100, 150)).collect();
-        let calibration: Vec<&[u8]> = calibration.iter().map(Vec::as_slice).collect();
-        let calibration = Calibration::run(&graph, &calibration);
-        let compiled = compile(&graph, &calibration, None)
-            .unwrap_or_else(|error| panic!("network {seed} is refused: {error}"));
-        let artifact = Aligned::copy(&compiled.packed.bytes);
+        keeps_the_contract(&graph(seed), seed, &format!("network {seed}"));
+    }
+}
 
-        let network = parse(&artifact);
-        assert_eq!(network.exp_table, picovit_tests::reference::exp_table());
-        let model = Model::parse(&artifact).unwrap();
-        let mut arena = Aligned::filled(model.arena_bytes(), 0xa5);
-        let mut engine = Engine::new(&model, &mut arena).unwrap();
-        let mut images = vec![vec![0; len], vec![255; len], image(100, 150)];
-        images.extend((0..4).map(|_| image(0, 255)));
-        images.push(image(0, 1).iter().map(|&bit| bit * 255).collect());
-        for image in images {
-            let input: Vec<i8> = image.iter().map(|&p| (i16::from(p) - 128) as i8).collect();
-            engine.input().copy_from_slice(&input);
-            assert_eq!(engine.run(), run(&artifact, &input), "network {seed}");
+#[test]
+fn every_family_keeps_the_contract() {
+    for family in networks::FAMILIES {
+        for seed in 0..16 {
+            let graph = networks::network(family, seed);
+            assert_eq!(graph.image.shape.len(), networks::PIXELS);
+            keeps_the_contract(&graph, seed, &format!("{family:?} {seed}"));
         }
     }
+}
+
+/// The families between them need every kind of operation.
+#[test]
+fn the_families_cover_every_operation() {
+    let mut kinds = std::collections::BTreeSet::new();
+    let (mut second, mut grouped, mut class_token) = (false, false, false);
+    for family in networks::FAMILIES {
+        let graph = networks::network(family, 0);
+        let images = [[90; networks::PIXELS], [160; networks::PIXELS]];
+        let calibration = Calibration::run(&graph, &images.each_ref().map(|i| &i[..]));
+        let artifact = Aligned::copy(&compile(&graph, &calibration, None).unwrap().packed.bytes);
+        let model = Model::parse(&artifact).unwrap();
+        kinds.extend((0..model.op_count()).map(|i| model.op(i).unwrap().kind()));
+        second |= (0..model.op_count()).any(|i| model.op(i).unwrap().second_input().is_some());
+        for op in parse(&artifact).ops {
+            match op {
+                picovit_tests::reference::Op::Attention(op) => grouped |= op.groups > 1,
+                picovit_tests::reference::Op::Embed(op) => class_token |= op.class_token,
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(kinds.len(), 10, "{kinds:?}");
+    assert!(second && grouped && class_token);
 }

@@ -14,7 +14,7 @@ use picovit_app::{
     App, AppError, Clip, ClipHeader, Clock, Cost, Direct, Settings, Shot, Verdict, WINDOW,
 };
 use picovit_tests::reference::{
-    Aligned, BlockPlan, ConvPlan, Layout, Plan, PoolPlan, Style, build,
+    Aligned, BlockPlan, ConvPlan, Layout, Plan, PoolPlan, Pooling, Stage, StreamPlan, Style, build,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -52,17 +52,29 @@ fn complaint(output: &Output) -> String {
 
 /// A network of the shape of CCT-2/3x2 with random constants.
 fn random_network(edge: usize, seed: u64) -> Vec<u8> {
-    let pool = || Some(PoolPlan { kernel: 3, stride: 2, padding: 1 });
-    let conv = |channels| ConvPlan { channels, kernel: 3, stride: 1, padding: 1, pool: pool() };
-    let attention = || BlockPlan::Attention { heads: 2, head_dim: 64 };
-    let mlp = || BlockPlan::Mlp { hidden: 128, gain16: true };
+    let conv = |channels| {
+        Stage::Conv(ConvPlan {
+            channels,
+            kernel: 3,
+            stride: 1,
+            padding: 1,
+            table: false,
+            second: None,
+            pool: Some(PoolPlan { kernel: 3, stride: 2, padding: 1, padding_after: 1 }),
+        })
+    };
+    let attention = || BlockPlan::Attention { heads: 2, head_dim: 64, groups: 1 };
+    let mlp = || BlockPlan::Mlp { hidden: 128, gain16: true, twice: false };
     let plan = Plan {
         height: edge,
         width: edge,
         channels: 1,
-        convs: vec![conv(64), conv(128)],
-        positions: true,
-        blocks: vec![attention(), mlp(), attention(), mlp()],
+        stages: vec![conv(64), conv(128)],
+        pooling: Pooling::Sequence(StreamPlan {
+            positions: true,
+            blocks: vec![attention(), mlp(), attention(), mlp()],
+            ..StreamPlan::default()
+        }),
         classes: 10,
     };
     build(&plan.network(seed, Style::Typical), Layout::Tight)

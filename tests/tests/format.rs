@@ -3,8 +3,9 @@
 use std::mem::offset_of;
 
 use picovit::format::{
-    AttentionRecord, ConvRecord, EmbedRecord, HeadRecord, Header, MlpRecord, NormRecord,
-    RecordHead, SeqPoolRecord,
+    AttentionRecord, AvgPoolRecord, ClassPoolRecord, ConvRecord, EmbedRecord, FoldRecord,
+    HeadRecord, Header, InvertedResidualRecord, MlpRecord, NormRecord, OpKind, RecordHead,
+    SeqPoolRecord, VERSION,
 };
 
 const SPECIFICATION: &str = include_str!("../../docs/format.md");
@@ -103,7 +104,12 @@ fn records() {
         weights: u32,
         bias: u32,
         mult: u32,
-        padding_bytes: [u32; 16],
+        table: u32,
+        input2: u32,
+        in_channels2: u16,
+        pool_padding_after: u8,
+        reserved: u8,
+        padding_bytes: [u32; 13],
     });
     assert_eq!(table("### `ConvRecord`"), conv);
     let embed = fields!(EmbedRecord {
@@ -113,7 +119,15 @@ fn records() {
         zero_in: i32,
         mult: i32,
         positions: u32,
-        padding_bytes: [u32; 20],
+        weights: u32,
+        bias: u32,
+        mults: u32,
+        in_channels: u16,
+        columns: u16,
+        patch: u8,
+        class_token: u8,
+        shift: u16,
+        padding_bytes: [u32; 15],
     });
     assert_eq!(table("### `EmbedRecord`"), embed);
     let norm =
@@ -136,7 +150,7 @@ fn records() {
         proj_mult: u32,
         score_shift: u8,
         proj_shift: u8,
-        reserved: [u8; 2],
+        groups: u16,
         padding_bytes: [u32; 9],
     });
     assert_eq!(table("### `AttentionRecord`"), attention);
@@ -157,7 +171,9 @@ fn records() {
         weights2: u32,
         bias2: u32,
         mult2: u32,
-        padding_bytes: [u32; 8],
+        table2: u32,
+        zero2: i32,
+        padding_bytes: [u32; 6],
     });
     assert_eq!(table("### `MlpRecord`"), mlp);
     let seq_pool = fields!(SeqPoolRecord {
@@ -187,4 +203,92 @@ fn records() {
         padding_bytes: [u32; 19],
     });
     assert_eq!(table("### `HeadRecord`"), head);
+    let inverted_residual = fields!(InvertedResidualRecord {
+        head: RecordHead,
+        in_height: u16,
+        in_width: u16,
+        in_channels: u16,
+        hidden: u16,
+        out_channels: u16,
+        kernel: u8,
+        stride: u8,
+        padding: u8,
+        residual: u8,
+        zero1: i8,
+        border: i8,
+        zero2: i8,
+        zero_out: i8,
+        zero_in: i8,
+        reserved: u8,
+        residual_mult: i32,
+        weights1: u32,
+        bias1: u32,
+        mult1: u32,
+        table1: u32,
+        weights2: u32,
+        bias2: u32,
+        mult2: u32,
+        table2: u32,
+        weights3: u32,
+        bias3: u32,
+        mult3: u32,
+        padding_bytes: [u32; 7],
+    });
+    assert_eq!(table("### `InvertedResidualRecord`"), inverted_residual);
+    let fold = fields!(FoldRecord {
+        head: RecordHead,
+        height: u16,
+        columns: u16,
+        width: u16,
+        patch: u16,
+        norm: NormRecord,
+        padding_bytes: [u32; 18],
+    });
+    assert_eq!(table("### `FoldRecord`"), fold);
+    let class_pool = fields!(ClassPoolRecord {
+        head: RecordHead,
+        tokens: u16,
+        width: u16,
+        epsilon_low: u32,
+        epsilon_high: u32,
+        gain16: u32,
+        offset16: u32,
+        padding_bytes: [u32; 19],
+    });
+    assert_eq!(table("### `ClassPoolRecord`"), class_pool);
+    let avg_pool = fields!(AvgPoolRecord {
+        head: RecordHead,
+        tokens: u16,
+        width: u16,
+        zero_in: i32,
+        mult: i32,
+        shift: u32,
+        padding_bytes: [u32; 20],
+    });
+    assert_eq!(table("### `AvgPoolRecord`"), avg_pool);
+}
+
+/// The version of the page, in its title and in its header, is the engine's.
+#[test]
+fn version() {
+    assert!(SPECIFICATION.starts_with(&format!("# The `.pvit` format, version {VERSION}\n")));
+    assert!(SPECIFICATION.contains(&format!("| `version` | {VERSION} |")));
+    let arithmetic = include_str!("../../docs/arithmetic.md");
+    let title = arithmetic.lines().next().unwrap_or_default();
+    assert!(title.split([' ', ',']).any(|word| word == VERSION.to_string()), "{title}");
+}
+
+/// Every kind of record has its row and its section.
+#[test]
+fn kinds() {
+    assert_eq!((1..=10).filter_map(OpKind::from_u16).count(), 10);
+    for kind in (0..=u16::MAX).filter_map(OpKind::from_u16) {
+        let row = format!("| {} | `{kind:?}Record` |", kind as u16);
+        assert!(SPECIFICATION.contains(&row), "{row}");
+        let first = format!("| 0 | `RecordHead` | `head` | Kind {}", kind as u16);
+        let (_, section) =
+            SPECIFICATION.split_once(&format!("\n### `{kind:?}Record`\n")).expect(&row);
+        let (section, _) = section.split_once("\n##").expect(&row);
+        assert!(section.contains(&first), "{first}");
+    }
 }

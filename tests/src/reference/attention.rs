@@ -13,6 +13,8 @@ pub struct Attention {
     pub heads: usize,
     /// Channels per head.
     pub head_dim: usize,
+    /// Runs of consecutive tokens that attend within themselves.
+    pub groups: usize,
     /// Layer norm before the projections.
     pub norm: Norm,
     /// `[3 * heads * head_dim][width]`.
@@ -70,6 +72,8 @@ impl Attention {
     #[must_use]
     pub fn run(&self, x: &Matrix<i16>, exp_table: &[u8]) -> AttentionTrace {
         assert_eq!((x.rows(), x.columns()), (self.tokens, self.width));
+        assert_eq!(self.tokens % self.groups, 0);
+        let run = self.tokens / self.groups;
         let norm = self.norm.tokens(x);
         let query = self.projection(&norm, 0);
         let key = self.projection(&norm, 1);
@@ -79,8 +83,9 @@ impl Attention {
         for h in 0..self.heads {
             let first = h * self.head_dim;
             for t in 0..self.tokens {
+                let first_token = t / run * run;
                 let mut scores = Vec::new();
-                for j in 0..self.tokens {
+                for j in first_token..first_token + run {
                     let mut a = 0i64;
                     for c in first..first + self.head_dim {
                         a += i64::from(query[(t, c)]) * i64::from(key[(j, c)]);
@@ -91,8 +96,8 @@ impl Attention {
                 let m = row_mult(self.out_mult[h], weight_sum(&e));
                 for c in first..first + self.head_dim {
                     let mut o = 0i64;
-                    for j in 0..self.tokens {
-                        o += i64::from(e[j]) * i64::from(value[(j, c)]);
+                    for j in 0..run {
+                        o += i64::from(e[j]) * i64::from(value[(first_token + j, c)]);
                     }
                     attention[(t, c)] = sat8(i64::from(mulhi(as_i32(o), m)));
                 }
@@ -196,6 +201,7 @@ mod tests {
             width,
             heads,
             head_dim,
+            groups: 1,
             norm: Norm {
                 epsilon: (1e-5 * (width * width) as f64 / scale_x.powi(2)).round() as u64,
                 gain8: gamma.iter().map(|g| (g / scale_y * 1048576.0).round() as i32).collect(),
@@ -229,5 +235,16 @@ mod tests {
         }
         assert!(attention_error.decibels() > 30.0, "{} dB", attention_error.decibels());
         assert!(error.decibels() > 36.0, "{} dB", error.decibels());
+
+        // Two runs are two attentions side by side.
+        let half = |m: &Matrix<i16>, from| Matrix::from_fn(9, width, |t, c| m[(from + t, c)]);
+        let one = Attention { tokens: 9, ..block.clone() };
+        let two = Attention { tokens: 18, groups: 2, ..block };
+        let both = Matrix::from_fn(18, width, |t, c| x[(t, c)]);
+        let output = two.run(&both, &exp_table()).output;
+        for from in [0, 9] {
+            let alone = one.run(&half(&both, from), &exp_table()).output;
+            assert_eq!(half(&output, from), alone);
+        }
     }
 }

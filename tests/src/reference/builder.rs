@@ -3,7 +3,10 @@ use std::ops::Range;
 use bytemuck::Pod;
 use picovit::format;
 
-use super::{Attention, Conv, Embed, Head, Mlp, Network, Norm, Op, SeqPool};
+use super::{
+    Attention, AvgPool, ClassPool, Conv, Embed, Fold, Head, InvertedResidual, Layer, Mlp, Network,
+    Norm, Op, Scaling, SeqPool,
+};
 
 /// `round(255 * exp(-i / 128))` for `i` in `0..1024`.
 #[must_use]
@@ -70,9 +73,9 @@ impl Builder {
         offset as u32
     }
 
-    /// Ends an operation: only its output lives on.
-    fn keep(&mut self, output: u32) {
-        self.live.retain(|live| live.start == output as usize);
+    /// Ends an operation: only these buffers live on.
+    fn keep(&mut self, buffers: &[u32]) {
+        self.live.retain(|live| buffers.contains(&(live.start as u32)));
     }
 
     /// The norm's constants.
@@ -85,7 +88,7 @@ impl Builder {
         }
     }
 
-    fn conv(&mut self, op: &Conv, input: u32) -> (format::ConvRecord, u32) {
+    fn conv(&mut self, op: &Conv, input: u32, input2: u32) -> (format::ConvRecord, u32) {
         let mut record = format::ConvRecord {
             in_height: op.in_height as u16,
             in_width: op.in_width as u16,
@@ -97,12 +100,16 @@ impl Builder {
             pool_kernel: op.pool_kernel as u8,
             pool_stride: op.pool_stride as u8,
             pool_padding: op.pool_padding as u8,
+            pool_padding_after: op.pool_padding_after as u8,
             zero_out: op.zero_out,
             low: op.low,
             zero_in: self.put(&op.zero_in),
             weights: self.put(op.weights.data()),
             bias: self.put(&op.bias),
             mult: self.put(&op.mult),
+            table: op.table.as_ref().map_or(0, |table| self.put(table)),
+            input2,
+            in_channels2: op.second.map_or(0, |second| second.channels as u16),
             ..Default::default()
         };
         let scratch = self.buffer(format::scratch_bytes_conv(&record));
@@ -114,15 +121,26 @@ impl Builder {
 
     fn embed(&mut self, op: &Embed, input: u32) -> (format::EmbedRecord, u32) {
         let output = self.buffer(2 * op.tokens * op.width);
-        let record = format::EmbedRecord {
+        let mut record = format::EmbedRecord {
             head: head(2, input, output, 0),
             tokens: op.tokens as u16,
             width: op.width as u16,
-            zero_in: op.zero_in,
-            mult: op.mult,
             positions: op.positions.as_ref().map_or(0, |positions| self.put(positions.data())),
+            in_channels: op.in_channels() as u16,
+            columns: op.columns as u16,
+            patch: op.patch as u8,
+            class_token: op.class_token.into(),
             ..Default::default()
         };
+        match &op.scaling {
+            Scaling::Plain { zero_in, mult } => (record.zero_in, record.mult) = (*zero_in, *mult),
+            Scaling::Linear { weights, bias, mults, shift } => {
+                record.weights = self.put(weights.data());
+                record.bias = self.put(bias);
+                record.mults = self.put(mults);
+                record.shift = *shift as u16;
+            }
+        }
         (record, output)
     }
 
@@ -143,6 +161,7 @@ impl Builder {
             proj_mult: self.put(&op.proj_mult),
             score_shift: op.score_shift as u8,
             proj_shift: op.proj_shift as u8,
+            groups: op.groups as u16,
             ..Default::default()
         };
         let scratch = self.buffer(format::scratch_bytes_attention(&record));
@@ -171,6 +190,8 @@ impl Builder {
             weights2: self.put(op.weights2.data()),
             bias2: self.put(&op.bias2),
             mult2: self.put(&op.mult2),
+            table2: op.second.as_ref().map_or(0, |second| self.put(&second.table)),
+            zero2: op.second.as_ref().map_or(0, |second| second.zero),
             ..Default::default()
         };
         let scratch = self.buffer(format::scratch_bytes_mlp(&record));
@@ -196,6 +217,122 @@ impl Builder {
         let output = self.buffer(2 * op.width);
         record.head = head(5, input, output, scratch);
         (record, output)
+    }
+
+    /// Weights, bias and multipliers.
+    fn layer(&mut self, layer: &Layer) -> [u32; 3] {
+        [self.put(layer.weights.data()), self.put(&layer.bias), self.put(&layer.mult)]
+    }
+
+    fn inverted_residual(
+        &mut self,
+        op: &InvertedResidual,
+        input: u32,
+    ) -> (format::InvertedResidualRecord, u32) {
+        let [weights1, bias1, mult1] = self.layer(&op.expansion);
+        let [weights2, bias2, mult2] = self.layer(&op.depthwise);
+        let [weights3, bias3, mult3] = self.layer(&op.projection);
+        let mut record = format::InvertedResidualRecord {
+            in_height: op.in_height as u16,
+            in_width: op.in_width as u16,
+            in_channels: op.in_channels() as u16,
+            hidden: op.hidden() as u16,
+            out_channels: op.out_channels() as u16,
+            kernel: op.kernel as u8,
+            stride: op.stride as u8,
+            padding: op.padding as u8,
+            residual: op.residual.is_some().into(),
+            zero1: op.expansion.zero,
+            border: op.border,
+            zero2: op.depthwise.zero,
+            zero_out: op.projection.zero,
+            zero_in: op.residual.map_or(0, |residual| residual.zero_in),
+            residual_mult: op.residual.map_or(0, |residual| residual.mult),
+            weights1,
+            bias1,
+            mult1,
+            table1: self.put(&op.table1),
+            weights2,
+            bias2,
+            mult2,
+            table2: self.put(&op.table2),
+            weights3,
+            bias3,
+            mult3,
+            ..Default::default()
+        };
+        let scratch = self.buffer(format::scratch_bytes_inverted_residual(&record));
+        let output = if op.residual.is_some() {
+            input
+        } else {
+            let (height, width) = op.out_size();
+            self.buffer(height * width * op.out_channels())
+        };
+        record.head = head(7, input, output, scratch);
+        (record, output)
+    }
+
+    fn fold(&mut self, op: &Fold, input: u32) -> (format::FoldRecord, u32) {
+        let output = self.buffer(op.height * op.columns * op.width);
+        let record = format::FoldRecord {
+            head: head(8, input, output, 0),
+            height: op.height as u16,
+            columns: op.columns as u16,
+            width: op.width as u16,
+            patch: op.patch as u16,
+            norm: self.norm(&op.norm),
+            ..Default::default()
+        };
+        (record, output)
+    }
+
+    fn class_pool(&mut self, op: &ClassPool, input: u32) -> (format::ClassPoolRecord, u32) {
+        let output = self.buffer(2 * op.width);
+        let record = format::ClassPoolRecord {
+            head: head(9, input, output, 0),
+            tokens: op.tokens as u16,
+            width: op.width as u16,
+            epsilon_low: op.epsilon as u32,
+            epsilon_high: (op.epsilon >> 32) as u32,
+            gain16: self.put(&op.gain16.gain),
+            offset16: self.put(&op.gain16.offset),
+            ..Default::default()
+        };
+        (record, output)
+    }
+
+    fn avg_pool(&mut self, op: &AvgPool, input: u32) -> (format::AvgPoolRecord, u32) {
+        let mut record = format::AvgPoolRecord {
+            tokens: op.tokens as u16,
+            width: op.width as u16,
+            zero_in: op.zero_in,
+            mult: op.mult,
+            shift: op.shift,
+            ..Default::default()
+        };
+        let scratch = self.buffer(format::scratch_bytes_avg_pool(&record));
+        let output = self.buffer(2 * op.width);
+        record.head = head(10, input, output, scratch);
+        (record, output)
+    }
+
+    /// The bytes of an operation's record, and where its output is.
+    fn op(&mut self, op: &Op, input: u32, second: u32) -> (Vec<u8>, u32) {
+        fn bytes<R: Pod>((record, output): (R, u32)) -> (Vec<u8>, u32) {
+            (bytemuck::bytes_of(&record).to_vec(), output)
+        }
+        match op {
+            Op::Conv(op) => bytes(self.conv(op, input, second)),
+            Op::Embed(op) => bytes(self.embed(op, input)),
+            Op::Attention(op) => bytes((self.attention(op, input), input)),
+            Op::Mlp(op) => bytes((self.mlp(op, input), input)),
+            Op::SeqPool(op) => bytes(self.seq_pool(op, input)),
+            Op::Head(op) => bytes(self.head(op, input)),
+            Op::InvertedResidual(op) => bytes(self.inverted_residual(op, input)),
+            Op::Fold(op) => bytes(self.fold(op, input)),
+            Op::ClassPool(op) => bytes(self.class_pool(op, input)),
+            Op::AvgPool(op) => bytes(self.avg_pool(op, input)),
+        }
     }
 
     fn head(&mut self, op: &Head, input: u32) -> (format::HeadRecord, u32) {
@@ -225,14 +362,25 @@ fn macs(op: &Op) -> u64 {
             let (height, width) = op.map_size();
             height * width * op.weights.data().len()
         }
-        Op::Embed(_) => 0,
+        Op::Embed(op) => match &op.scaling {
+            Scaling::Plain { .. } => 0,
+            Scaling::Linear { weights, .. } => {
+                (op.tokens - usize::from(op.class_token)) * weights.data().len()
+            }
+        },
         Op::Attention(op) => {
             let inner = op.heads * op.head_dim;
-            4 * op.tokens * op.width * inner + 2 * op.tokens * op.tokens * inner
+            4 * op.tokens * op.width * inner + 2 * op.tokens * (op.tokens / op.groups) * inner
         }
         Op::Mlp(op) => 2 * op.tokens * op.width * op.hidden,
         Op::SeqPool(op) => 2 * op.tokens * op.width,
         Op::Head(op) => op.width * op.classes,
+        Op::InvertedResidual(op) => {
+            let (height, width) = op.out_size();
+            let after = op.depthwise.weights.data().len() + op.projection.weights.data().len();
+            op.in_height * op.in_width * op.expansion.weights.data().len() + height * width * after
+        }
+        Op::Fold(_) | Op::ClassPool(_) | Op::AvgPool(_) => 0,
     }) as u64
 }
 
@@ -248,42 +396,21 @@ pub fn build(network: &Network, layout: Layout) -> Vec<u8> {
     };
     let input = builder.buffer(network.input_len());
 
-    let mut at = input;
+    // Where the image and the output of every operation are.
+    let mut places = vec![input];
+    let place = |places: &[u32], of: Option<usize>| places[of.map_or(0, |i| i + 1)];
     for (i, op) in network.ops.iter().enumerate() {
-        let mut bytes = Vec::new();
-        match op {
-            Op::Conv(op) => {
-                let (record, output) = builder.conv(op, at);
-                bytes.extend_from_slice(bytemuck::bytes_of(&record));
-                at = output;
-            }
-            Op::Embed(op) => {
-                let (record, output) = builder.embed(op, at);
-                bytes.extend_from_slice(bytemuck::bytes_of(&record));
-                at = output;
-            }
-            Op::Attention(op) => {
-                let record = builder.attention(op, at);
-                bytes.extend_from_slice(bytemuck::bytes_of(&record));
-            }
-            Op::Mlp(op) => {
-                let record = builder.mlp(op, at);
-                bytes.extend_from_slice(bytemuck::bytes_of(&record));
-            }
-            Op::SeqPool(op) => {
-                let (record, output) = builder.seq_pool(op, at);
-                bytes.extend_from_slice(bytemuck::bytes_of(&record));
-                at = output;
-            }
-            Op::Head(op) => {
-                let (record, output) = builder.head(op, at);
-                bytes.extend_from_slice(bytemuck::bytes_of(&record));
-                at = output;
-            }
-        }
+        let second = op.second().map_or(0, |second| place(&places, second.of));
+        let (bytes, output) = builder.op(op, places[i], second);
         builder.file[records + i * format::RECORD_BYTES..][..bytes.len()].copy_from_slice(&bytes);
-        builder.keep(at);
+        places.push(output);
+        let later = network.ops[i + 1..].iter().filter_map(Op::second);
+        let needed = later.filter(|second| second.of.is_none_or(|of| of <= i));
+        let mut kept: Vec<u32> = needed.map(|second| place(&places, second.of)).collect();
+        kept.push(output);
+        builder.keep(&kept);
     }
+    let logits = places.pop().expect("the last operation's output");
 
     let exp_table = builder.put(&network.exp_table);
     let names: Vec<String> = (0..network.classes).map(|k| format!("class-{k}")).collect();
@@ -295,7 +422,7 @@ pub fn build(network: &Network, layout: Layout) -> Vec<u8> {
 
     let header = format::Header {
         magic: *b"PVIT",
-        version: 1,
+        version: 2,
         format: 0,
         packing: 0,
         file_bytes: builder.file.len() as u32,
@@ -309,7 +436,7 @@ pub fn build(network: &Network, layout: Layout) -> Vec<u8> {
         channels: network.channels as u16,
         reserved: 0,
         input,
-        logits: at,
+        logits,
         exp_table,
         logit_exp_mult: network.logit_exp_mult,
         logit_shift: network.logit_shift,

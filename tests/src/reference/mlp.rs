@@ -1,4 +1,4 @@
-use super::primitives::{affine, mulhi, requant8, sat16, shift_left};
+use super::primitives::{affine, mulhi, requant8, sat8, sat16, shift_left};
 use super::{Matrix, Norm};
 
 /// Section 9: an MLP sub-block.
@@ -32,6 +32,17 @@ pub struct Mlp {
     pub mult2: Vec<i32>,
     /// Left shift of the second layer's accumulators.
     pub shift: u32,
+    /// The activation behind the second layer, where there is one.
+    pub second: Option<SecondActivation>,
+}
+
+/// An activation in steps of the residual stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecondActivation {
+    /// Zero point of the second layer's output.
+    pub zero: i32,
+    /// `[256]`.
+    pub table: Vec<i16>,
 }
 
 /// Constants of the layer norm's int16 output.
@@ -54,6 +65,8 @@ pub struct MlpTrace {
     pub hidden: Matrix<i8>,
     /// `u[tokens][hidden]`.
     pub activation: Matrix<i8>,
+    /// `s[tokens][width]`, where there is a second activation.
+    pub second: Option<Matrix<i8>>,
     /// `x[tokens][width]` afterwards.
     pub output: Matrix<i16>,
 }
@@ -82,12 +95,23 @@ impl Mlp {
         let activation = Matrix::from_fn(self.tokens, self.hidden, |t, j| {
             self.table[(i32::from(hidden[(t, j)]) + 128) as usize]
         });
-        let output = Matrix::from_fn(self.tokens, self.width, |t, i| {
+        let step = Matrix::from_fn(self.tokens, self.width, |t, i| {
             let acc = affine(self.bias2[i], self.weights2.row(i), activation.row(t));
-            let step = mulhi(shift_left(acc, self.shift), self.mult2[i]);
-            sat16(i64::from(residual[(t, i)]) + i64::from(step))
+            mulhi(shift_left(acc, self.shift), self.mult2[i])
         });
-        MlpTrace { norm, residual, hidden, activation, output }
+        let add = |t, i, v| sat16(i64::from(residual[(t, i)]) + i64::from(v));
+        let Some(SecondActivation { zero, table }) = &self.second else {
+            let output = Matrix::from_fn(self.tokens, self.width, |t, i| add(t, i, step[(t, i)]));
+            return MlpTrace { norm, residual, hidden, activation, second: None, output };
+        };
+        assert_eq!(table.len(), 256);
+        let second = Matrix::from_fn(self.tokens, self.width, |t, i| {
+            sat8(i64::from(*zero) + i64::from(step[(t, i)]))
+        });
+        let output = Matrix::from_fn(self.tokens, self.width, |t, i| {
+            add(t, i, table[(i32::from(second[(t, i)]) + 128) as usize].into())
+        });
+        MlpTrace { norm, residual, hidden, activation, second: Some(second), output }
     }
 }
 
@@ -147,6 +171,7 @@ mod tests {
             bias2: second.bias,
             mult2: second.mult,
             shift,
+            second: None,
         };
         let got = block.run(&x);
 
@@ -167,5 +192,21 @@ mod tests {
 
         let plain = Mlp { gain16: None, ..block };
         assert_eq!(plain.run(&x).residual, x);
+
+        // A second activation that gives back its input, times 3, in steps of 1/256 of before.
+        let mult2 = plain.mult2.iter().map(|m| m / 256).collect();
+        let table = (-128..128i16).map(|s| 3 * (s - 5)).collect();
+        let second = Some(SecondActivation { zero: 5, table });
+        let twice = Mlp { second, mult2, ..plain };
+        let got = twice.run(&x);
+        let s = got.second.unwrap();
+        for t in 0..tokens {
+            for i in 0..width {
+                let acc = affine(twice.bias2[i], twice.weights2.row(i), got.activation.row(t));
+                assert_eq!(s[(t, i)], requant8(acc << twice.shift, twice.mult2[i], 5));
+                let sum = i32::from(x[(t, i)]) + 3 * (i32::from(s[(t, i)]) - 5);
+                assert_eq!(i32::from(got.output[(t, i)]), sum.clamp(-32_768, 32_767));
+            }
+        }
     }
 }

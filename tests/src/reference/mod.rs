@@ -12,12 +12,17 @@
 
 mod aligned;
 mod attention;
+mod avg_pool;
 mod builder;
+mod class_pool;
 mod conv;
 mod embed;
+mod filler;
 #[cfg(test)]
 mod float;
+mod fold;
 mod head;
+mod inverted_residual;
 mod matrix;
 mod mlp;
 mod network;
@@ -31,16 +36,23 @@ mod softmax;
 
 pub use aligned::Aligned;
 pub use attention::{Attention, AttentionTrace};
+pub use avg_pool::AvgPool;
 pub use builder::{Layout, build, exp_table, seal};
-pub use conv::Conv;
-pub use embed::Embed;
+pub use class_pool::ClassPool;
+pub use conv::{Conv, ConvTrace, Second};
+pub use embed::{Embed, Scaling, unfolded};
+pub use filler::Style;
+pub use fold::Fold;
 pub use head::Head;
+pub use inverted_residual::{InvertedResidual, InvertedResidualTrace, Layer, Residual};
 pub use matrix::Matrix;
-pub use mlp::{Gain16, Mlp, MlpTrace};
+pub use mlp::{Gain16, Mlp, MlpTrace, SecondActivation};
 pub use network::{Network, Op, OpTrace, Values};
 pub use norm::Norm;
 pub use parser::parse;
-pub use plan::{BlockPlan, ConvPlan, Plan, PoolPlan, Style};
+pub use plan::{
+    BlockPlan, ConvPlan, InvertedResidualPlan, Plan, PoolPlan, Pooling, Stage, StreamPlan,
+};
 pub use random::Random;
 pub use seq_pool::{SeqPool, SeqPoolTrace};
 pub use softmax::softmax_weights;

@@ -1,6 +1,7 @@
 use super::softmax::{softmax_weights, weight_sum};
 use super::{
-    Attention, AttentionTrace, Conv, Embed, Head, Matrix, Mlp, MlpTrace, SeqPool, SeqPoolTrace,
+    Attention, AttentionTrace, AvgPool, ClassPool, Conv, ConvTrace, Embed, Fold, Head,
+    InvertedResidual, InvertedResidualTrace, Matrix, Mlp, MlpTrace, SeqPool, SeqPoolTrace,
 };
 
 /// A whole network: what an artifact says, without where it says it.
@@ -39,12 +40,20 @@ pub enum Op {
     SeqPool(SeqPool),
     /// Section 11.
     Head(Head),
+    /// Section 13.
+    InvertedResidual(InvertedResidual),
+    /// Section 14.
+    Fold(Fold),
+    /// Section 15.
+    ClassPool(ClassPool),
+    /// Section 16.
+    AvgPool(AvgPool),
 }
 
 /// A tensor between two operations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Values {
-    /// A map or its tokens.
+    /// A map.
     I8(Matrix<i8>),
     /// The residual stream, the pooled token or the logits.
     I16(Matrix<i16>),
@@ -53,8 +62,8 @@ pub enum Values {
 /// What one operation computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpTrace {
-    /// The output map.
-    Conv(Matrix<i8>),
+    /// All intermediate tensors.
+    Conv(ConvTrace),
     /// The residual stream.
     Embed(Matrix<i16>),
     /// All intermediate tensors.
@@ -65,6 +74,14 @@ pub enum OpTrace {
     SeqPool(SeqPoolTrace),
     /// The logits.
     Head(Matrix<i16>),
+    /// All intermediate tensors.
+    InvertedResidual(InvertedResidualTrace),
+    /// The output map.
+    Fold(Matrix<i8>),
+    /// The pooled token.
+    ClassPool(Matrix<i16>),
+    /// The pooled token.
+    AvgPool(Matrix<i16>),
 }
 
 impl OpTrace {
@@ -72,8 +89,12 @@ impl OpTrace {
     #[must_use]
     pub fn output(&self) -> Values {
         match self {
-            Self::Conv(map) => Values::I8(map.clone()),
-            Self::Embed(x) | Self::Head(x) => Values::I16(x.clone()),
+            Self::Conv(trace) => Values::I8(trace.output.clone()),
+            Self::InvertedResidual(trace) => Values::I8(trace.output.clone()),
+            Self::Fold(map) => Values::I8(map.clone()),
+            Self::Embed(x) | Self::Head(x) | Self::ClassPool(x) | Self::AvgPool(x) => {
+                Values::I16(x.clone())
+            }
             Self::Attention(trace) => Values::I16(trace.output.clone()),
             Self::Mlp(trace) => Values::I16(trace.output.clone()),
             Self::SeqPool(trace) => Values::I16(trace.output.clone()),
@@ -82,13 +103,36 @@ impl OpTrace {
 }
 
 impl Op {
-    fn run(&self, input: &Values, exp_table: &[u8]) -> OpTrace {
+    /// Where the operation takes a second input from, if it does.
+    #[must_use]
+    pub fn second(&self) -> Option<super::Second> {
+        match self {
+            Self::Conv(op) => op.second,
+            _ => None,
+        }
+    }
+
+    /// Whether the output takes the place of the input.
+    #[must_use]
+    pub fn in_place(&self) -> bool {
+        match self {
+            Self::Attention(_) | Self::Mlp(_) => true,
+            Self::InvertedResidual(op) => op.residual.is_some(),
+            _ => false,
+        }
+    }
+
+    fn run(&self, input: &Values, second: Option<&Matrix<i8>>, exp_table: &[u8]) -> OpTrace {
         match (self, input) {
-            (Self::Conv(op), Values::I8(map)) => OpTrace::Conv(op.run(map)),
+            (Self::Conv(op), Values::I8(map)) => OpTrace::Conv(op.run(map, second)),
+            (Self::InvertedResidual(op), Values::I8(map)) => OpTrace::InvertedResidual(op.run(map)),
             (Self::Embed(op), Values::I8(map)) => OpTrace::Embed(op.run(map)),
+            (Self::AvgPool(op), Values::I8(map)) => OpTrace::AvgPool(op.run(map)),
             (Self::Attention(op), Values::I16(x)) => OpTrace::Attention(op.run(x, exp_table)),
             (Self::Mlp(op), Values::I16(x)) => OpTrace::Mlp(op.run(x)),
+            (Self::Fold(op), Values::I16(x)) => OpTrace::Fold(op.run(x)),
             (Self::SeqPool(op), Values::I16(x)) => OpTrace::SeqPool(op.run(x, exp_table)),
+            (Self::ClassPool(op), Values::I16(x)) => OpTrace::ClassPool(op.run(x)),
             (Self::Head(op), Values::I16(x)) => OpTrace::Head(op.run(x)),
             _ => panic!("an operation on the wrong type of tensor"),
         }
@@ -103,11 +147,16 @@ impl Network {
     #[must_use]
     pub fn trace(&self, input: &[i8]) -> Vec<OpTrace> {
         let pixels = Matrix::new(self.height * self.width, self.channels, input.to_vec());
-        let mut values = Values::I8(pixels);
-        let mut traces = Vec::new();
+        let image = Values::I8(pixels);
+        let mut traces: Vec<OpTrace> = Vec::new();
         for op in &self.ops {
-            let trace = op.run(&values, &self.exp_table);
-            values = trace.output();
+            let output = |of: Option<usize>| of.map_or(image.clone(), |i| traces[i].output());
+            let second = op.second().map(|second| match output(second.of) {
+                Values::I8(map) => map,
+                Values::I16(_) => panic!("a second input that is not a map"),
+            });
+            let trace =
+                op.run(&output(traces.len().checked_sub(1)), second.as_ref(), &self.exp_table);
             traces.push(trace);
         }
         traces

@@ -1,7 +1,7 @@
 use super::Matrix;
 use super::primitives::{as_i32, isqrt, mulhi, sat8, sat16, shift_left};
 
-/// Section 6: the layer norm inside attention, MLP and sequence pooling.
+/// Section 6: a layer norm with an int8 output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Norm {
     /// Added to `width^2` times the variance.
@@ -48,6 +48,16 @@ pub fn normalise(x: &[i16], epsilon: u64) -> Vec<i32> {
         .collect()
 }
 
+/// The int16 output for one token.
+#[must_use]
+pub fn norm16(x: &[i16], epsilon: u64, gain16: &[i32], offset16: &[i32]) -> Vec<i16> {
+    assert_eq!((gain16.len(), offset16.len()), (x.len(), x.len()));
+    let h = normalise(x, epsilon);
+    (0..x.len())
+        .map(|c| sat16(i64::from(mulhi(h[c], gain16[c])) + i64::from(offset16[c])))
+        .collect()
+}
+
 impl Norm {
     /// The int8 output for one token.
     #[must_use]
@@ -65,11 +75,7 @@ impl Norm {
     /// The int16 output for one token.
     #[must_use]
     pub fn norm16(&self, x: &[i16], gain16: &[i32], offset16: &[i32]) -> Vec<i16> {
-        assert_eq!((gain16.len(), offset16.len()), (x.len(), x.len()));
-        let h = normalise(x, self.epsilon);
-        (0..x.len())
-            .map(|c| sat16(i64::from(mulhi(h[c], gain16[c])) + i64::from(offset16[c])))
-            .collect()
+        norm16(x, self.epsilon, gain16, offset16)
     }
 
     /// [`Self::norm8`] of every token.

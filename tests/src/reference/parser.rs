@@ -2,7 +2,10 @@ use bytemuck::AnyBitPattern;
 use picovit::format;
 
 use super::builder::checksum;
-use super::{Attention, Conv, Embed, Gain16, Head, Matrix, Mlp, Network, Norm, Op, SeqPool};
+use super::{
+    Attention, AvgPool, ClassPool, Conv, Embed, Fold, Gain16, Head, InvertedResidual, Layer,
+    Matrix, Mlp, Network, Norm, Op, Residual, Scaling, Second, SecondActivation, SeqPool,
+};
 
 /// Reads values out of the file by offset.
 struct File<'a>(&'a [u8]);
@@ -48,26 +51,42 @@ impl File<'_> {
         }
     }
 
-    fn op(&self, offset: usize) -> Op {
+    /// The operation of a record. `places` are the arena offsets of the image and of the outputs so
+    /// far.
+    fn op(&self, offset: usize, places: &[u32]) -> Op {
         let kind = self.record::<u16>(offset);
         match kind {
-            1 => Op::Conv(self.conv(&self.record(offset))),
+            1 => Op::Conv(self.conv(&self.record(offset), places)),
             2 => Op::Embed(self.embed(&self.record(offset))),
             3 => Op::Attention(self.attention(&self.record(offset))),
             4 => Op::Mlp(self.mlp(&self.record(offset))),
             5 => Op::SeqPool(self.seq_pool(&self.record(offset))),
             6 => Op::Head(self.head(&self.record(offset))),
+            7 => Op::InvertedResidual(self.inverted_residual(&self.record(offset))),
+            8 => Op::Fold(self.fold(&self.record(offset))),
+            9 => Op::ClassPool(self.class_pool(&self.record(offset))),
+            10 => Op::AvgPool(self.avg_pool(&self.record(offset))),
             _ => panic!("operation {kind}"),
         }
     }
 
-    fn conv(&self, r: &format::ConvRecord) -> Conv {
+    fn table(&self, offset: u32) -> Option<Vec<i8>> {
+        (offset != 0).then(|| self.i8s(offset, 256))
+    }
+
+    fn conv(&self, r: &format::ConvRecord, places: &[u32]) -> Conv {
         let kernel = usize::from(r.kernel);
-        let (inputs, outputs) = (usize::from(r.in_channels), usize::from(r.out_channels));
+        let outputs = usize::from(r.out_channels);
+        let second = (r.in_channels2 != 0).then(|| Second {
+            channels: r.in_channels2.into(),
+            // The newest value at that place.
+            of: places.iter().rposition(|&p| p == r.input2).expect("a second input").checked_sub(1),
+        });
+        let inputs = usize::from(r.in_channels) + usize::from(r.in_channels2);
         Conv {
             in_height: r.in_height.into(),
             in_width: r.in_width.into(),
-            in_channels: inputs,
+            in_channels: r.in_channels.into(),
             out_channels: outputs,
             kernel,
             stride: r.stride.into(),
@@ -75,22 +94,37 @@ impl File<'_> {
             pool_kernel: r.pool_kernel.into(),
             pool_stride: r.pool_stride.into(),
             pool_padding: r.pool_padding.into(),
+            pool_padding_after: r.pool_padding_after.into(),
             zero_in: self.i8s(r.zero_in, inputs),
             zero_out: r.zero_out,
             low: r.low,
             weights: self.weights(r.weights, outputs, kernel * kernel * inputs),
             bias: self.i32s(r.bias, outputs),
             mult: self.i32s(r.mult, outputs),
+            table: self.table(r.table),
+            second,
         }
     }
 
     fn embed(&self, r: &format::EmbedRecord) -> Embed {
         let (tokens, width) = (usize::from(r.tokens), usize::from(r.width));
+        let scaling = if r.weights == 0 {
+            Scaling::Plain { zero_in: r.zero_in, mult: r.mult }
+        } else {
+            Scaling::Linear {
+                weights: self.weights(r.weights, width, r.in_channels.into()),
+                bias: self.i32s(r.bias, width),
+                mults: self.i32s(r.mults, width),
+                shift: r.shift.into(),
+            }
+        };
         Embed {
             tokens,
             width,
-            zero_in: r.zero_in,
-            mult: r.mult,
+            scaling,
+            patch: r.patch.into(),
+            columns: r.columns.into(),
+            class_token: r.class_token != 0,
             positions: (r.positions != 0)
                 .then(|| Matrix::new(tokens, width, self.i16s(r.positions, tokens * width))),
         }
@@ -116,6 +150,7 @@ impl File<'_> {
             proj_mult: self.i32s(r.proj_mult, width),
             score_shift: r.score_shift.into(),
             proj_shift: r.proj_shift.into(),
+            groups: r.groups.into(),
         }
     }
 
@@ -139,6 +174,73 @@ impl File<'_> {
             bias2: self.i32s(r.bias2, width),
             mult2: self.i32s(r.mult2, width),
             shift: r.shift.into(),
+            second: (r.table2 != 0)
+                .then(|| SecondActivation { zero: r.zero2, table: self.i16s(r.table2, 256) }),
+        }
+    }
+
+    fn layer(&self, places: [u32; 3], rows: usize, columns: usize, zero: i8) -> Layer {
+        Layer {
+            weights: self.weights(places[0], rows, columns),
+            bias: self.i32s(places[1], rows),
+            mult: self.i32s(places[2], rows),
+            zero,
+        }
+    }
+
+    fn inverted_residual(&self, r: &format::InvertedResidualRecord) -> InvertedResidual {
+        let (inputs, hidden) = (usize::from(r.in_channels), usize::from(r.hidden));
+        let kernel = usize::from(r.kernel);
+        let taps = kernel * kernel;
+        let outputs = usize::from(r.out_channels);
+        InvertedResidual {
+            in_height: r.in_height.into(),
+            in_width: r.in_width.into(),
+            kernel,
+            stride: r.stride.into(),
+            padding: r.padding.into(),
+            border: r.border,
+            expansion: self.layer([r.weights1, r.bias1, r.mult1], hidden, inputs, r.zero1),
+            table1: self.i8s(r.table1, 256),
+            depthwise: self.layer([r.weights2, r.bias2, r.mult2], hidden, taps, r.zero2),
+            table2: self.i8s(r.table2, 256),
+            projection: self.layer([r.weights3, r.bias3, r.mult3], outputs, hidden, r.zero_out),
+            residual: (r.residual == 1)
+                .then_some(Residual { zero_in: r.zero_in, mult: r.residual_mult }),
+        }
+    }
+
+    fn fold(&self, r: &format::FoldRecord) -> Fold {
+        let width = usize::from(r.width);
+        Fold {
+            height: r.height.into(),
+            columns: r.columns.into(),
+            width,
+            patch: r.patch.into(),
+            norm: self.norm(&r.norm, width),
+        }
+    }
+
+    fn class_pool(&self, r: &format::ClassPoolRecord) -> ClassPool {
+        let width = usize::from(r.width);
+        ClassPool {
+            tokens: r.tokens.into(),
+            width,
+            epsilon: u64::from(r.epsilon_high) << 32 | u64::from(r.epsilon_low),
+            gain16: Gain16 {
+                gain: self.i32s(r.gain16, width),
+                offset: self.i32s(r.offset16, width),
+            },
+        }
+    }
+
+    fn avg_pool(&self, r: &format::AvgPoolRecord) -> AvgPool {
+        AvgPool {
+            tokens: r.tokens.into(),
+            width: r.width.into(),
+            zero_in: r.zero_in,
+            mult: r.mult,
+            shift: r.shift,
         }
     }
 
@@ -170,8 +272,8 @@ impl File<'_> {
     }
 }
 
-/// Reads an artifact. Offsets into the arena are ignored: every operation works on the output of
-/// the one before.
+/// Reads an artifact. Of the offsets into the arena only a second input's matters, to tell which
+/// output it is: every operation works on the output of the one before.
 ///
 /// # Panics
 /// If the artifact is malformed. (`picovit::Model::parse` is the reader that reports why.)
@@ -180,9 +282,16 @@ pub fn parse(artifact: &[u8]) -> Network {
     let file = File(artifact);
     let header: format::Header = file.record(0);
     assert_eq!(header.magic, *b"PVIT");
-    assert_eq!((header.version, header.format, header.packing), (1, 0, 0));
+    assert_eq!((header.version, header.format, header.packing), (2, 0, 0));
     assert_eq!(header.file_bytes as usize, artifact.len());
     assert_eq!(header.checksum, checksum(artifact));
+    let mut places = vec![header.input];
+    let mut ops = Vec::new();
+    for i in 0..usize::from(header.op_count) {
+        let offset = header.ops as usize + i * 112;
+        ops.push(file.op(offset, &places));
+        places.push(file.record::<format::RecordHead>(offset).output);
+    }
     Network {
         height: header.height.into(),
         width: header.width.into(),
@@ -191,8 +300,6 @@ pub fn parse(artifact: &[u8]) -> Network {
         exp_table: file.bytes(header.exp_table, 1024).to_vec(),
         logit_exp_mult: header.logit_exp_mult,
         logit_shift: header.logit_shift,
-        ops: (0..usize::from(header.op_count))
-            .map(|i| file.op(header.ops as usize + i * 112))
-            .collect(),
+        ops,
     }
 }

@@ -1,7 +1,5 @@
-use super::{
-    Attention, Conv, Embed, Gain16, Head, Matrix, Mlp, Network, Norm, Op, Random, SeqPool,
-    exp_table,
-};
+use super::filler::{Extent, Filler};
+use super::{Network, Op, Random, Second, Style};
 
 /// The shape of a network. [`Plan::network`] fills in the constants.
 #[derive(Clone, Debug)]
@@ -12,14 +10,34 @@ pub struct Plan {
     pub width: usize,
     /// Input channels.
     pub channels: usize,
-    /// One or more convolutions.
-    pub convs: Vec<ConvPlan>,
-    /// Whether there is a positional embedding.
-    pub positions: bool,
-    /// Sub-blocks of the encoder.
-    pub blocks: Vec<BlockPlan>,
+    /// From map to map.
+    pub stages: Vec<Stage>,
+    /// From the last map to one token.
+    pub pooling: Pooling,
     /// Number of logits.
     pub classes: usize,
+}
+
+/// What makes a map of a map.
+#[derive(Clone, Debug)]
+pub enum Stage {
+    /// A convolution.
+    Conv(ConvPlan),
+    /// An inverted residual.
+    InvertedResidual(InvertedResidualPlan),
+    /// A residual stream, folded back.
+    Stream(StreamPlan),
+}
+
+/// What makes one token of the last map.
+#[derive(Clone, Debug)]
+pub enum Pooling {
+    /// A residual stream and sequence pooling.
+    Sequence(StreamPlan),
+    /// A residual stream and the norm of its first token.
+    ClassToken(StreamPlan),
+    /// The mean over all pixels.
+    Average,
 }
 
 /// Shape of a convolution. Windows that do not fit the map are cut down to it.
@@ -33,6 +51,10 @@ pub struct ConvPlan {
     pub stride: usize,
     /// Border; cut down to less than the window, so that every window touches the map.
     pub padding: usize,
+    /// Whether there is an activation table.
+    pub table: bool,
+    /// Which of the earlier maps of the same extent is a second input; if there is none, so be it.
+    pub second: Option<usize>,
     /// Max-pooling.
     pub pool: Option<PoolPlan>,
 }
@@ -44,8 +66,43 @@ pub struct PoolPlan {
     pub kernel: usize,
     /// Step.
     pub stride: usize,
-    /// Border; cut down to less than the window, so that every window touches the map.
+    /// Border before the map; cut down to less than the window, so that every window touches the
+    /// map.
     pub padding: usize,
+    /// Border behind the map, likewise.
+    pub padding_after: usize,
+}
+
+/// Shape of an inverted residual. The window is cut down to the map.
+#[derive(Clone, Debug)]
+pub struct InvertedResidualPlan {
+    /// Output channels, unless the input is added.
+    pub channels: usize,
+    /// Channels between the pointwise convolutions.
+    pub hidden: usize,
+    /// Depthwise kernel edge.
+    pub kernel: usize,
+    /// Step.
+    pub stride: usize,
+    /// Border; cut down to less than the window.
+    pub padding: usize,
+    /// Whether the input is added, if the output has its extent and the step is 1.
+    pub residual: bool,
+}
+
+/// Shape of a residual stream.
+#[derive(Clone, Debug, Default)]
+pub struct StreamPlan {
+    /// Width of the tokens behind a linear layer, if there is one.
+    pub linear: Option<usize>,
+    /// Edge of the patches to unfold, cut down to a divisor of the map's; 0 for raster order.
+    pub patch: usize,
+    /// Whether there is a class token; in a stream that is folded back there is none.
+    pub class_token: bool,
+    /// Whether there is a positional embedding; with a class token there always is.
+    pub positions: bool,
+    /// Sub-blocks of the encoder.
+    pub blocks: Vec<BlockPlan>,
 }
 
 /// Shape of a sub-block.
@@ -57,6 +114,8 @@ pub enum BlockPlan {
         heads: usize,
         /// Channels per head.
         head_dim: usize,
+        /// Runs of tokens; cut down to a divisor of the number of tokens.
+        groups: usize,
     },
     /// MLP.
     Mlp {
@@ -64,281 +123,103 @@ pub enum BlockPlan {
         hidden: usize,
         /// Whether the norm replaces the residual stream.
         gain16: bool,
+        /// Whether there is an activation behind the second layer.
+        twice: bool,
     },
 }
 
-/// How [`Plan::network`] chooses constants. All keep the promises of the compiler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    /// Constants as a compiler would write them: every tensor uses its range, some of it saturates.
-    Typical,
-    /// Multipliers, gains, shifts and biases of any size and sign, any table of exponentials.
-    Wild,
-    /// As typical, with every weight the same.
-    Constant(i8),
+/// A network while it grows.
+struct Draft {
+    filler: Filler,
+    ops: Vec<Op>,
+    /// The map at hand.
+    extent: Extent,
+    /// Maps that nothing has overwritten yet, by the index of their operation.
+    maps: Vec<(Option<usize>, Extent)>,
 }
 
-/// One linear layer.
-struct Linear {
-    weights: Matrix<i8>,
-    bias: Vec<i32>,
-    mult: Vec<i32>,
-    shift: u32,
-}
+impl Draft {
+    fn last(&self) -> Option<usize> {
+        self.ops.len().checked_sub(1)
+    }
 
-struct Filler {
-    random: Random,
-    style: Style,
-}
-
-/// Cuts a window down so that it fits the map and always touches it.
-fn window(kernel: usize, padding: usize, size: usize) -> (usize, usize) {
-    let kernel = kernel.min(size + 2 * padding);
-    let padding = padding.min(kernel - 1);
-    (kernel.min(size + 2 * padding), padding)
-}
-
-/// `2^n`, for real `n`.
-fn power(n: f64) -> f64 {
-    n.exp2()
-}
-
-impl Filler {
-    /// A multiplier whose product with typical values of `from` (shifted) is about `to`.
-    fn mult(&mut self, from: f64, to: f64, shift: u32) -> i32 {
-        if self.style == Style::Wild {
-            let size = self.random.any_size(1 << 31) as i64;
-            let signed = if self.random.one_in(2) { -size } else { size };
-            return signed.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
+    /// An operation whose output is a map.
+    fn map(&mut self, op: Op, extent: Extent) {
+        if op.in_place() {
+            self.maps.pop();
         }
-        let spread = power(self.random.unit() * 2.0 - 1.0);
-        let exact = to * spread / from * power(32.0 - f64::from(shift));
-        exact.clamp(1.0, f64::from(i32::MAX)) as i32
+        self.ops.push(op);
+        self.maps.push((self.last(), extent));
+        self.extent = extent;
     }
 
-    /// As [`Self::mult`], never negative: a multiplier into the table of exponentials.
-    fn exp_mult(&mut self, from: f64, shift: u32) -> i32 {
-        self.mult(from, 200.0, shift).saturating_abs()
+    fn conv(&mut self, plan: &ConvPlan) {
+        let (height, width, _) = self.extent;
+        let same: Vec<Second> = self
+            .maps
+            .iter()
+            .filter(|&&(of, (h, w, _))| of != self.last() && (h, w) == (height, width))
+            .map(|&(of, (_, _, channels))| Second { channels, of })
+            .collect();
+        let second = plan.second.filter(|_| !same.is_empty()).map(|n| same[n % same.len()]);
+        let conv = self.filler.conv(plan, self.extent, second);
+        let (height, width) = conv.out_size();
+        let extent = (height, width, conv.out_channels);
+        self.map(Op::Conv(conv), extent);
     }
 
-    /// A left shift that keeps `bound` within an `i32`.
-    fn shift(&mut self, bound: i64) -> u32 {
-        let most = (0..31).take_while(|n| bound << n <= i64::from(i32::MAX)).count() as i64 - 1;
-        assert!(most >= 0, "{bound} overflows");
-        self.random.within(0, most) as u32
+    fn inverted_residual(&mut self, plan: &InvertedResidualPlan) {
+        let op = self.filler.inverted_residual(plan, self.extent);
+        let (height, width) = op.out_size();
+        let extent = (height, width, op.out_channels());
+        self.map(Op::InvertedResidual(op), extent);
     }
 
-    fn weight(&mut self) -> i8 {
-        match self.style {
-            Style::Constant(weight) => weight,
-            _ => self.random.within(-127, 127) as i8,
+    /// The stream of the map at hand: its tokens and their width.
+    fn stream(&mut self, plan: &StreamPlan, class_token: bool) -> (usize, usize) {
+        let embed = self.filler.embed(plan, self.extent, class_token);
+        let shape = (embed.tokens, embed.width);
+        self.ops.push(Op::Embed(embed));
+        for block in &plan.blocks {
+            self.ops.push(match *block {
+                BlockPlan::Attention { heads, head_dim, groups } => {
+                    Op::Attention(self.filler.attention(shape, heads, head_dim, groups))
+                }
+                BlockPlan::Mlp { hidden, gain16, twice } => {
+                    Op::Mlp(self.filler.mlp(shape, hidden, gain16, twice))
+                }
+            });
         }
+        shape
     }
 
-    /// A linear layer whose inputs are at most `input` and whose outputs are about `output`.
-    fn linear(
-        &mut self,
-        outputs: usize,
-        inputs: usize,
-        input: i64,
-        output: f64,
-        shifted: bool,
-    ) -> Linear {
-        let limit = i64::from(i32::MAX);
-        // Wide layers of int16 inputs need smaller weights to stay within the accumulator.
-        let room = limit / 2 / (input * inputs as i64);
-        assert!(room >= 1);
-        let weights = Matrix::from_fn(outputs, inputs, |_, _| {
-            i64::from(self.weight()).clamp(-room.min(128), room.min(127)) as i8
-        });
-        let typical = 40.0 * room.min(127) as f64 / 127.0 * input as f64 * (inputs as f64).sqrt();
-        let mut bound = 0;
-        let mut bias = Vec::new();
-        for o in 0..outputs {
-            let sum: i64 = weights.row(o).iter().map(|&w| i64::from(w).abs() * input).sum();
-            let most = match self.style {
-                Style::Wild => self.random.any_size((limit - sum) as u64) as i64,
-                _ => (limit - sum).min(typical as i64),
-            };
-            let value = self.random.within(-most, most);
-            bias.push(value as i32);
-            bound = bound.max(sum + value.abs());
-        }
-        let shift = if shifted { self.shift(bound) } else { 0 };
-        let mult = (0..outputs).map(|_| self.mult(typical, output, shift)).collect();
-        Linear { weights, bias, mult, shift }
+    fn folded(&mut self, plan: &StreamPlan) {
+        let at = self.ops.len();
+        let (_, channels) = self.stream(plan, false);
+        let (height, width, _) = self.extent;
+        let Op::Embed(embed) = &self.ops[at] else { unreachable!("a stream starts so") };
+        let fold = self.filler.fold(embed, height, width);
+        self.map(Op::Fold(fold), (height, width, channels));
     }
 
-    fn norm(&mut self, width: usize, zero: Option<i32>) -> Norm {
-        let gain = power(25.0);
-        let largest = if self.style == Style::Wild { (1 << 60) - 2 } else { 1 << 28 };
-        Norm {
-            epsilon: 1 + self.random.any_size(largest),
-            gain8: (0..width).map(|_| self.gain(gain)).collect(),
-            offset8: (0..width)
-                .map(|_| match (zero, self.style) {
-                    (Some(zero), _) => 256 * zero + 128,
-                    (None, Style::Wild) => self.random.within(-(1 << 30), 1 << 30) as i32,
-                    (None, _) => self.random.within(-20 * 256, 20 * 256) as i32 + 128,
-                })
-                .collect(),
-        }
-    }
-
-    fn gain(&mut self, typical: f64) -> i32 {
-        if self.style == Style::Wild {
-            return self.mult(0.0, 0.0, 0);
-        }
-        let sign = if self.random.one_in(8) { -1.0 } else { 1.0 };
-        (sign * typical * power(self.random.unit() * 2.0 - 1.0)) as i32
-    }
-
-    fn conv(&mut self, plan: &ConvPlan, height: usize, width: usize, channels: usize) -> Conv {
-        let (kernel, padding) = window(plan.kernel, plan.padding, height.min(width));
-        let linear = self.linear(plan.channels, kernel * kernel * channels, 128, 80.0, false);
-        let zero_out = self.random.i8();
-        let mut conv = Conv {
-            in_height: height,
-            in_width: width,
-            in_channels: channels,
-            out_channels: plan.channels,
-            kernel,
-            stride: plan.stride,
-            padding,
-            pool_kernel: 0,
-            pool_stride: 0,
-            pool_padding: 0,
-            zero_in: (0..channels).map(|_| self.random.i8()).collect(),
-            zero_out,
-            low: if self.random.one_in(3) { -128 } else { zero_out },
-            weights: linear.weights,
-            bias: linear.bias,
-            mult: linear.mult,
+    /// The token that the classifier sees: its width.
+    fn pooled(&mut self, pooling: &Pooling) -> usize {
+        let (op, width) = match pooling {
+            Pooling::Sequence(plan) => {
+                let (tokens, width) = self.stream(plan, plan.class_token);
+                (Op::SeqPool(self.filler.seq_pool(tokens, width)), width)
+            }
+            Pooling::ClassToken(plan) => {
+                let (tokens, width) = self.stream(plan, plan.class_token);
+                (Op::ClassPool(self.filler.class_pool(tokens, width)), width)
+            }
+            Pooling::Average => {
+                let (rows, columns, channels) = self.extent;
+                (Op::AvgPool(self.filler.avg_pool(rows * columns, channels)), channels)
+            }
         };
-        if let Some(pool) = &plan.pool {
-            let (height, width) = conv.map_size();
-            (conv.pool_kernel, conv.pool_padding) =
-                window(pool.kernel, pool.padding, height.min(width));
-            conv.pool_stride = pool.stride;
-        }
-        conv
-    }
-
-    fn embed(&mut self, tokens: usize, width: usize, positions: bool) -> Embed {
-        let size = match self.style {
-            Style::Wild => self.random.any_size(32_767) as i64,
-            _ => 4000,
-        };
-        Embed {
-            tokens,
-            width,
-            zero_in: self.random.i8().into(),
-            mult: self.mult(60.0, 6000.0, 16),
-            positions: positions.then(|| {
-                Matrix::from_fn(tokens, width, |_, _| match self.style {
-                    Style::Constant(_) => 0,
-                    _ => self.random.within(-size - 1, size) as i16,
-                })
-            }),
-        }
-    }
-
-    fn attention(
-        &mut self,
-        tokens: usize,
-        width: usize,
-        heads: usize,
-        head_dim: usize,
-    ) -> Attention {
-        let inner = heads * head_dim;
-        let qkv = self.linear(3 * inner, width, 128, 60.0, false);
-        let proj = self.linear(width, inner, 128, 2000.0, true);
-        let score_shift = self.shift(2 * 127 * 127 * head_dim as i64);
-        let typical = 2000.0 * (head_dim as f64).sqrt();
-        Attention {
-            tokens,
-            width,
-            heads,
-            head_dim,
-            norm: self.norm(width, None),
-            qkv_weights: qkv.weights,
-            qkv_bias: qkv.bias,
-            qkv_mult: qkv.mult,
-            exp_mult: (0..heads).map(|_| self.exp_mult(typical, score_shift)).collect(),
-            out_mult: (0..heads).map(|_| self.out_mult(2.0, 0)).collect(),
-            proj_weights: proj.weights,
-            proj_bias: proj.bias,
-            proj_mult: proj.mult,
-            score_shift,
-            proj_shift: proj.shift,
-        }
-    }
-
-    /// 256 logit steps are one unit of the exponent, unless wild.
-    fn logit_exp_mult(&mut self) -> i32 {
-        match self.style {
-            Style::Wild => self.exp_mult(0.0, 0),
-            _ => 128 << 16,
-        }
-    }
-
-    /// The engine must look exponentials up where the artifact has them, so a wild table holds
-    /// anything. Its first entry stays 255: `D` is never less.
-    fn exp_table(&mut self) -> Vec<u8> {
-        let mut table = exp_table();
-        if self.style == Style::Wild {
-            table[1..].fill_with(|| self.random.bits() as u8);
-        }
-        table
-    }
-
-    /// The numerator of a row multiplier that scales a weighted mean by about `scale`.
-    fn out_mult(&mut self, scale: f64, shift: u32) -> u64 {
-        if self.style == Style::Wild {
-            return self.random.any_size(1 << 62);
-        }
-        (scale * power(self.random.unit() * 2.0 - 1.0) * power(32.0 - f64::from(shift))) as u64
-    }
-
-    fn mlp(&mut self, tokens: usize, width: usize, hidden: usize, gain16: bool) -> Mlp {
-        let first = self.linear(hidden, width, 128, 60.0, false);
-        let second = self.linear(width, hidden, 128, 2000.0, true);
-        Mlp {
-            tokens,
-            width,
-            hidden,
-            norm: self.norm(width, None),
-            gain16: gain16.then(|| Gain16 {
-                gain: (0..width).map(|_| self.gain(power(24.0))).collect(),
-                offset: (0..width).map(|_| self.random.within(-3000, 3000) as i32).collect(),
-            }),
-            weights1: first.weights,
-            bias1: first.bias,
-            mult1: first.mult,
-            zero1: self.random.i8().into(),
-            table: (0..256).map(|_| self.random.i8()).collect(),
-            weights2: second.weights,
-            bias2: second.bias,
-            mult2: second.mult,
-            shift: second.shift,
-        }
-    }
-
-    fn seq_pool(&mut self, tokens: usize, width: usize) -> SeqPool {
-        let zero = i32::from(self.random.i8());
-        let score_shift = self.shift(2 * 127 * 128 * width as i64);
-        let out_shift = self.shift(255 * 255 * tokens as i64);
-        SeqPool {
-            tokens,
-            width,
-            zero,
-            norm: self.norm(width, Some(zero)),
-            weights: (0..width).map(|_| self.weight()).collect(),
-            exp_mult: self.exp_mult(2500.0 * (width as f64).sqrt(), score_shift),
-            out_mult: self.out_mult(100.0, out_shift),
-            score_shift,
-            out_shift,
-        }
+        self.ops.push(op);
+        width
     }
 }
 
@@ -346,80 +227,95 @@ impl Plan {
     /// A network of this shape with random constants: the same for the same seed and style.
     #[must_use]
     pub fn network(&self, seed: u64, style: Style) -> Network {
-        let mut filler = Filler { random: Random::new(seed), style };
-        let mut ops = Vec::new();
-        let (mut height, mut width, mut channels) = (self.height, self.width, self.channels);
-        for plan in &self.convs {
-            let conv = filler.conv(plan, height, width, channels);
-            (height, width) = conv.out_size();
-            channels = conv.out_channels;
-            ops.push(Op::Conv(conv));
+        let extent = (self.height, self.width, self.channels);
+        let filler = Filler { random: Random::new(seed), style };
+        let mut draft = Draft { filler, ops: vec![], extent, maps: vec![(None, extent)] };
+        for stage in &self.stages {
+            match stage {
+                Stage::Conv(plan) => draft.conv(plan),
+                Stage::InvertedResidual(plan) => draft.inverted_residual(plan),
+                Stage::Stream(plan) => draft.folded(plan),
+            }
         }
-        let tokens = height * width;
-        ops.push(Op::Embed(filler.embed(tokens, channels, self.positions)));
-        for block in &self.blocks {
-            ops.push(match *block {
-                BlockPlan::Attention { heads, head_dim } => {
-                    Op::Attention(filler.attention(tokens, channels, heads, head_dim))
-                }
-                BlockPlan::Mlp { hidden, gain16 } => {
-                    Op::Mlp(filler.mlp(tokens, channels, hidden, gain16))
-                }
-            });
-        }
-        ops.push(Op::SeqPool(filler.seq_pool(tokens, channels)));
-        let head = filler.linear(self.classes, channels, 32_768, 9000.0, true);
-        ops.push(Op::Head(Head {
-            width: channels,
-            classes: self.classes,
-            weights: head.weights,
-            bias: head.bias,
-            mult: head.mult,
-            shift: head.shift,
-        }));
+        let width = draft.pooled(&self.pooling);
+        let head = draft.filler.head(width, self.classes);
+        draft.ops.push(Op::Head(head));
         Network {
             height: self.height,
             width: self.width,
             channels: self.channels,
             classes: self.classes,
-            exp_table: filler.exp_table(),
-            logit_exp_mult: filler.logit_exp_mult(),
+            exp_table: draft.filler.exp_table(),
+            logit_exp_mult: draft.filler.logit_exp_mult(),
             logit_shift: 8,
-            ops,
+            ops: draft.ops,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Layout, OpTrace, Values, build, parse, run};
+    use super::super::{Layout, Values, build, parse, run};
     use super::*;
 
-    fn plan() -> Plan {
+    fn conv(channels: usize, kernel: usize, stride: usize, second: Option<usize>) -> ConvPlan {
+        let pool = (kernel == 3).then_some(PoolPlan {
+            kernel: 3,
+            stride: 2,
+            padding: 1,
+            padding_after: 2,
+        });
+        ConvPlan { channels, kernel, stride, padding: 1, table: second.is_some(), second, pool }
+    }
+
+    fn plan(pooling: fn(StreamPlan) -> Pooling) -> Plan {
+        let inverted = |stride, residual| {
+            Stage::InvertedResidual(InvertedResidualPlan {
+                channels: 9,
+                hidden: 21,
+                kernel: 3,
+                stride,
+                padding: 1,
+                residual,
+            })
+        };
+        let folded = StreamPlan {
+            linear: Some(10),
+            patch: 2,
+            blocks: vec![BlockPlan::Attention { heads: 1, head_dim: 5, groups: 4 }],
+            ..StreamPlan::default()
+        };
+        let last = StreamPlan {
+            class_token: true,
+            positions: true,
+            blocks: vec![
+                BlockPlan::Attention { heads: 2, head_dim: 7, groups: 1 },
+                BlockPlan::Mlp { hidden: 31, gain16: true, twice: false },
+                BlockPlan::Mlp { hidden: 3, gain16: false, twice: true },
+                BlockPlan::Attention { heads: 1, head_dim: 1, groups: 1 },
+            ],
+            ..StreamPlan::default()
+        };
         Plan {
             height: 11,
             width: 9,
             channels: 3,
-            convs: vec![
-                ConvPlan {
-                    channels: 5,
-                    kernel: 3,
-                    stride: 1,
-                    padding: 1,
-                    pool: Some(PoolPlan { kernel: 3, stride: 2, padding: 1 }),
-                },
-                ConvPlan { channels: 14, kernel: 2, stride: 2, padding: 1, pool: None },
+            stages: vec![
+                Stage::Conv(conv(5, 3, 1, None)),
+                inverted(1, true),
+                inverted(1, false),
+                Stage::Stream(folded),
+                Stage::Conv(ConvPlan { kernel: 1, padding: 0, ..conv(8, 1, 1, Some(0)) }),
+                inverted(2, true),
+                Stage::Conv(conv(14, 2, 1, None)),
             ],
-            positions: true,
-            blocks: vec![
-                BlockPlan::Attention { heads: 2, head_dim: 7 },
-                BlockPlan::Mlp { hidden: 31, gain16: true },
-                BlockPlan::Mlp { hidden: 3, gain16: false },
-                BlockPlan::Attention { heads: 1, head_dim: 1 },
-            ],
+            pooling: pooling(last),
             classes: 6,
         }
     }
+
+    const POOLINGS: [fn(StreamPlan) -> Pooling; 3] =
+        [Pooling::Sequence, Pooling::ClassToken, |_| Pooling::Average];
 
     fn input(seed: u64, len: usize) -> Vec<i8> {
         let mut random = Random::new(seed);
@@ -428,20 +324,41 @@ mod tests {
 
     #[test]
     fn bytes_and_back() {
-        for seed in 0..8 {
+        for (seed, pooling) in (0..9).zip(POOLINGS.into_iter().cycle()) {
             for style in [Style::Typical, Style::Wild, Style::Constant(-128)] {
-                let network = plan().network(seed, style);
-                let artifact = build(&network, Layout::Tight);
-                assert_eq!(parse(&artifact), network);
-                let input = input(seed, network.input_len());
-                assert_eq!(run(&artifact, &input), network.run(&input));
+                let network = plan(pooling).network(seed, style);
+                for layout in [Layout::Apart, Layout::Tight] {
+                    let artifact = build(&network, layout);
+                    assert_eq!(parse(&artifact), network);
+                    let input = input(seed, network.input_len());
+                    assert_eq!(run(&artifact, &input), network.run(&input));
+                }
             }
         }
     }
 
+    /// The plan of these tests has what it is meant to have.
+    #[test]
+    fn plans_keep_their_features() {
+        let network = plan(Pooling::ClassToken).network(0, Style::Typical);
+        let Op::Conv(first) = &network.ops[0] else { panic!() };
+        assert_eq!((first.pool_padding, first.pool_padding_after), (1, 2));
+        let Op::InvertedResidual(block) = &network.ops[1] else { panic!() };
+        assert!(block.residual.is_some());
+        let Op::Embed(embed) = &network.ops[3] else { panic!() };
+        assert_eq!((embed.patch, embed.in_channels(), embed.width), (1, 9, 10));
+        let seconds: Vec<Second> = network.ops.iter().filter_map(Op::second).collect();
+        assert_eq!(seconds, [Second { channels: 5, of: Some(1) }]);
+        let embed = network.ops.iter().rev().find_map(|op| match op {
+            Op::Embed(embed) => Some(embed),
+            _ => None,
+        });
+        assert!(embed.unwrap().class_token);
+    }
+
     #[test]
     fn a_tight_arena_is_smaller() {
-        let network = plan().network(0, Style::Typical);
+        let network = plan(Pooling::Sequence).network(0, Style::Typical);
         let bytes = |layout| picovit::arena_bytes(&build(&network, layout));
         assert!(bytes(Layout::Tight) < bytes(Layout::Apart));
     }
@@ -452,15 +369,16 @@ mod tests {
         let mut tensors = 0;
         let mut dull = 0;
         for seed in 0..32 {
-            let network = plan().network(seed, Style::Typical);
+            let pooling = POOLINGS[seed as usize % 3];
+            let network = plan(pooling).network(seed, Style::Typical);
             for trace in network.trace(&input(seed, network.input_len())) {
                 let values: Vec<i32> = match trace.output() {
                     Values::I8(m) => m.data().iter().map(|&v| v.into()).collect(),
                     Values::I16(m) => m.data().iter().map(|&v| v.into()).collect(),
                 };
-                let (low, high) = match trace {
-                    OpTrace::Conv(_) => (-128, 127),
-                    _ => (-32_768, 32_767),
+                let (low, high) = match trace.output() {
+                    Values::I8(_) => (-128, 127),
+                    Values::I16(_) => (-32_768, 32_767),
                 };
                 let inside = values.iter().filter(|&&v| v > low && v < high).count();
                 let mut distinct = values.clone();
@@ -475,7 +393,7 @@ mod tests {
 
     #[test]
     fn probabilities_add_up() {
-        let network = plan().network(1, Style::Typical);
+        let network = plan(Pooling::Sequence).network(1, Style::Typical);
         // 256 logit steps are one unit of the exponent: weights 255 and 94, D = 349, and
         // 255 * 65535 / 349 = 47883.9, 94 * 65535 / 349 = 17651.3.
         let p = network.probabilities(&[-32_768, 256, 0, -32_768, -32_768, -32_768]);

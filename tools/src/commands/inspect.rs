@@ -64,9 +64,11 @@ pub fn run(args: &Args) -> Result<()> {
         } else {
             [Some("input"), Some("output"), Some("scratch")]
         };
+        let second = op.second_input().map(|(range, _)| range).into_iter();
         let buffers: Vec<Buffer> = ranges
-            .iter()
+            .into_iter()
             .zip(roles)
+            .chain(second.zip([Some("second input")]))
             .filter(|(range, _)| !range.is_empty())
             .filter_map(|(range, role)| Some((range, role?)))
             .map(|(range, role)| Buffer { role, start: range.start, bytes: range.len() })
@@ -124,7 +126,7 @@ fn print(report: &Report, model: &Model<'_>) {
             &map,
         ]);
     }
-    println!("{rows}\narena map: I input, O output, X in place, S scratch, . free");
+    println!("{rows}\narena map: I input, 2 second input, O output, X in place, S scratch, . free");
 }
 
 fn shape(value: &Value) -> String {
@@ -148,6 +150,7 @@ fn arena_map(buffers: &[Buffer], arena_bytes: usize) -> String {
             "input" => 'I',
             "output" => 'O',
             "in place" => 'X',
+            "second input" => '2',
             _ => 'S',
         };
         let cell = |byte: usize| byte * CELLS / arena_bytes.max(1);
