@@ -5,8 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use picovit::Model;
+use picovit_compiler::calibrate::Method;
 use picovit_compiler::drift::{self, Evaluation};
-use picovit_compiler::{AlignedBytes, Calibration, Compiled, Executor, compile};
+use picovit_compiler::{AlignedBytes, Calibration, Compiled, Executor, Format, compile_as};
 use picovit_models::ModelConfig;
 use picovit_train::data::{DataSource, Dataset, Split};
 
@@ -19,6 +20,10 @@ const DROP: f64 = 0.10;
 const AGREEMENT: f64 = 99.5;
 /// The least signal to noise of the logits, in dB.
 const LOGIT_SQNR: f64 = 38.0;
+/// The same of f16 artifacts.
+const DROP_F16: f64 = 0.02;
+/// The same of f16 artifacts.
+const AGREEMENT_F16: f64 = 99.9;
 /// The largest arena for this model, in bytes.
 const ARENA: usize = 40 * 1024;
 
@@ -41,12 +46,15 @@ struct Shipped {
 }
 
 impl Shipped {
-    fn load() -> Self {
+    fn load(format: &Format) -> Self {
         let (graph, config) = picovit_models::load_graph(&checkpoint()).unwrap();
         let calibration = data(Split::Calibration(512), &config);
         let images: Vec<&[u8]> = (0..calibration.len()).map(|i| calibration.image(i)).collect();
         assert_eq!(images.len(), 512);
-        let compiled = compile(&graph, &Calibration::run(&graph, &images), None).unwrap();
+        // As `cargo tools quantize` does it.
+        let calibration = Calibration::run(&graph, &images);
+        let calibration = calibration.refined(&graph, &images, Method::Auto, || {});
+        let compiled = compile_as(&graph, &calibration, None, format).unwrap();
         Self { graph, compiled, test: data(Split::Test, &config) }
     }
 
@@ -55,27 +63,39 @@ impl Shipped {
             .map(|i| (self.test.image(i), usize::from(self.test.labels[i])))
             .collect()
     }
+
+    /// Both models on the whole test set, and the arena's size.
+    fn evaluate(&self) -> (Evaluation, usize) {
+        let bytes = AlignedBytes::new(&self.compiled.packed.bytes);
+        let model = Model::parse(&bytes).unwrap();
+        let images = self.images();
+        assert_eq!(images.len(), 10_000, "the whole test set");
+        let result = drift::evaluate(&self.graph, &model, &images, || {});
+        println!("{result:#?}\narena {} bytes", model.arena_bytes());
+        (result, model.arena_bytes())
+    }
 }
 
 #[test]
 fn accuracy_drift_of_the_shipped_model_on_the_full_test_set() {
-    let shipped = Shipped::load();
-    let bytes = AlignedBytes::new(&shipped.compiled.packed.bytes);
-    let model = Model::parse(&bytes).unwrap();
-    let images = shipped.images();
-    assert_eq!(images.len(), 10_000, "the whole test set");
-    let result: Evaluation = drift::evaluate(&shipped.graph, &model, &images, || {});
-    println!("{result:#?}\narena {} bytes", model.arena_bytes());
+    let (result, arena) = Shipped::load(&Format::Int8).evaluate();
     assert!(result.top1_float >= FLOAT_TOP1, "float model: {result:?}");
     assert!(result.top1_drop <= DROP, "{result:?}");
     assert!(result.agreement >= AGREEMENT, "{result:?}");
     assert!(result.logit_sqnr_db >= LOGIT_SQNR, "{result:?}");
-    assert!(model.arena_bytes() <= ARENA, "arena of {} bytes", model.arena_bytes());
+    assert!(arena <= ARENA, "arena of {arena} bytes");
+}
+
+#[test]
+fn accuracy_drift_of_f16_on_the_full_test_set() {
+    let (result, _) = Shipped::load(&Format::F16).evaluate();
+    assert!(result.top1_drop.abs() <= DROP_F16, "{result:?}");
+    assert!(result.agreement >= AGREEMENT_F16, "{result:?}");
 }
 
 #[test]
 fn accuracy_drift_layers_stay_close_and_unsaturated() {
-    let shipped = Shipped::load();
+    let shipped = Shipped::load(&Format::Int8);
     let bytes = AlignedBytes::new(&shipped.compiled.packed.bytes);
     let model = Model::parse(&bytes).unwrap();
     let images: Vec<&[u8]> = (0..256).map(|i| shipped.test.image(i)).collect();
@@ -92,7 +112,7 @@ fn accuracy_drift_float_side_is_the_burn_module() {
     use burn::backend::Flex;
     let device = Default::default();
     let (module, config) = picovit_models::load::<Flex>(&checkpoint(), &device).unwrap();
-    let shipped = Shipped::load();
+    let shipped = Shipped::load(&Format::Int8);
     let count = 64;
     let pixels: Vec<u8> = (0..count).flat_map(|i| shipped.test.image(i).to_vec()).collect();
     let logits = picovit_models::float_logits(&module, &config, &pixels, 32, &device);

@@ -80,6 +80,16 @@ fn random_network(edge: usize, seed: u64) -> Vec<u8> {
     build(&plan.network(seed, Style::Typical), Layout::Tight)
 }
 
+/// The shipped model in half precision.
+fn half_precision_model(dir: &TempDir) -> PathBuf {
+    let made = dir.path().join("half.pvit");
+    let checkpoint = root().join("models/cct_2_3x2_fmnist/best.mpk");
+    let args = ["tools", "quantize", "--no-eval", "--format", "f16", "--out"].map(OsStr::new);
+    let output = cargo(args.into_iter().chain([made.as_os_str(), checkpoint.as_os_str()]));
+    assert!(output.status.success(), "{}", said(&output));
+    made
+}
+
 /// The shipped model: its artifact, or one made from its checkpoint.
 fn real_model(dir: &TempDir) -> PathBuf {
     if let Some(named) = env::var_os("PICOVIT_TEST_MODEL") {
@@ -179,6 +189,15 @@ fn the_chip_answers_what_the_host_answers() {
     let report = run(&model, 64, &overlay, &dir.path().join("report.json"));
     check_report(&report, &model, 64);
     check_overlay(&overlay);
+}
+
+#[test]
+fn the_chip_computes_with_floats_as_the_host_does() {
+    let dir = TempDir::new().unwrap();
+    let model = half_precision_model(&dir);
+    let overlay = dir.path().join("display/last.png");
+    let report = run(&model, 4, &overlay, &dir.path().join("report.json"));
+    check_report(&report, &model, 4);
 }
 
 #[test]
