@@ -122,6 +122,9 @@ pub fn save<B: Backend>(
 pub fn to_bytes<B: Backend>(model: &Network<B>) -> Vec<u8> {
     match model {
         Network::Cct(cct) => encode(cct),
+        Network::VitLite(vit) => encode(vit),
+        Network::KerasCct(keras) => encode(keras),
+        Network::MobileVit(mobilevit) => encode(mobilevit),
     }
 }
 
@@ -183,6 +186,9 @@ pub fn load_weights<B: Backend>(
         .map_err(|source| RecordError::Config { path: config_path(path), source })?;
     let model = match model {
         Network::Cct(cct) => decode(cct, bytes, device).map(Network::Cct),
+        Network::VitLite(vit) => decode(vit, bytes, device).map(Network::VitLite),
+        Network::KerasCct(keras) => decode(keras, bytes, device).map(Network::KerasCct),
+        Network::MobileVit(mobilevit) => decode(mobilevit, bytes, device).map(Network::MobileVit),
     };
     model.map_err(not_a_record)
 }
