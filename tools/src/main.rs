@@ -7,7 +7,9 @@ mod data;
 mod output;
 
 use clap::{Parser, Subcommand};
-use commands::{eval, export_calibration, import, inspect, models, predict, quantize, train};
+use commands::{
+    eval, export, export_calibration, import, inspect, models, predict, quantize, train,
+};
 
 /// Compact vision transformers on microcontrollers.
 #[derive(Debug, Parser)]
@@ -21,8 +23,10 @@ struct Cli {
 enum Command {
     /// Train a model; writes best.mpk, its configuration and metrics.
     Train(train::Args),
-    /// Import an official PyTorch state dict.
+    /// Import a published state dict.
     Import(import::Args),
+    /// Export a checkpoint's weights for other programs.
+    Export(export::Args),
     /// Quantize a checkpoint to an artifact and report the drift.
     Quantize(quantize::Args),
     /// Measure an artifact on a test set, alone or against its checkpoint.
@@ -43,6 +47,7 @@ fn main() -> miette::Result<()> {
     match Cli::parse().command {
         Command::Train(args) => train::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Quantize(args) => quantize::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Predict(args) => predict::run(&args),

@@ -264,12 +264,10 @@ fn bad_imports_name_the_keys_and_write_nothing() {
     let path = dir.path();
     let weights = golden("cct_2_3x2.pth");
     let weights = weights.to_str().unwrap();
-    // 64x64 images have four times the tokens of the state dict's positional embedding.
-    let text = complaint(
-        &["import", weights, "--model", "cct_2_3x2", "--embedding-dim", "64", "--image-size", "64"],
-        path,
-    );
-    assert!(text.contains("positional_emb"), "{text}");
+    let text = complaint(&["import", weights], path);
+    assert!(text.contains("--heads"), "{text}");
+    let text = complaint(&["import", weights, "--heads", "2", "--classes", "7"], path);
+    assert!(text.contains("--classes is 7") && text.contains("has 10 classes"), "{text}");
     let text = complaint(&["import", weights, "--model", "cct_2_3x2"], path);
     assert!(text.contains("qkv"), "{text}");
     let text = complaint(&["import", weights, "--model", "cct_9_9x9"], path);
@@ -280,6 +278,24 @@ fn bad_imports_name_the_keys_and_write_nothing() {
     let text = complaint(&["import", "noise.pth", "--model", "cct_2_3x2"], path);
     assert!(text.contains("noise.pth"), "{text}");
     assert!(!path.join("best.mpk").exists() && !path.join("best.json").exists());
+}
+
+#[test]
+fn weights_travel_in_and_out_without_being_described() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path();
+    let weights = golden("vit_lite_2_4.pth");
+    let text = succeed(&["import", weights.to_str().unwrap(), "--heads", "2"], path);
+    assert!(text.contains("vit_lite_2_4 for 32x32x3 images and 10 classes"), "{text}");
+    succeed(&["export", "best.mpk", "--out", "vit.safetensors"], path);
+    let args = ["import", "vit.safetensors", "--heads", "2", "--out", "again.mpk"];
+    succeed(&args, path);
+    assert_eq!(json(&path.join("best.json")), json(&path.join("again.json")));
+    // 64x64 images have four times the tokens of the file's positional embedding.
+    let text = succeed(&[&args[..], &["--image-size", "64"]].concat(), path);
+    assert!(text.contains("resampled from 8x8 to 16x16 tokens"), "{text}");
+    let text = complaint(&["export", "nothing.mpk", "--out", "x.safetensors"], path);
+    assert!(text.contains("nothing.mpk") && !path.join("x.safetensors").exists(), "{text}");
 }
 
 #[test]

@@ -2,30 +2,36 @@
 //! published weights, and lowering to the graph that `picovit-compiler` quantizes.
 //!
 //! ```text
-//! ModelConfig --Cct::init--> Cct<B> --record--> best.mpk + best.json
-//!                              ^                     |
-//!                 import_pth --+      load_graph <---+--> picovit_compiler::graph::Graph
+//! ModelConfig --Network::init--> Network<B> --record--> best.mpk + best.json
+//!                                    ^                     |
+//!                       import_pth --+      load_graph <---+--> picovit_compiler::graph::Graph
 //! ```
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-mod cct;
 mod config;
-mod im2col;
+mod export;
 mod import;
 mod infer;
 mod lower;
-mod pool;
+mod modules;
+mod network;
 pub mod record;
 mod tensors;
 mod weights;
 
-pub use cct::{Block, BlockMasks, Cct};
 pub use config::{
-    Architecture, CctConfig, ConfigError, ImageSize, ModelConfig, PositionalEmbedding,
+    Architecture, BlockDropout, CctConfig, ConfigError, ImageSize, KerasCctConfig, MobileVitConfig,
+    ModelConfig, PositionalEmbedding, VitConfig,
 };
-pub use import::{ImportError, import_checkpoint, import_pth};
+pub use export::{ExportError, export_checkpoint};
+pub use import::{Hints, ImportError, StateDict, import_checkpoint, import_pth};
 pub use infer::{float_logits, normalize};
 pub use lower::{load_graph, lower};
+pub use modules::{
+    Block, BlockMasks, Cct, ConvNorm, InvertedResidual, KerasBlock, KerasCct, MobileVit,
+    MobileVitBlock, Stage, TransformerLayer, VitLite,
+};
+pub use network::Network;
 pub use record::{RecordError, load, save};
 pub use weights::{Initializer, ParameterKind, ParameterSpec, Parameters};

@@ -3,12 +3,12 @@
 //! Burn panics on some records that do not fit the module they are loaded into. This reader
 //! compares every tensor of a record with the configuration first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use rmpv::Value;
 
 use crate::config::ModelConfig;
-use crate::weights::ParameterKind;
+use crate::weights::{ParameterKind, Parameters, transpose};
 
 /// A tensor of a record.
 struct Found<'a> {
@@ -43,22 +43,48 @@ pub(crate) fn check(content: &[u8], config: &ModelConfig) -> Result<Vec<String>,
     Ok(problems)
 }
 
+/// The parameters of a record that [`check`] accepts and whose tensors are f32, in PyTorch's layout.
+pub(crate) fn parameters(content: &[u8], config: &ModelConfig) -> Result<Parameters, String> {
+    let root = rmpv::decode::read_value_with_max_depth(&mut &*content, 64)
+        .map_err(|error| error.to_string())?;
+    let item = field(&root, "item").ok_or("it has no `item`")?;
+    let mut found = BTreeMap::new();
+    collect(item, String::new(), &mut found)?;
+    let mut parameters = Parameters::default();
+    for (spec, (name, shape)) in config.parameters().iter().zip(expected(config)) {
+        let tensor = found.get(&name).ok_or_else(|| format!("{name} is missing"))?;
+        let bytes = tensor.bytes.chunks_exact(4);
+        let values: Vec<f32> =
+            bytes.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let values = match spec.kind.is_linear() {
+            true => transpose(&values, shape[0], shape[1]),
+            false => values,
+        };
+        parameters.insert(spec, values);
+    }
+    Ok(parameters)
+}
+
 /// Names and shapes as Burn's modules have them.
 fn expected(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
-    let specs = config.parameters().into_iter().map(|spec| {
+    let specs = config.parameters();
+    // Normalisations are the modules whose weight starts at one.
+    let factors = specs.iter().filter(|spec| spec.kind == ParameterKind::One);
+    let norms: HashSet<String> =
+        factors.filter_map(|spec| Some(spec.name.strip_suffix(".weight")?.to_owned())).collect();
+    let named = specs.into_iter().map(|spec| {
         let mut shape = spec.shape;
-        if spec.kind == ParameterKind::LinearWeight {
+        if spec.kind.is_linear() {
             shape.reverse();
         }
-        let (module, parameter) = spec.name.rsplit_once('.').unwrap_or(("", &spec.name));
-        let name = match (module.ends_with("norm") || module.ends_with("norm1"), parameter) {
-            (true, "weight") => format!("{module}.gamma"),
-            (true, "bias") => format!("{module}.beta"),
-            _ => spec.name.clone(),
+        let name = match spec.name.rsplit_once('.') {
+            Some((module, "weight")) if norms.contains(module) => format!("{module}.gamma"),
+            Some((module, "bias")) if norms.contains(module) => format!("{module}.beta"),
+            _ => spec.name,
         };
         (name, shape)
     });
-    specs.collect()
+    named.collect()
 }
 
 fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {

@@ -32,8 +32,42 @@ pub enum ParameterKind {
     },
     /// Starts at 0.
     Zero,
-    /// Starts at 1.
+    /// Factor of a normalisation; starts at 1.
     One,
+    /// Weight of a linear layer: uniform with variance 2 / fans, as Glorot and Bengio proposed.
+    GlorotWeight {
+        /// Inputs and outputs of the layer.
+        fans: usize,
+    },
+    /// Positional embedding: uniform with variance 2 / fans.
+    GlorotPosition {
+        /// Tokens and channels.
+        fans: usize,
+    },
+    /// Running mean of a batch normalisation, which no gradient reaches; starts at 0.
+    RunningMean,
+    /// Running variance of a batch normalisation, which no gradient reaches; starts at 1.
+    RunningVariance,
+}
+
+impl ParameterKind {
+    /// Whether it is the weight of a linear layer, which Burn stores transposed.
+    #[must_use]
+    pub const fn is_linear(self) -> bool {
+        matches!(self, Self::LinearWeight | Self::GlorotWeight { .. })
+    }
+
+    /// Whether it is a statistic of the data and no parameter.
+    #[must_use]
+    pub const fn is_statistic(self) -> bool {
+        matches!(self, Self::RunningMean | Self::RunningVariance)
+    }
+
+    /// Whether it belongs to positions of the image.
+    #[must_use]
+    pub const fn is_position(self) -> bool {
+        matches!(self, Self::Position { .. } | Self::GlorotPosition { .. })
+    }
 }
 
 impl ParameterSpec {
@@ -87,8 +121,13 @@ impl Initializer {
         let mut parameters = Parameters::default();
         for spec in specs {
             let values = match spec.kind {
-                ParameterKind::Zero => vec![0.0; spec.len()],
-                ParameterKind::One => vec![1.0; spec.len()],
+                ParameterKind::Zero | ParameterKind::RunningMean => vec![0.0; spec.len()],
+                ParameterKind::One | ParameterKind::RunningVariance => vec![1.0; spec.len()],
+                ParameterKind::GlorotWeight { fans } | ParameterKind::GlorotPosition { fans } => {
+                    let limit = libm::sqrt(6.0 / fans as f64);
+                    let draw = |_| (limit * (2.0 * self.uniform() - 1.0)) as f32;
+                    (0..spec.len()).map(draw).collect()
+                }
                 ParameterKind::LinearWeight => self.normal(spec.len(), 0.02),
                 ParameterKind::Position { sine: false } => self.normal(spec.len(), 0.2),
                 ParameterKind::Position { sine: true } => sines(&spec.shape),
@@ -123,7 +162,7 @@ impl Initializer {
 }
 
 /// One-dimensional sine embedding: sines in even channels, cosines in odd ones.
-fn sines(shape: &[usize]) -> Vec<f32> {
+pub(crate) fn sines(shape: &[usize]) -> Vec<f32> {
     let (tokens, dim) = (shape[1], shape[2]);
     let value = |position: usize, channel: usize| {
         let exponent = 2.0 * (channel / 2) as f64 / dim as f64;
@@ -132,4 +171,10 @@ fn sines(shape: &[usize]) -> Vec<f32> {
         value as f32
     };
     (0..tokens).flat_map(|p| (0..dim).map(move |c| value(p, c))).collect()
+}
+
+/// Transposes a row-major matrix.
+pub(crate) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let column = |c: usize| (0..rows).map(move |r| values[r * columns + c]);
+    (0..columns).flat_map(column).collect()
 }

@@ -3,11 +3,16 @@
 use std::fs;
 use std::path::Path;
 
-use burn::backend::Flex;
-use burn::module::Module;
+use burn::backend::{Autodiff, Flex};
+use burn::module::{AutodiffModule, Module};
+use burn::optim::{GradientsParams, Optimizer, SgdConfig};
 use burn::record::{FullPrecisionSettings, HalfPrecisionSettings, NamedMpkFileRecorder};
+use burn::tensor::{Distribution, Tensor};
+use picovit_compiler::Executor;
+use picovit_compiler::graph::Op;
 use picovit_models::{
-    Architecture, Cct, CctConfig, ModelConfig, PositionalEmbedding, float_logits, load, lower, save,
+    Architecture, BlockMasks, Cct, CctConfig, ModelConfig, Network, PositionalEmbedding,
+    float_logits, load, lower, save,
 };
 use tempfile::tempdir;
 
@@ -31,11 +36,16 @@ fn config(positional_embedding: PositionalEmbedding) -> ModelConfig {
         .with_dataset("numbers")
 }
 
-fn model(config: &ModelConfig) -> Cct<Flex> {
-    Cct::init(config, 7, &Default::default()).unwrap()
+fn model(config: &ModelConfig) -> Network<Flex> {
+    Network::init(config, 7, &Default::default()).unwrap()
 }
 
-fn reload(path: &Path) -> Result<(Cct<Flex>, ModelConfig), String> {
+fn cct(config: &ModelConfig) -> Cct<Flex> {
+    let Network::Cct(cct) = model(config) else { unreachable!("a CCT") };
+    cct
+}
+
+fn reload(path: &Path) -> Result<(Network<Flex>, ModelConfig), String> {
     load::<Flex>(path, &Default::default()).map_err(|error| error.to_string())
 }
 
@@ -77,12 +87,12 @@ fn records_of_burns_own_recorder_load() {
     let path = folder.path().join("best.mpk");
     save(&model(&config), &config, &path).unwrap();
     let full = NamedMpkFileRecorder::<FullPrecisionSettings>::new();
-    model(&config).save_file(&path, &full).unwrap();
+    cct(&config).save_file(&path, &full).unwrap();
     let (loaded, _) = reload(&path).unwrap();
     assert_eq!(lower(&loaded, &config), lower(&model(&config), &config));
 
     let half = NamedMpkFileRecorder::<HalfPrecisionSettings>::new();
-    model(&config).save_file(&path, &half).unwrap();
+    cct(&config).save_file(&path, &half).unwrap();
     reload(&path).unwrap();
 }
 
@@ -168,8 +178,98 @@ fn weights_that_are_no_numbers_are_refused() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("best.mpk");
     let config = config(PositionalEmbedding::Learnable);
-    let mut model = model(&config);
+    let mut model = cct(&config);
     model.fc.bias = model.fc.bias.map(|bias| bias.map(|values| values / 0.0));
-    save(&model, &config, &path).unwrap();
+    save(&Network::Cct(model), &config, &path).unwrap();
     assert_refused(&path, &["fc.bias holds values that are not finite"]);
+}
+
+/// Two steps of gradient descent under masks, on images of noise.
+fn trained(config: &ModelConfig) -> Network<Autodiff<Flex>> {
+    type B = Autodiff<Flex>;
+    let device = Default::default();
+    let mut model = Network::<B>::init(config, 3, &device).unwrap();
+    let mut optimizer = SgdConfig::new().init();
+    let size = config.image_size;
+    let shape = [2, config.channels, size.height, size.width];
+    for _ in 0..2 {
+        let images = Tensor::<B, 4>::random(shape, Distribution::Normal(1.0, 2.0), &device);
+        let masks = config.dropouts().into_iter().map(|block| {
+            let shape = [2 * block.sequences, block.tokens, block.width];
+            let half = Tensor::full(shape, 0.5, &device);
+            BlockMasks { mlp_output: Some(half), ..BlockMasks::none() }
+        });
+        let logits = model.forward_masked(images, masks.collect());
+        assert_eq!(logits.dims(), [2, config.classes]);
+        let gradients = (logits.clone() * logits).sum().backward();
+        let gradients = GradientsParams::from_grads(gradients, &model);
+        model = optimizer.step(0.01, model, gradients);
+    }
+    model
+}
+
+#[test]
+fn every_family_trains_and_is_read_as_it_was_written() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("best.mpk");
+    for name in ["cvt_2_8", "vit_lite_2_8", "cct_2_3x2_keras", "mobilevit_xxs"] {
+        let config = ModelConfig::named(name).unwrap().with_classes(3);
+        let config = match name {
+            "mobilevit_xxs" => config.with_image_size(64, 128),
+            _ => config,
+        };
+        let start = Network::<Flex>::init(&config, 3, &Default::default()).unwrap();
+        let model = trained(&config);
+        save(&model, &config, &path).unwrap();
+        let (loaded, _) = reload(&path).unwrap();
+        let graph = lower(&model.valid(), &config);
+        assert_eq!(lower(&loaded, &config), graph, "{name}");
+        assert_eq!(lower(&model, &config), graph, "{name}");
+        let before = lower(&start, &config);
+        let constants = |op: &Op| match op {
+            Op::Conv(conv) => conv.weights.clone(),
+            Op::Linear(linear) => linear.weights.clone(),
+            Op::LayerNorm(norm) => norm.gamma.clone(),
+            _ => vec![],
+        };
+        for (old, new) in before.nodes.iter().zip(&graph.nodes) {
+            let (old, new) = (constants(&old.op), constants(&new.op));
+            assert!(old.is_empty() || old != new, "a layer of {name} does not train");
+        }
+        let pixels: Vec<u8> =
+            (0..config.channels * config.image_size.area()).map(|i| (i * 37 % 256) as u8).collect();
+        let logits = float_logits(&loaded, &config, &pixels, 1, &Default::default());
+        let executed = Executor::new(&graph).run_pixels(&pixels);
+        for (a, b) in logits[0].iter().zip(executed.logits()) {
+            assert!((a - b).abs() < 1e-4, "{name}: {a} {b}");
+        }
+    }
+}
+
+#[test]
+fn running_statistics_are_part_of_a_checkpoint() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("best.mpk");
+    let config = ModelConfig::named("mobilevit_xxs").unwrap().with_image_size(64, 64);
+    let config = config.with_classes(3);
+    let model = trained(&config);
+    let statistics = |model: &Network<Flex>| {
+        let Network::MobileVit(model) = model else { unreachable!("a MobileViT") };
+        let norm = &model.stages[1].block.fusion.norm;
+        let values = [norm.running_mean.value_sync(), norm.running_var.value_sync()];
+        values.map(|values| values.into_data().to_vec::<f32>().unwrap())
+    };
+    save(&model, &config, &path).unwrap();
+    let [mean, variance] = statistics(&reload(&path).unwrap().0);
+    assert_eq!([mean.clone(), variance.clone()], statistics(&model.valid()));
+    assert!(mean.iter().all(|&v| v != 0.0) && variance.iter().all(|&v| v != 1.0));
+
+    // A record without them is refused.
+    let whole = fs::read(&path).unwrap();
+    let name = b"running_var";
+    let at = whole.windows(name.len()).position(|window| window == name).unwrap();
+    let mut damaged = whole.clone();
+    damaged[at] = b'X';
+    fs::write(&path, damaged).unwrap();
+    assert_refused(&path, &["norm.running_var", "is missing"]);
 }

@@ -4,17 +4,20 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 use miette::{IntoDiagnostic, Result, miette};
-use picovit_models::ModelConfig;
+use picovit_models::{Architecture, Hints, ImageSize, ModelConfig, StateDict};
 
-/// Import a state dict.
+/// Import a state dict of CCT, CVT, ViT-Lite (as their authors name the weights) or MobileViT (as
+/// timm, Hugging Face and ml-cvnets name them).
 #[derive(Debug, ClapArgs)]
 pub struct Args {
-    /// PyTorch state dict (.pth) in the official layout.
+    /// PyTorch state dict (.pth, .pt) or safetensors file.
     file: PathBuf,
-    /// Model name, see `cargo tools models`.
+    /// Model name, see `cargo tools models` [default: told by the weights' names and shapes].
     #[arg(long)]
-    model: String,
-    /// Edge of the square input image, or HEIGHTxWIDTH [default: the model's own].
+    model: Option<String>,
+    /// Edge of the square input image, or HEIGHTxWIDTH [default: the positional embedding's, else
+    /// the model's own]. Another size than the weights were trained with resamples their
+    /// positional embedding.
     #[arg(long, value_name = "N|HxW", value_parser = image_size)]
     image_size: Option<(usize, usize)>,
     /// Input channels, 1 or 3 [default: the model's own].
@@ -24,12 +27,21 @@ pub struct Args {
     #[arg(long)]
     classes: Option<usize>,
     /// Channels per token, for networks narrower or wider than the published ones.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "model")]
     embedding_dim: Option<usize>,
-    /// Channel means the weights were trained with, 0..1 units, comma separated [default: 0.5].
+    /// Attention heads, which no weight tells [default: the published number].
+    #[arg(long, value_name = "N")]
+    heads: Option<usize>,
+    /// Order in which the weights expect the image's channels [default: bgr for MobileViT as
+    /// Hugging Face and ml-cvnets publish it, else rgb]. The checkpoint takes rgb.
+    #[arg(long, value_enum, value_name = "ORDER")]
+    channel_order: Option<ChannelOrder>,
+    /// Channel means the weights were trained with, 0..1 units, comma separated [default: 0 for
+    /// MobileViT and the Keras example, else 0.5].
     #[arg(long, value_delimiter = ',', requires = "std")]
     mean: Option<Vec<f32>>,
-    /// Channel standard deviations, 0..1 units, comma separated [default: 0.5].
+    /// Channel standard deviations, 0..1 units, comma separated [default: 1 for MobileViT and the
+    /// Keras example, else 0.5].
     #[arg(long, value_delimiter = ',', requires = "mean")]
     std: Option<Vec<f32>>,
     /// Class names, comma separated, in logit order.
@@ -51,23 +63,77 @@ fn image_size(text: &str) -> Result<(usize, usize), String> {
     }
 }
 
-pub fn run(args: &Args) -> Result<()> {
-    let mut config = ModelConfig::named(&args.model).into_diagnostic()?;
+/// Order of an image's channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum ChannelOrder {
+    Rgb,
+    Bgr,
+}
+
+/// The configuration of a name, changed as the options say.
+fn named(name: &str, args: &Args) -> Result<ModelConfig> {
+    let mut config = ModelConfig::named(name).into_diagnostic()?;
     if let Some((height, width)) = args.image_size {
         config = config.with_image_size(height, width);
     }
     if let Some(channels) = args.channels {
-        config = config.with_channels(channels);
+        let (mean, std) = (config.mean[0], config.std[0]);
+        config = config
+            .with_channels(channels)
+            .with_normalization(vec![mean; channels], vec![std; channels]);
     }
     if let Some(classes) = args.classes {
         config = config.with_classes(classes);
     }
-    if let Some(dim) = args.embedding_dim {
-        let picovit_models::Architecture::Cct(cct) = &mut config.architecture else {
-            return Err(miette!("--embedding-dim: {} has no such size", config.name));
-        };
-        cct.embedding_dim = dim;
+    let (dim, heads) = match &mut config.architecture {
+        Architecture::Cct(cct) => (Some(&mut cct.embedding_dim), &mut cct.heads),
+        Architecture::Cvt(vit) | Architecture::VitLite(vit) => {
+            (Some(&mut vit.embedding_dim), &mut vit.heads)
+        }
+        Architecture::KerasCct(keras) => (Some(&mut keras.embedding_dim), &mut keras.heads),
+        Architecture::MobileVit(mobilevit) => (None, &mut mobilevit.heads),
+        _ => return Err(miette!("--model: {name} cannot be imported")),
+    };
+    if let Some(value) = args.heads {
+        *heads = value;
     }
+    match (dim, args.embedding_dim) {
+        (Some(dim), Some(value)) => *dim = value,
+        (None, Some(_)) => return Err(miette!("--embedding-dim: {name} has no such size")),
+        (_, None) => {}
+    }
+    Ok(config)
+}
+
+/// The configuration that the weights tell; refuses options that say otherwise.
+fn detected(state: &StateDict, args: &Args) -> Result<ModelConfig> {
+    let image_size = args.image_size.map(|(height, width)| ImageSize { height, width });
+    let hints = Hints { image_size, heads: args.heads };
+    let config = state.detect(&hints).into_diagnostic()?;
+    let found =
+        [("channels", args.channels, config.channels), ("classes", args.classes, config.classes)];
+    for (option, asked, found) in found {
+        if let Some(asked) = asked
+            && asked != found
+        {
+            let file = args.file.display();
+            return Err(miette!("--{option} is {asked}, but {file} has {found} {option}"));
+        }
+    }
+    Ok(config)
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    // Mistakes in the options come before those in the file.
+    let config = args.model.as_deref().map(|name| named(name, args)).transpose()?;
+    let mut state = StateDict::open(&args.file).into_diagnostic()?;
+    if let Some(order) = args.channel_order {
+        state = state.with_bgr(order == ChannelOrder::Bgr);
+    }
+    let mut config = match config {
+        Some(config) => config,
+        None => detected(&state, args)?,
+    };
     if let (Some(mean), Some(std)) = (&args.mean, &args.std) {
         config = config.with_normalization(mean.clone(), std.clone());
     }
@@ -84,12 +150,17 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(dataset) = &args.dataset {
         config = config.with_dataset(dataset);
     }
-    picovit_models::import_checkpoint(&args.file, &config, &args.out).into_diagnostic()?;
+    for note in state.save(&config, &args.out).into_diagnostic()? {
+        println!("{note}");
+    }
+    let size = config.image_size;
     println!(
-        "wrote {} and {}: {}, {} parameters",
+        "wrote {} and {}: {} for {size}x{} images and {} classes, {} parameters",
         args.out.display(),
         picovit_models::record::config_path(&args.out).display(),
         config.name,
+        config.channels,
+        config.classes,
         crate::output::grouped(config.params())
     );
     Ok(())

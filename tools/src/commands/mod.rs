@@ -1,6 +1,7 @@
 //! One subcommand a file.
 
 pub mod eval;
+pub mod export;
 pub mod export_calibration;
 pub mod import;
 pub mod inspect;

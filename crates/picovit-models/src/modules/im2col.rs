@@ -4,47 +4,74 @@
 //! map, which CPU libraries have no fast code for. As a product of the unfolded image with the
 //! weights, forward and backward passes are plain matrix products on every backend.
 
+use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-/// The same as `conv.forward(x)`, for square kernels without dilation, groups and bias.
+/// The same as `conv.forward(x)`, for square kernels without dilation and groups.
 pub(crate) fn convolve<B: Backend>(conv: &Conv2d<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
     let [batch, _, height, width] = x.dims();
     let weight = conv.weight.val();
     let [outputs, inputs, kernel, _] = weight.dims();
     let stride = conv.stride[0];
-    let border = kernel / 2;
-    let (out_height, out_width) = ((height - 1) / stride + 1, (width - 1) / stride + 1);
+    let border = border(conv);
+    let steps = |size: usize| (size + 2 * border - kernel) / stride + 1;
+    let (out_height, out_width) = (steps(height), steps(width));
 
     let x = x.permute([0, 2, 3, 1]);
-    let x = surround::<B, 1>(surround::<B, 2>(x, border, stride), border, stride);
-    let taps = (0..kernel).flat_map(|y| (0..kernel).map(move |x| (y, x)));
-    let taps = taps.map(|(top, left)| {
-        every::<B, 2>(every::<B, 1>(x.clone(), top, stride, out_height), left, stride, out_width)
-    });
-    let patches = Tensor::cat(taps.collect(), 3)
-        .reshape([batch * out_height * out_width, kernel * kernel * inputs]);
+    let patches = if kernel == 1 && stride == 1 {
+        x
+    } else {
+        let x = surround::<B, 1>(surround::<B, 2>(x, border, stride), border, stride);
+        let taps = (0..kernel).flat_map(|y| (0..kernel).map(move |x| (y, x)));
+        let taps = taps.map(|(top, left)| {
+            let rows = every::<B, 1>(x.clone(), top, stride, out_height);
+            every::<B, 2>(rows, left, stride, out_width)
+        });
+        Tensor::cat(taps.collect(), 3)
+    };
+    let patches = patches.reshape([batch * out_height * out_width, kernel * kernel * inputs]);
     let weight = weight.permute([2, 3, 1, 0]).reshape([kernel * kernel * inputs, outputs]);
-    patches.matmul(weight).reshape([batch, out_height, out_width, outputs]).permute([0, 3, 1, 2])
+    let mut y = patches.matmul(weight);
+    if let Some(bias) = &conv.bias {
+        y = y + bias.val().reshape([1, outputs]);
+    }
+    y.reshape([batch, out_height, out_width, outputs]).permute([0, 3, 1, 2])
+}
+
+/// Whether the windows of a convolution tile the image.
+pub(crate) fn is_patchwise<B: Backend>(conv: &Conv2d<B>) -> bool {
+    conv.kernel_size == conv.stride
+}
+
+/// Zero border of a convolution whose border is the same on every side.
+pub(crate) fn border<B: Backend>(conv: &Conv2d<B>) -> usize {
+    match conv.padding {
+        PaddingConfig2d::Explicit(border, ..) => border,
+        _ => 0,
+    }
 }
 
 /// Adds zeros on both sides of an axis; behind, enough for whole strides.
-fn surround<B: Backend, const AXIS: usize>(
+pub(super) fn surround<B: Backend, const AXIS: usize>(
     x: Tensor<B, 4>,
     border: usize,
     stride: usize,
 ) -> Tensor<B, 4> {
     let mut shape = x.dims();
-    shape[AXIS] = border;
-    let front = Tensor::zeros(shape, &x.device());
     shape[AXIS] = border + stride;
     let back = Tensor::zeros(shape, &x.device());
+    if border == 0 {
+        return Tensor::cat(vec![x, back], AXIS);
+    }
+    shape[AXIS] = border;
+    let front = Tensor::zeros(shape, &x.device());
     Tensor::cat(vec![front, x, back], AXIS)
 }
 
 /// `count` positions of an axis from `start` on, `stride` apart.
-fn every<B: Backend, const AXIS: usize>(
+pub(super) fn every<B: Backend, const AXIS: usize>(
     x: Tensor<B, 4>,
     start: usize,
     stride: usize,
@@ -66,7 +93,6 @@ fn every<B: Backend, const AXIS: usize>(
 #[cfg(test)]
 mod tests {
     use burn::backend::{Autodiff, Flex};
-    use burn::nn::PaddingConfig2d;
     use burn::nn::conv::Conv2dConfig;
     use burn::tensor::{Distribution, Tolerance};
 
@@ -76,13 +102,21 @@ mod tests {
 
     #[test]
     fn it_equals_the_convolution_in_values_and_gradients() {
-        for (kernel, stride, height, width) in [(3, 1, 6, 5), (7, 2, 9, 12), (7, 2, 2, 1)] {
+        let cases = [
+            (3, 1, 1, 6, 5),
+            (7, 2, 3, 9, 12),
+            (7, 2, 3, 2, 1),
+            (4, 4, 0, 8, 12),
+            (3, 1, 0, 6, 5),
+            (3, 2, 1, 6, 5),
+            (1, 1, 0, 3, 4),
+        ];
+        for (kernel, stride, border, height, width) in cases {
             let device = Default::default();
-            let border = kernel / 2;
             let conv = Conv2dConfig::new([2, 4], [kernel; 2])
                 .with_stride([stride; 2])
                 .with_padding(PaddingConfig2d::Explicit(border, border, border, border))
-                .with_bias(false)
+                .with_bias(border == 0)
                 .init::<B>(&device);
             let shape = [3, 2, height, width];
             let x = Tensor::<B, 4>::random(shape, Distribution::Normal(0.0, 1.0), &device);

@@ -1,0 +1,63 @@
+//! Export to the layouts in which networks are published.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use burn::backend::Flex;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+
+use crate::config::ModelConfig;
+use crate::import::layout::{Layout, Source};
+use crate::record::{self, RecordError};
+use crate::tensors;
+
+/// Why a checkpoint could not be exported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The checkpoint could not be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The file could not be written.
+    #[error("cannot write {}: {source}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// Writes a checkpoint's weights as a safetensors file of f32 tensors, named as their authors
+/// name them: CCT, CVT and ViT-Lite as SHI-Labs does, MobileViT as timm does. Networks of the
+/// Keras example keep this crate's names. Returns the configuration.
+///
+/// # Errors
+/// If the checkpoint cannot be read or the file not be written.
+pub fn export_checkpoint(checkpoint: &Path, out: &Path) -> Result<ModelConfig, ExportError> {
+    let (model, config) = record::load::<Flex>(checkpoint, &Default::default())?;
+    let layout = Layout::official(&config.architecture);
+    let parameters = tensors::parameters(&record::to_bytes(&model), &config);
+    let mut parameters = parameters.expect("a record holds the network it was made of");
+    let tensors = config.parameters().into_iter().map(|spec| {
+        let Source::Whole(key) = layout.source(&config, &spec.name) else {
+            unreachable!("no official layout splits {}", spec.name)
+        };
+        let values = parameters.take(&spec.name);
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        (key, spec.shape, bytes)
+    });
+    let tensors: Vec<_> = tensors.collect();
+    let views = tensors.iter().map(|(key, shape, bytes)| {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
+        (key, view.expect("bytes fill the shape"))
+    });
+    // Readers made for PyTorch ask for this.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let content = safetensors::serialize(views, Some(metadata)).expect("tensors fit into a file");
+    record::write_atomic(out, &content)
+        .map_err(|source| ExportError::Write { path: out.into(), source })?;
+    Ok(config)
+}

@@ -1,0 +1,117 @@
+//! Tensors of a file by name.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, TensorData};
+use burn_store::pytorch::PytorchReader;
+use safetensors::{Dtype, SafeTensors};
+
+use super::ImportError;
+use super::layout::Layout;
+
+/// A state dict as a file holds it.
+#[derive(Debug)]
+pub struct StateDict {
+    pub(super) path: PathBuf,
+    pub(super) layout: Layout,
+    /// Tensors by key, what the file puts in front of every key taken away.
+    pub(super) tensors: BTreeMap<String, Entry>,
+    /// That prefix.
+    pub(super) prefix: String,
+    /// Whether the weights expect blue first.
+    pub(super) bgr: bool,
+}
+
+/// One tensor.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) shape: Vec<usize>,
+    /// Row-major values, or why there are none.
+    pub(super) values: Result<Vec<f32>, String>,
+}
+
+impl StateDict {
+    /// Reads a file: safetensors, or what `torch.save(model.state_dict())` writes, bare or below
+    /// another key such as `state_dict` or `model`, with or without a prefix such as `module.`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is neither, or has keys of no known network.
+    pub fn open(path: &Path) -> Result<Self, ImportError> {
+        let read = |source| ImportError::Read { path: path.into(), source };
+        let no_checkpoint = |reason| ImportError::NotACheckpoint { path: path.into(), reason };
+        let content = fs::read(path).map_err(read)?;
+        let tensors = match is_safetensors(&content) {
+            true => read_safetensors(&content),
+            false => read_pytorch(path),
+        };
+        let mut tensors = tensors.map_err(no_checkpoint)?;
+        // Batches seen; nothing depends on it.
+        tensors.retain(|key, _| !key.ends_with(".num_batches_tracked"));
+        let Some((layout, prefix)) = Layout::of(tensors.keys()) else {
+            let keys: Vec<_> = tensors.keys().take(3).map(String::as_str).collect();
+            return Err(ImportError::UnknownLayout { path: path.into(), keys: keys.join(", ") });
+        };
+        let tensors = tensors.into_iter().filter_map(|(key, entry)| {
+            let key = key.strip_prefix(&prefix)?;
+            Some((layout.without_module(key).to_owned(), entry))
+        });
+        let bgr = layout.is_bgr();
+        Ok(Self { path: path.into(), layout, tensors: tensors.collect(), prefix, bgr })
+    }
+
+    /// Says in which order the weights expect the image's channels: blue first, or red first. If
+    /// not told, the layouts of ml-cvnets and Hugging Face are taken as blue first.
+    #[must_use]
+    pub fn with_bgr(mut self, bgr: bool) -> Self {
+        self.bgr = bgr;
+        self
+    }
+}
+
+/// An eight-byte length, then JSON.
+fn is_safetensors(content: &[u8]) -> bool {
+    content.get(8) == Some(&b'{') && !content.starts_with(b"PK")
+}
+
+fn read_safetensors(content: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
+    let file = SafeTensors::deserialize(content).map_err(|error| error.to_string())?;
+    let tensors = file.iter().map(|(name, view)| {
+        let dtype = match view.dtype() {
+            Dtype::F64 => Ok(DType::F64),
+            Dtype::F32 => Ok(DType::F32),
+            Dtype::F16 => Ok(DType::F16),
+            Dtype::BF16 => Ok(DType::BF16),
+            other => Err(format!("holds {other:?}, must hold floats")),
+        };
+        let values = dtype.and_then(|dtype| {
+            let shape = view.shape().to_vec();
+            floats(TensorData::from_bytes_vec(view.data().to_vec(), shape, dtype))
+        });
+        (name.to_owned(), Entry { shape: view.shape().to_vec(), values })
+    });
+    Ok(tensors.collect())
+}
+
+fn read_pytorch(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
+    let reader = PytorchReader::new(path).map_err(|error| error.to_string())?;
+    let tensors = reader.into_tensors().into_iter().map(|(name, tensor)| {
+        let values = if tensor.dtype.is_float() {
+            let data = tensor.to_data().map_err(|error| format!("cannot be read: {error:?}"));
+            data.and_then(floats)
+        } else {
+            Err(format!("holds {:?}, must hold floats", tensor.dtype))
+        };
+        (name, Entry { shape: tensor.shape.as_slice().to_vec(), values })
+    });
+    Ok(tensors.collect())
+}
+
+fn floats(data: TensorData) -> Result<Vec<f32>, String> {
+    let values: Vec<f32> = data.convert::<f32>().to_vec().map_err(|error| format!("{error:?}"))?;
+    match values.iter().all(|v| v.is_finite()) {
+        true => Ok(values),
+        false => Err("holds values that are not finite".into()),
+    }
+}

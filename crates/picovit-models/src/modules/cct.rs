@@ -1,0 +1,154 @@
+//! The compact convolutional transformer, and CVT, which cuts patches instead.
+
+use burn::module::{Module, Param};
+use burn::nn::conv::Conv2d;
+use burn::nn::{LayerNorm, Linear};
+use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
+use burn::tensor::backend::Backend;
+
+use super::block::{Block, BlockMasks, block_sizes, no_masks, pool_sequence};
+use super::builder::{Builder, ConvSizes};
+use super::im2col::{convolve, is_patchwise};
+use super::pool::max_pool;
+use crate::config::{Architecture, ModelConfig, PositionalEmbedding};
+use crate::weights::Parameters;
+
+/// Compact convolutional transformer, or compact vision transformer.
+#[derive(Module, Debug)]
+pub struct Cct<B: Backend> {
+    /// Convolutions of the tokenizer; ReLU and max-pool follow each, but not one whose windows
+    /// do not overlap: that cuts patches, and nothing follows.
+    pub tokenizer: Vec<Conv2d<B>>,
+    /// Positional embedding `[1, tokens, dim]`.
+    pub positional_emb: Option<Param<Tensor<B, 3>>>,
+    /// Transformer blocks.
+    pub blocks: Vec<Block<B>>,
+    /// Final normalisation.
+    pub norm: LayerNorm<B>,
+    /// Scores tokens for sequence pooling.
+    pub attention_pool: Linear<B>,
+    /// Classifier.
+    pub fc: Linear<B>,
+}
+
+impl<B: Backend> Cct<B> {
+    pub(crate) fn from_parameters(
+        config: &ModelConfig,
+        mut parameters: Parameters,
+        device: &B::Device,
+    ) -> Self {
+        let p = &mut Builder::<B> { parameters: &mut parameters, device };
+        let (tokenizer, embedding) = match &config.architecture {
+            Architecture::Cct(cct) => {
+                let stages = (0..cct.tokenizer_layers).map(|stage| {
+                    let (input, output) = cct.stage_channels(stage, config.channels);
+                    let sizes = ConvSizes {
+                        stride: cct.stride(),
+                        padding: cct.padding(),
+                        ..ConvSizes::same(input, output, cct.kernel_size)
+                    };
+                    p.conv(&format!("tokenizer.{stage}"), sizes)
+                });
+                (stages.collect(), cct.positional_embedding)
+            }
+            Architecture::Cvt(cvt) => {
+                let sizes = patches(config.channels, cvt.embedding_dim, cvt.patch_size);
+                (vec![p.conv("tokenizer.0", sizes)], cvt.positional_embedding)
+            }
+            other => unreachable!("{other:?} is no CCT"),
+        };
+        let sizes = block_sizes(config);
+        let positional_emb = positions(p, config, embedding);
+        let blocks = (0..config.dropouts().len()).map(|index| Block::build(p, index, sizes));
+        let blocks = blocks.collect();
+        let [dim, ..] = sizes;
+        Self {
+            tokenizer,
+            positional_emb,
+            blocks,
+            norm: p.norm("norm", dim),
+            attention_pool: p.linear("attention_pool", dim, 1, true),
+            fc: p.linear("fc", dim, config.classes, true),
+        }
+    }
+
+    /// Logits `[batch, classes]` of normalised images `[batch, channels, height, width]`.
+    pub fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+        let tokens = self.embed(self.tokens(images));
+        self.classify(self.transform(tokens, no_masks(self.blocks.len())))
+    }
+
+    /// The same under dropout: one entry of masks for each block.
+    pub fn forward_masked(&self, images: Tensor<B, 4>, masks: Vec<BlockMasks<B>>) -> Tensor<B, 2> {
+        let tokens = self.embed(self.tokenize(images, convolve));
+        self.classify(self.transform(tokens, masks))
+    }
+
+    /// Tokens `[batch, tokens, dim]` in raster order, positional embedding not yet added.
+    pub fn tokens(&self, images: Tensor<B, 4>) -> Tensor<B, 3> {
+        self.tokenize(images, |conv, x| conv.forward(x))
+    }
+
+    fn tokenize(
+        &self,
+        images: Tensor<B, 4>,
+        convolve: impl Fn(&Conv2d<B>, Tensor<B, 4>) -> Tensor<B, 4>,
+    ) -> Tensor<B, 3> {
+        let map = self.tokenizer.iter().fold(images, |x, conv| {
+            let map = convolve(conv, x);
+            if is_patchwise(conv) { map } else { max_pool(relu(map)) }
+        });
+        sequence(map)
+    }
+
+    fn embed(&self, tokens: Tensor<B, 3>) -> Tensor<B, 3> {
+        match &self.positional_emb {
+            Some(embedding) => tokens + embedding.val(),
+            None => tokens,
+        }
+    }
+
+    fn transform(&self, tokens: Tensor<B, 3>, masks: Vec<BlockMasks<B>>) -> Tensor<B, 3> {
+        let blocks = self.blocks.iter().zip(masks);
+        blocks.fold(tokens, |x, (block, masks)| block.forward(x, masks))
+    }
+
+    /// The result of every block, each `[batch, tokens, dim]`.
+    pub fn block_outputs(&self, images: Tensor<B, 4>) -> Vec<Tensor<B, 3>> {
+        let mut tokens = self.embed(self.tokens(images));
+        let outputs = self.blocks.iter().map(|block| {
+            tokens = block.forward(tokens.clone(), BlockMasks::none());
+            tokens.clone()
+        });
+        outputs.collect()
+    }
+
+    fn classify(&self, tokens: Tensor<B, 3>) -> Tensor<B, 2> {
+        self.fc.forward(pool_sequence(&self.attention_pool, self.norm.forward(tokens)))
+    }
+}
+
+/// Tokens in raster order of a map `[batch, channels, height, width]`.
+pub(super) fn sequence<B: Backend>(map: Tensor<B, 4>) -> Tensor<B, 3> {
+    map.flatten::<3>(2, 3).swap_dims(1, 2)
+}
+
+/// The convolution that cuts and embeds patches.
+pub(super) fn patches(channels: usize, dim: usize, patch: usize) -> ConvSizes {
+    ConvSizes { stride: patch, padding: 0, bias: true, ..ConvSizes::same(channels, dim, patch) }
+}
+
+/// The positional embedding; one of sines is not trained.
+pub(super) fn positions<B: Backend>(
+    p: &mut Builder<'_, B>,
+    config: &ModelConfig,
+    kind: PositionalEmbedding,
+) -> Option<Param<Tensor<B, 3>>> {
+    if kind == PositionalEmbedding::None {
+        return None;
+    }
+    let block = config.dropouts()[0];
+    let param = p.param("positional_emb", [1, block.tokens, block.width]);
+    Some(param.set_require_grad(kind == PositionalEmbedding::Learnable))
+}

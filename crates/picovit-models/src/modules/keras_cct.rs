@@ -1,0 +1,136 @@
+//! The compact convolutional transformer of the Keras examples.
+
+use burn::module::{Module, Param};
+use burn::nn::conv::Conv2d;
+use burn::nn::{LayerNorm, Linear};
+use burn::tensor::Tensor;
+use burn::tensor::activation::{gelu, relu};
+use burn::tensor::backend::Backend;
+
+use super::block::{BlockMasks, apply, attend, masked, no_masks, pool_sequence};
+use super::builder::{Builder, ConvSizes};
+use super::cct::sequence;
+use super::im2col::convolve;
+use super::pool::max_pool_same;
+use crate::config::{Architecture, ModelConfig};
+use crate::weights::Parameters;
+
+/// Compact convolutional transformer of the Keras examples.
+#[derive(Module, Debug)]
+pub struct KerasCct<B: Backend> {
+    /// Convolutions of the tokenizer; ReLU, a border of one zero and max-pool follow each.
+    pub tokenizer: Vec<Conv2d<B>>,
+    /// Positional embedding `[1, tokens, dim]`.
+    pub positional_emb: Param<Tensor<B, 3>>,
+    /// Transformer blocks.
+    pub blocks: Vec<KerasBlock<B>>,
+    /// Final normalisation.
+    pub norm: LayerNorm<B>,
+    /// Scores tokens for sequence pooling.
+    pub attention_pool: Linear<B>,
+    /// Classifier.
+    pub fc: Linear<B>,
+}
+
+/// Transformer block with GELU behind both layers of its MLP.
+#[derive(Module, Debug)]
+pub struct KerasBlock<B: Backend> {
+    /// Normalisation in front of the attention.
+    pub norm1: LayerNorm<B>,
+    /// Query, key and value of all heads, whose width is not the token's.
+    pub qkv: Linear<B>,
+    /// Output projection of the attention.
+    pub proj: Linear<B>,
+    /// Normalisation in front of the MLP.
+    pub norm2: LayerNorm<B>,
+    /// First layer of the MLP.
+    pub linear1: Linear<B>,
+    /// Second layer of the MLP.
+    pub linear2: Linear<B>,
+    /// Attention heads.
+    pub heads: usize,
+}
+
+impl<B: Backend> KerasCct<B> {
+    pub(crate) fn from_parameters(
+        config: &ModelConfig,
+        mut parameters: Parameters,
+        device: &B::Device,
+    ) -> Self {
+        let Architecture::KerasCct(keras) = &config.architecture else {
+            unreachable!("{:?} is no Keras CCT", config.architecture)
+        };
+        let p = &mut Builder::<B> { parameters: &mut parameters, device };
+        let (dim, inner) = (keras.embedding_dim, keras.inner());
+        let tokenizer = (0..keras.tokenizer_layers).map(|stage| {
+            let (input, output) = keras.stage_channels(stage, config.channels);
+            let sizes =
+                ConvSizes { padding: 0, ..ConvSizes::same(input, output, keras.kernel_size) };
+            p.conv(&format!("tokenizer.{stage}"), sizes)
+        });
+        let tokenizer = tokenizer.collect();
+        let blocks = (0..keras.layers).map(|index| {
+            let name = |part: &str| format!("blocks.{index}.{part}");
+            KerasBlock {
+                norm1: p.norm(&name("norm1"), dim),
+                qkv: p.linear(&name("qkv"), dim, 3 * inner, true),
+                proj: p.linear(&name("proj"), inner, dim, true),
+                norm2: p.norm(&name("norm2"), dim),
+                linear1: p.linear(&name("linear1"), dim, keras.mlp_dim, true),
+                linear2: p.linear(&name("linear2"), keras.mlp_dim, dim, true),
+                heads: keras.heads,
+            }
+        });
+        let blocks = blocks.collect();
+        let tokens = keras.token_map(config.image_size).area();
+        Self {
+            tokenizer,
+            positional_emb: p.param("positional_emb", [1, tokens, dim]),
+            blocks,
+            norm: p.norm("norm", dim),
+            attention_pool: p.linear("attention_pool", dim, 1, true),
+            fc: p.linear("fc", dim, config.classes, true),
+        }
+    }
+
+    /// Logits `[batch, classes]` of normalised images `[batch, channels, height, width]`.
+    pub fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+        let tokens = self.tokenize(images, |conv, x| conv.forward(x));
+        self.transform(tokens, no_masks(self.blocks.len()))
+    }
+
+    /// The same under dropout: one entry of masks for each block.
+    pub fn forward_masked(&self, images: Tensor<B, 4>, masks: Vec<BlockMasks<B>>) -> Tensor<B, 2> {
+        self.transform(self.tokenize(images, convolve), masks)
+    }
+
+    fn tokenize(
+        &self,
+        images: Tensor<B, 4>,
+        convolve: impl Fn(&Conv2d<B>, Tensor<B, 4>) -> Tensor<B, 4>,
+    ) -> Tensor<B, 3> {
+        let stages = self.tokenizer.iter();
+        sequence(stages.fold(images, |x, conv| max_pool_same(relu(convolve(conv, x)))))
+    }
+
+    fn transform(&self, tokens: Tensor<B, 3>, masks: Vec<BlockMasks<B>>) -> Tensor<B, 2> {
+        let tokens = tokens + self.positional_emb.val();
+        let blocks = self.blocks.iter().zip(masks);
+        let tokens = blocks.fold(tokens, |x, (block, masks)| block.forward(x, masks));
+        self.fc.forward(pool_sequence(&self.attention_pool, self.norm.forward(tokens)))
+    }
+}
+
+impl<B: Backend> KerasBlock<B> {
+    /// One block over `[batch, tokens, dim]`.
+    pub fn forward(&self, x: Tensor<B, 3>, mut masks: BlockMasks<B>) -> Tensor<B, 3> {
+        let [attention_path, mlp_path] = masks.take_paths();
+        let normed = self.norm1.forward(x.clone());
+        let branch = attend(&self.qkv, &self.proj, self.heads, normed, masks.attention);
+        let x = x + masked(masked(branch, masks.attention_output), attention_path);
+        let branch = apply(&self.linear1, self.norm2.forward(x.clone()));
+        let branch = masked(gelu(branch), masks.mlp_hidden);
+        let branch = masked(gelu(apply(&self.linear2, branch)), masks.mlp_output);
+        x + masked(branch, mlp_path)
+    }
+}

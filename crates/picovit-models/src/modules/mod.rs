@@ -1,0 +1,24 @@
+//! The families as Burn modules.
+
+mod block;
+mod builder;
+mod cct;
+mod depthwise;
+mod im2col;
+mod keras_cct;
+mod mobilevit;
+mod pool;
+mod vit_lite;
+
+pub(crate) use im2col::{border, is_patchwise};
+
+pub use block::{Block, BlockMasks};
+pub use cct::Cct;
+pub use keras_cct::{KerasBlock, KerasCct};
+pub use mobilevit::{
+    ConvNorm, InvertedResidual, MobileVit, MobileVitBlock, Stage, TransformerLayer,
+};
+pub use vit_lite::VitLite;
+
+/// Epsilon of every normalisation.
+pub(crate) const NORM_EPSILON: f64 = 1e-5;

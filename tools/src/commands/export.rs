@@ -1,0 +1,28 @@
+//! `picovit export`.
+
+use std::path::PathBuf;
+
+use clap::Args as ClapArgs;
+use miette::{IntoDiagnostic, Result};
+
+/// Write a checkpoint's weights to a safetensors file, named as the model's authors name them.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// Checkpoint (.mpk) with its configuration beside it.
+    checkpoint: PathBuf,
+    /// File to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let config = picovit_models::export_checkpoint(&args.checkpoint, &args.out);
+    let config = config.into_diagnostic()?;
+    println!(
+        "wrote {}: {}, {} parameters",
+        args.out.display(),
+        config.name,
+        crate::output::grouped(config.params())
+    );
+    Ok(())
+}
