@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use picovit_models::ModelConfig;
+use picovit_models::{Architecture, ModelConfig};
 use picovit_train::data::{DataSource, Split};
-use picovit_train::{BackendChoice, TrainOptions, ValidationSize, evaluate, train};
+use picovit_train::{BackendChoice, OptimizerKind, TrainOptions, ValidationSize, evaluate, train};
 
 #[derive(Parser)]
 struct Arguments {
@@ -21,6 +21,24 @@ struct Arguments {
     epochs: usize,
     #[arg(long, default_value_t = 1e-3)]
     learning_rate: f64,
+    #[arg(long, default_value = "adamw")]
+    optimizer: OptimizerKind,
+    #[arg(long)]
+    muon_factor: Option<f64>,
+    #[arg(long)]
+    weight_decay: Option<f64>,
+    #[arg(long)]
+    average_decay: Option<f64>,
+    #[arg(long)]
+    clip_norm: Option<f64>,
+    #[arg(long)]
+    erase: Option<f32>,
+    #[arg(long)]
+    decay_matrices_only: bool,
+    #[arg(long)]
+    attention_dropout: Option<f32>,
+    #[arg(long)]
+    stochastic_depth: Option<f32>,
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[arg(long)]
@@ -40,8 +58,18 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let source = DataSource::named(&arguments.data, arguments.data_dir)?;
-    let model = ModelConfig::named(&arguments.model)?;
+    let mut model = ModelConfig::named(&arguments.model)?;
+    let Architecture::Cct(cct) = &mut model.architecture else { unreachable!() };
+    cct.attention_dropout = arguments.attention_dropout.unwrap_or(cct.attention_dropout);
+    cct.stochastic_depth = arguments.stochastic_depth.unwrap_or(cct.stochastic_depth);
     let mut options = TrainOptions::new(model, source.clone(), arguments.out);
+    options.optimizer = arguments.optimizer;
+    options.muon_factor = arguments.muon_factor.unwrap_or(options.muon_factor);
+    options.weight_decay = arguments.weight_decay.unwrap_or(options.weight_decay);
+    options.average_decay = arguments.average_decay.unwrap_or(options.average_decay);
+    options.clip_norm = arguments.clip_norm.unwrap_or(options.clip_norm);
+    options.augment.erase = arguments.erase.unwrap_or(options.augment.erase);
+    options.decay_all = !arguments.decay_matrices_only;
     options.epochs = arguments.epochs;
     options.learning_rate = arguments.learning_rate;
     options.seed = arguments.seed;
@@ -56,7 +84,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!(
         "best: epoch {}, validation accuracy {:.2} %",
         summary.best.epoch,
-        100.0 * summary.best.val_accuracy
+        100.0 * summary.best.accuracy()
     );
     let size = summary.model.image_size;
     let channels = summary.model.channels;

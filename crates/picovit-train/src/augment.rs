@@ -5,17 +5,20 @@ use serde::{Deserialize, Serialize};
 use crate::random::Random;
 
 /// What may happen to a training image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Augment {
     /// Border of zeros around the image from which a crop of its own size is taken.
     pub crop_padding: usize,
     /// Whether half of the images are mirrored.
     pub flip: bool,
+    /// Share of the images of which a rectangle is replaced by noise.
+    #[serde(default)]
+    pub erase: f32,
 }
 
 impl Augment {
     /// Leaves images as they are.
-    pub const NONE: Self = Self { crop_padding: 0, flip: false };
+    pub const NONE: Self = Self { crop_padding: 0, flip: false, erase: 0.0 };
 
     /// Draws one variation and writes the image (`[height][width][channels]`) into `output`.
     pub(crate) fn apply(
@@ -44,6 +47,26 @@ impl Augment {
                 output[to..to + channels].copy_from_slice(&image[from..from + channels]);
             }
         }
+        if self.erase > 0.0 && random.unit() < self.erase {
+            erase([height, width, channels], random, output);
+        }
+    }
+}
+
+/// Replaces a rectangle of 2 to 33 % of the image, up to about three times as long as wide, by
+/// noise (Zhong et al., Random Erasing Data Augmentation).
+fn erase([height, width, channels]: [usize; 3], random: &mut Random, output: &mut [u8]) {
+    let area = (0.02 + 0.31 * random.unit()) * (height * width) as f32;
+    let longest = 3.3f32.ln();
+    let aspect = (longest * (2.0 * random.unit() - 1.0)).exp();
+    let extent = |length: f32, all: usize| (length.round() as usize).clamp(1, all);
+    let rows = extent((area * aspect).sqrt(), height);
+    let columns = extent((area / aspect).sqrt(), width);
+    let top = random.below(height - rows + 1);
+    let left = random.below(width - columns + 1);
+    for y in top..top + rows {
+        let row = &mut output[(y * width + left) * channels..][..columns * channels];
+        row.iter_mut().for_each(|value| *value = random.byte());
     }
 }
 
@@ -72,14 +95,14 @@ mod tests {
     fn flips_mirror_columns_and_keep_channels_together() {
         let mirrored =
             [5, 6, 3, 4, 1, 2, 11, 12, 9, 10, 7, 8, 17, 18, 15, 16, 13, 14].map(|v: u8| v);
-        let images = apply(Augment { crop_padding: 0, flip: true }, 32);
+        let images = apply(Augment { crop_padding: 0, flip: true, erase: 0.0 }, 32);
         assert!(images.iter().any(|image| image == &mirrored));
         assert!(images.iter().any(|image| image[0] == 1));
     }
 
     #[test]
     fn crops_shift_by_at_most_the_padding_and_fill_with_zero() {
-        let images = apply(Augment { crop_padding: 1, flip: false }, 200);
+        let images = apply(Augment { crop_padding: 1, flip: false, erase: 0.0 }, 200);
         let moved_down_right = [0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 7, 8, 9, 10];
         assert!(images.iter().any(|image| image == &moved_down_right));
         let distinct: std::collections::BTreeSet<_> = images.iter().collect();

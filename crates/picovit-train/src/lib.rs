@@ -8,12 +8,19 @@
 #![deny(missing_docs)]
 
 mod augment;
+mod average;
 mod backend;
+mod batch;
 pub mod data;
+mod epoch;
+mod error;
 mod evaluate;
 mod masks;
+mod muon;
 mod observer;
+mod optimizer;
 mod options;
+mod prepare;
 mod random;
 mod schedule;
 mod state;
@@ -23,9 +30,11 @@ mod train;
 
 pub use augment::Augment;
 pub use backend::{BackendChoice, BackendError};
+pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
 pub use observer::{Console, Observer, Silent};
+pub use optimizer::OptimizerKind;
 pub use options::{TrainOptions, ValidationSize};
 pub use schedule::Schedule;
 pub use state::EpochMetrics;
-pub use train::{TrainError, TrainSummary, train, train_observed};
+pub use train::{TrainSummary, train, train_observed};

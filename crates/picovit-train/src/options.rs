@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::augment::Augment;
 use crate::data::DataSource;
+use crate::optimizer::OptimizerKind;
 
 /// A training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,8 +25,23 @@ pub struct TrainOptions {
     pub learning_rate: f64,
     /// Learning rate at the end.
     pub min_learning_rate: f64,
+    /// How weights are updated.
+    #[serde(default)]
+    pub optimizer: OptimizerKind,
+    /// Muon's learning rate as a multiple of AdamW's.
+    #[serde(default = "one")]
+    pub muon_factor: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
+    /// Whether biases, norms, positions and class tokens decay as well.
+    #[serde(default = "yes")]
+    pub decay_all: bool,
+    /// Longest gradient over all parameters; 0 for any length.
+    #[serde(default)]
+    pub clip_norm: f64,
+    /// Share of the weights' moving average that stays at a step; 0 for no average.
+    #[serde(default)]
+    pub average_decay: f64,
     /// Epochs over which the learning rate rises.
     pub warmup_epochs: f64,
     /// Share of the target distribution that is spread over all classes.
@@ -47,6 +63,15 @@ pub struct TrainOptions {
     /// Continue the run in `out_dir`.
     #[serde(skip)]
     pub resume: bool,
+}
+
+// What runs did before the options existed.
+const fn one() -> f64 {
+    1.0
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Size of the validation set.
@@ -71,10 +96,15 @@ impl TrainOptions {
             batch_size: 128,
             learning_rate: 1e-3,
             min_learning_rate: 1e-5,
+            optimizer: OptimizerKind::AdamW,
+            muon_factor: 1.0,
             weight_decay: 0.05,
+            decay_all: true,
+            clip_norm: 0.0,
+            average_decay: 0.0,
             warmup_epochs: 2.0,
             label_smoothing: 0.1,
-            augment: Augment { crop_padding: 2, flip: true },
+            augment: Augment { crop_padding: 2, flip: true, erase: 0.0 },
             seed: 0,
             validation: ValidationSize::Fraction(1.0 / 12.0),
             from: None,

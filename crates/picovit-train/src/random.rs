@@ -28,6 +28,22 @@ impl Random {
         Self(Xoshiro256PlusPlus::seed_from_u64(state))
     }
 
+    /// The generator of the `index`-th image of an epoch, independent of the others.
+    pub(crate) fn nth(seed: u64, epoch: usize, stream: Stream, index: usize) -> Self {
+        let mut epoch = Self::new(seed, epoch, stream);
+        let state = epoch.0.next_u64() ^ index as u64;
+        Self(Xoshiro256PlusPlus::seed_from_u64(state))
+    }
+
+    /// Uniform in [0, 1).
+    pub(crate) fn unit(&mut self) -> f32 {
+        (self.0.next_u64() >> 40) as f32 / (1u32 << 24) as f32
+    }
+
+    pub(crate) fn byte(&mut self) -> u8 {
+        (self.0.next_u64() >> 56) as u8
+    }
+
     /// Uniform in `0..bound`, for bounds that are small against 2^32.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         (((self.0.next_u64() >> 32) * bound as u64) >> 32) as usize

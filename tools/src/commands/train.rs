@@ -100,7 +100,7 @@ pub fn run(args: &Args) -> Result<()> {
     println!(
         "best: epoch {}, validation accuracy {:.2} %, in {}",
         summary.best.epoch,
-        100.0 * summary.best.val_accuracy,
+        100.0 * summary.best.accuracy(),
         summary.checkpoint.display()
     );
     Ok(())
