@@ -6,21 +6,21 @@ use burn::optim::{AdamW, AdamWConfig, GradientsParams, Optimizer};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor};
-use picovit_models::{Cct, ModelConfig, normalize};
+use picovit_models::{ModelConfig, Network, normalize};
 
 use crate::masks;
 use crate::options::TrainOptions;
 use crate::random::Random;
 use crate::targets;
 
-pub(crate) type Adam<B> = OptimizerAdaptor<AdamW, Cct<B>, B>;
+pub(crate) type Adam<B> = OptimizerAdaptor<AdamW, Network<B>, B>;
 
 /// AdamW as PyTorch sets it up; every parameter decays.
 pub(crate) fn optimizer<B: AutodiffBackend>(options: &TrainOptions) -> Adam<B> {
     AdamWConfig::new()
         .with_epsilon(1e-8)
         .with_weight_decay(options.weight_decay as f32)
-        .init::<B, Cct<B>>()
+        .init::<B, Network<B>>()
 }
 
 /// Mean loss and number of correct answers of one batch.
@@ -40,13 +40,13 @@ pub(crate) struct Step<'a, B: AutodiffBackend> {
 impl<B: AutodiffBackend> Step<'_, B> {
     pub(crate) fn run(
         &self,
-        model: Cct<B>,
+        model: Network<B>,
         optimizer: &mut Adam<B>,
         rate: f64,
         pixels: &[u8],
         labels: &[u16],
         random: &mut Random,
-    ) -> (Cct<B>, BatchResult) {
+    ) -> (Network<B>, BatchResult) {
         let images = normalize::<B>(self.config, pixels, self.device);
         let masks = masks::draw(self.config, labels.len(), random, self.device);
         let logits = model.forward_masked(images, masks);
@@ -71,7 +71,7 @@ pub(crate) fn cross_entropy<B: Backend>(
 
 /// Loss and correct answers over a data set, without dropout and smoothing.
 pub(crate) fn validate<B: AutodiffBackend>(
-    model: &Cct<B>,
+    model: &Network<B>,
     config: &ModelConfig,
     data: &crate::data::Dataset,
     batch_size: usize,

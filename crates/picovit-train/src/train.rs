@@ -8,7 +8,7 @@ use std::time::Instant;
 use burn::optim::Optimizer;
 use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
 use burn::tensor::backend::AutodiffBackend;
-use picovit_models::{Cct, ConfigError, ModelConfig, RecordError, record};
+use picovit_models::{ConfigError, ModelConfig, Network, RecordError, record};
 
 use crate::augment::Augment;
 use crate::backend::{BackendChoice, BackendError, Task};
@@ -186,7 +186,7 @@ impl Task for Train<'_> {
         };
         let mut model = match &options.from {
             Some(checkpoint) => record::load_weights(checkpoint, &config, device)?,
-            None => Cct::<B>::init(&config, options.seed, device)?,
+            None => Network::<B>::init(&config, options.seed, device)?,
         };
         let mut adam = optimizer::<B>(options);
         let mut state = match resumed {
@@ -340,7 +340,7 @@ fn differences(old: &TrainOptions, new: &TrainOptions) -> Vec<String> {
 fn load_optimizer<B: AutodiffBackend>(
     path: &Path,
     device: &B::Device,
-) -> Result<<Adam<B> as Optimizer<Cct<B>, B>>::Record, TrainError> {
+) -> Result<<Adam<B> as Optimizer<Network<B>, B>>::Record, TrainError> {
     let fail = |problem: String| TrainError::State { path: path.into(), problem };
     let bytes = fs::read(path).map_err(|error| fail(error.to_string()))?;
     let recorder = NamedMpkBytesRecorder::<FullPrecisionSettings>::default();
@@ -355,7 +355,7 @@ struct Trainer<'a, B: AutodiffBackend> {
 }
 
 struct Trained<B: AutodiffBackend> {
-    model: Cct<B>,
+    model: Network<B>,
     total: BatchResult,
     images: usize,
     learning_rate: f64,
@@ -365,7 +365,7 @@ impl<B: AutodiffBackend> Trainer<'_, B> {
     fn epoch(
         &mut self,
         epoch: usize,
-        mut model: Cct<B>,
+        mut model: Network<B>,
         adam: &mut Adam<B>,
         observer: &mut dyn Observer,
     ) -> Result<Trained<B>, TrainError> {
