@@ -10,8 +10,8 @@ use burn::backend::Flex;
 use burn::tensor::{Tensor, TensorData};
 use picovit_compiler::Executor;
 use picovit_models::{
-    Architecture, CctConfig, ModelConfig, PositionalEmbedding, import_checkpoint, import_pth,
-    load_graph, lower,
+    Architecture, CctConfig, ModelConfig, Network, PositionalEmbedding, import_checkpoint,
+    import_pth, load_graph, lower,
 };
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -98,6 +98,7 @@ fn burn_modules_equal_the_authors_code() {
         let device = Default::default();
         let model =
             import_pth::<Flex>(&golden(&format!("{name}.pth")), &config(name), &device).unwrap();
+        let Network::Cct(model) = model else { panic!("{name} is a CCT") };
         let (shape, input) = golden_io.tensor("input");
         let shape: [usize; 4] = shape.try_into().unwrap();
         let input = Tensor::<Flex, 4>::from_data(TensorData::new(input, shape), &device);

@@ -8,10 +8,10 @@ use burn::tensor::activation::{gelu, relu, softmax};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 
-use crate::config::{ConfigError, ModelConfig, PositionalEmbedding};
+use crate::config::{ModelConfig, PositionalEmbedding};
 use crate::im2col::convolve;
 use crate::pool::max_pool;
-use crate::weights::{Initializer, Parameters};
+use crate::weights::Parameters;
 
 /// Epsilon of every layer normalisation.
 pub(crate) const LAYER_NORM_EPSILON: f64 = 1e-5;
@@ -63,16 +63,6 @@ pub struct BlockMasks<B: Backend> {
 }
 
 impl<B: Backend> Cct<B> {
-    /// A network with initial weights that depend on `seed` alone.
-    ///
-    /// # Errors
-    /// If the configuration is not valid.
-    pub fn init(config: &ModelConfig, seed: u64, device: &B::Device) -> Result<Self, ConfigError> {
-        config.validate()?;
-        let parameters = Initializer::new(seed).draw(&config.parameters());
-        Ok(Self::from_parameters(config, parameters, device))
-    }
-
     /// A network of the given weights.
     ///
     /// # Panics

@@ -8,8 +8,8 @@ use burn::tensor::backend::Backend;
 use burn_store::TensorSnapshot;
 use burn_store::pytorch::PytorchReader;
 
-use crate::cct::Cct;
 use crate::config::{ConfigError, ModelConfig};
+use crate::network::Network;
 use crate::record::{self, RecordError};
 use crate::weights::{ParameterSpec, Parameters};
 
@@ -57,7 +57,7 @@ pub enum ImportError {
 /// # Errors
 /// See [`ImportError`].
 pub fn import_checkpoint(path: &Path, config: &ModelConfig, out: &Path) -> Result<(), ImportError> {
-    let model: Cct<Flex> = import_pth(path, config, &Default::default())?;
+    let model: Network<Flex> = import_pth(path, config, &Default::default())?;
     Ok(record::save(&model, config, out)?)
 }
 
@@ -70,7 +70,7 @@ pub fn import_pth<B: Backend>(
     path: &Path,
     config: &ModelConfig,
     device: &B::Device,
-) -> Result<Cct<B>, ImportError> {
+) -> Result<Network<B>, ImportError> {
     config.validate()?;
     // The reader reports a missing file like a damaged one.
     std::fs::File::open(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
@@ -82,7 +82,7 @@ pub fn import_pth<B: Backend>(
         problems.sort();
         ImportError::Mismatch { path: path.into(), model: config.name.clone(), problems }
     })?;
-    Ok(Cct::from_parameters(config, parameters, device))
+    Ok(Network::from_parameters(config, parameters, device))
 }
 
 /// What checkpoints put in front of every key.

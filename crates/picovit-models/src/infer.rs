@@ -3,8 +3,8 @@
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 
-use crate::cct::Cct;
 use crate::config::ModelConfig;
+use crate::network::Network;
 
 /// Normalised images `[batch, channels, height, width]` from raw pixels
 /// `[batch][height][width][channels]`.
@@ -43,7 +43,7 @@ pub fn normalize<B: Backend>(
 /// # Panics
 /// If the pixels are not whole images.
 pub fn float_logits<B: Backend>(
-    model: &Cct<B>,
+    model: &Network<B>,
     config: &ModelConfig,
     pixels: &[u8],
     batch_size: usize,

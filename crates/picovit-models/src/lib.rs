@@ -2,9 +2,9 @@
 //! published weights, and lowering to the graph that `picovit-compiler` quantizes.
 //!
 //! ```text
-//! ModelConfig --Cct::init--> Cct<B> --record--> best.mpk + best.json
-//!                              ^                     |
-//!                 import_pth --+      load_graph <---+--> picovit_compiler::graph::Graph
+//! ModelConfig --Network::init--> Network<B> --record--> best.mpk + best.json
+//!                                    ^                     |
+//!                       import_pth --+      load_graph <---+--> picovit_compiler::graph::Graph
 //! ```
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -15,6 +15,7 @@ mod im2col;
 mod import;
 mod infer;
 mod lower;
+mod network;
 mod pool;
 pub mod record;
 mod tensors;
@@ -27,5 +28,6 @@ pub use config::{
 pub use import::{ImportError, import_checkpoint, import_pth};
 pub use infer::{float_logits, normalize};
 pub use lower::{load_graph, lower};
+pub use network::Network;
 pub use record::{RecordError, load, save};
 pub use weights::{Initializer, ParameterKind, ParameterSpec, Parameters};

@@ -11,6 +11,7 @@ use picovit_compiler::graph::{self, Activation, Graph, ImageSpec, NodeId, Op, Po
 
 use crate::cct::{Block, Cct, LAYER_NORM_EPSILON, transpose};
 use crate::config::ModelConfig;
+use crate::network::Network;
 use crate::record::{self, RecordError};
 
 /// Loads a checkpoint with its configuration and lowers it.
@@ -27,7 +28,7 @@ pub fn load_graph(path: &Path) -> Result<(Graph, ModelConfig), RecordError> {
 /// # Panics
 /// If the network is not one of this configuration.
 #[must_use]
-pub fn lower<B: Backend>(model: &Cct<B>, config: &ModelConfig) -> Graph {
+pub fn lower<B: Backend>(model: &Network<B>, config: &ModelConfig) -> Graph {
     let size = config.image_size;
     let image = ImageSpec {
         shape: Shape::map(size.height, size.width, config.channels),
@@ -35,6 +36,13 @@ pub fn lower<B: Backend>(model: &Cct<B>, config: &ModelConfig) -> Graph {
         std: config.std.clone(),
     };
     let mut graph = Graph::new(&config.name, image, config.labels.clone());
+    match model {
+        Network::Cct(cct) => lower_cct(&mut graph, cct, config),
+    }
+    graph
+}
+
+fn lower_cct<B: Backend>(graph: &mut Graph, model: &Cct<B>, config: &ModelConfig) {
     let cct = config.cct();
     let mut x = 0;
     for (stage, conv) in model.tokenizer.iter().enumerate() {
@@ -54,14 +62,13 @@ pub fn lower<B: Backend>(model: &Cct<B>, config: &ModelConfig) -> Graph {
         x = graph.push("positional_emb", Op::AddConstant(values(embedding)), &[x]);
     }
     for (index, block) in model.blocks.iter().enumerate() {
-        x = lower_block(&mut graph, block, index, cct.embedding_dim, x);
+        x = lower_block(graph, block, index, cct.embedding_dim, x);
     }
     x = graph.push("norm", norm(&model.norm), &[x]);
     let weights = values(&model.attention_pool.weight);
     let bias = model.attention_pool.bias.as_ref().map_or(0.0, |bias| values(bias)[0]);
     x = graph.push("attention_pool", Op::SeqPool { weights, bias }, &[x]);
     graph.push("fc", linear(&model.fc), &[x]);
-    graph
 }
 
 fn lower_block<B: Backend>(

@@ -8,8 +8,8 @@ use burn::module::Module;
 use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
 use burn::tensor::backend::Backend;
 
-use crate::cct::Cct;
 use crate::config::{ConfigError, ModelConfig};
+use crate::network::Network;
 use crate::tensors;
 
 /// Why a checkpoint could not be read or written.
@@ -105,7 +105,7 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// If a file cannot be written.
 pub fn save<B: Backend>(
-    model: &Cct<B>,
+    model: &Network<B>,
     config: &ModelConfig,
     path: &Path,
 ) -> Result<(), RecordError> {
@@ -119,9 +119,15 @@ pub fn save<B: Backend>(
 }
 
 /// A network's record as bytes.
-pub fn to_bytes<B: Backend>(model: &Cct<B>) -> Vec<u8> {
+pub fn to_bytes<B: Backend>(model: &Network<B>) -> Vec<u8> {
+    match model {
+        Network::Cct(cct) => encode(cct),
+    }
+}
+
+fn encode<B: Backend, M: Module<B>>(module: &M) -> Vec<u8> {
     let recorder = NamedMpkBytesRecorder::<FullPrecisionSettings>::default();
-    let recorded = Recorder::<B>::record(&recorder, model.clone().into_record(), ());
+    let recorded = Recorder::<B>::record(&recorder, module.clone().into_record(), ());
     recorded.expect("a module is plain data")
 }
 
@@ -132,7 +138,7 @@ pub fn to_bytes<B: Backend>(model: &Cct<B>) -> Vec<u8> {
 pub fn load<B: Backend>(
     path: &Path,
     device: &B::Device,
-) -> Result<(Cct<B>, ModelConfig), RecordError> {
+) -> Result<(Network<B>, ModelConfig), RecordError> {
     let config = load_config(path)?;
     let model = load_weights(path, &config, device)?;
     Ok((model, config))
@@ -165,7 +171,7 @@ pub fn load_weights<B: Backend>(
     path: &Path,
     config: &ModelConfig,
     device: &B::Device,
-) -> Result<Cct<B>, RecordError> {
+) -> Result<Network<B>, RecordError> {
     let bytes = fs::read(path).map_err(|source| RecordError::Read { path: path.into(), source })?;
     let not_a_record = |reason| RecordError::NotARecord { path: path.into(), reason };
     let problems = tensors::check(&bytes, config).map_err(not_a_record)?;
@@ -173,10 +179,20 @@ pub fn load_weights<B: Backend>(
         let model = config.name.clone();
         return Err(RecordError::Mismatch { path: path.into(), model, problems });
     }
-    let recorder = NamedMpkBytesRecorder::<FullPrecisionSettings>::default();
-    let record = Recorder::<B>::load(&recorder, bytes, device)
-        .map_err(|error| not_a_record(error.to_string()))?;
-    let model = Cct::init(config, 0, device)
+    let model = Network::init(config, 0, device)
         .map_err(|source| RecordError::Config { path: config_path(path), source })?;
-    Ok(model.load_record(record))
+    let model = match model {
+        Network::Cct(cct) => decode(cct, bytes, device).map(Network::Cct),
+    };
+    model.map_err(not_a_record)
+}
+
+fn decode<B: Backend, M: Module<B>>(
+    module: M,
+    bytes: Vec<u8>,
+    device: &B::Device,
+) -> Result<M, String> {
+    let recorder = NamedMpkBytesRecorder::<FullPrecisionSettings>::default();
+    let record = Recorder::<B>::load(&recorder, bytes, device);
+    Ok(module.load_record(record.map_err(|error| error.to_string())?))
 }

@@ -7,7 +7,8 @@ use burn::backend::Flex;
 use burn::module::Module;
 use burn::record::{FullPrecisionSettings, HalfPrecisionSettings, NamedMpkFileRecorder};
 use picovit_models::{
-    Architecture, Cct, CctConfig, ModelConfig, PositionalEmbedding, float_logits, load, lower, save,
+    Architecture, Cct, CctConfig, ModelConfig, Network, PositionalEmbedding, float_logits, load,
+    lower, save,
 };
 use tempfile::tempdir;
 
@@ -31,11 +32,16 @@ fn config(positional_embedding: PositionalEmbedding) -> ModelConfig {
         .with_dataset("numbers")
 }
 
-fn model(config: &ModelConfig) -> Cct<Flex> {
-    Cct::init(config, 7, &Default::default()).unwrap()
+fn model(config: &ModelConfig) -> Network<Flex> {
+    Network::init(config, 7, &Default::default()).unwrap()
 }
 
-fn reload(path: &Path) -> Result<(Cct<Flex>, ModelConfig), String> {
+fn cct(config: &ModelConfig) -> Cct<Flex> {
+    let Network::Cct(cct) = model(config) else { unreachable!("a CCT") };
+    cct
+}
+
+fn reload(path: &Path) -> Result<(Network<Flex>, ModelConfig), String> {
     load::<Flex>(path, &Default::default()).map_err(|error| error.to_string())
 }
 
@@ -77,12 +83,12 @@ fn records_of_burns_own_recorder_load() {
     let path = folder.path().join("best.mpk");
     save(&model(&config), &config, &path).unwrap();
     let full = NamedMpkFileRecorder::<FullPrecisionSettings>::new();
-    model(&config).save_file(&path, &full).unwrap();
+    cct(&config).save_file(&path, &full).unwrap();
     let (loaded, _) = reload(&path).unwrap();
     assert_eq!(lower(&loaded, &config), lower(&model(&config), &config));
 
     let half = NamedMpkFileRecorder::<HalfPrecisionSettings>::new();
-    model(&config).save_file(&path, &half).unwrap();
+    cct(&config).save_file(&path, &half).unwrap();
     reload(&path).unwrap();
 }
 
@@ -168,8 +174,8 @@ fn weights_that_are_no_numbers_are_refused() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("best.mpk");
     let config = config(PositionalEmbedding::Learnable);
-    let mut model = model(&config);
+    let mut model = cct(&config);
     model.fc.bias = model.fc.bias.map(|bias| bias.map(|values| values / 0.0));
-    save(&model, &config, &path).unwrap();
+    save(&Network::Cct(model), &config, &path).unwrap();
     assert_refused(&path, &["fc.bias holds values that are not finite"]);
 }

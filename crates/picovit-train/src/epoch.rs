@@ -2,7 +2,7 @@
 
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
-use picovit_models::{Cct, ModelConfig};
+use picovit_models::{ModelConfig, Network};
 
 use crate::average;
 use crate::batch::Batches;
@@ -15,10 +15,7 @@ use crate::random::{Random, Stream};
 use crate::schedule::Schedule;
 use crate::step::{BatchResult, Step};
 
-/// What is trained.
-pub(crate) type Network<B> = Cct<B>;
-
-/// The same without gradients.
+/// A network without gradients.
 type Plain<B> = Network<<B as AutodiffBackend>::InnerBackend>;
 
 /// What stays the same over the epochs.

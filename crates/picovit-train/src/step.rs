@@ -4,10 +4,9 @@ use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor, TensorData};
-use picovit_models::{ModelConfig, normalize};
+use picovit_models::{ModelConfig, Network, normalize};
 
 use crate::batch::Batch;
-use crate::epoch::Network;
 use crate::masks;
 use crate::optimizer::{Optimizers, Rates};
 use crate::random::Random;

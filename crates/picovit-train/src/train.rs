@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
-use picovit_models::{ModelConfig, record};
+use picovit_models::{ModelConfig, Network, record};
 
 use crate::backend::{BackendChoice, Task};
-use crate::epoch::{Network, Trainer};
+use crate::epoch::Trainer;
 use crate::error::TrainError;
 use crate::observer::{Console, Observer};
 use crate::optimizer::Optimizers;
