@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use picovit_models::{Architecture, ModelConfig};
+use picovit_models::ModelConfig;
 use picovit_train::data::{DataSource, Split};
-use picovit_train::{BackendChoice, OptimizerKind, TrainOptions, ValidationSize, evaluate, train};
+use picovit_train::{BackendChoice, Recipe, TrainOptions, ValidationSize, evaluate, train};
 
 #[derive(Parser)]
 struct Arguments {
@@ -17,28 +17,15 @@ struct Arguments {
     data_dir: Option<PathBuf>,
     #[arg(long, default_value = "auto")]
     backend: BackendChoice,
-    #[arg(long, default_value_t = 22)]
-    epochs: usize,
-    #[arg(long, default_value_t = 1e-3)]
-    learning_rate: f64,
-    #[arg(long, default_value = "adamw")]
-    optimizer: OptimizerKind,
+    /// Name or file of a recipe.
     #[arg(long)]
-    muon_factor: Option<f64>,
+    recipe: Option<String>,
     #[arg(long)]
-    weight_decay: Option<f64>,
+    epochs: Option<usize>,
     #[arg(long)]
-    average_decay: Option<f64>,
+    learning_rate: Option<f64>,
     #[arg(long)]
-    clip_norm: Option<f64>,
-    #[arg(long)]
-    erase: Option<f32>,
-    #[arg(long)]
-    decay_matrices_only: bool,
-    #[arg(long)]
-    attention_dropout: Option<f32>,
-    #[arg(long)]
-    stochastic_depth: Option<f32>,
+    warmup_epochs: Option<f64>,
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[arg(long)]
@@ -49,8 +36,6 @@ struct Arguments {
     out: PathBuf,
     #[arg(long)]
     from: Option<PathBuf>,
-    #[arg(long, default_value_t = 2.0)]
-    warmup_epochs: f64,
     #[arg(long)]
     resume: bool,
 }
@@ -58,24 +43,17 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let source = DataSource::named(&arguments.data, arguments.data_dir)?;
-    let mut model = ModelConfig::named(&arguments.model)?;
-    let Architecture::Cct(cct) = &mut model.architecture else { unreachable!() };
-    cct.attention_dropout = arguments.attention_dropout.unwrap_or(cct.attention_dropout);
-    cct.stochastic_depth = arguments.stochastic_depth.unwrap_or(cct.stochastic_depth);
+    let model = ModelConfig::named(&arguments.model)?;
     let mut options = TrainOptions::new(model, source.clone(), arguments.out);
-    options.optimizer = arguments.optimizer;
-    options.muon_factor = arguments.muon_factor.unwrap_or(options.muon_factor);
-    options.weight_decay = arguments.weight_decay.unwrap_or(options.weight_decay);
-    options.average_decay = arguments.average_decay.unwrap_or(options.average_decay);
-    options.clip_norm = arguments.clip_norm.unwrap_or(options.clip_norm);
-    options.augment.erase = arguments.erase.unwrap_or(options.augment.erase);
-    options.decay_all = !arguments.decay_matrices_only;
-    options.epochs = arguments.epochs;
-    options.learning_rate = arguments.learning_rate;
+    if let Some(recipe) = &arguments.recipe {
+        Recipe::load(recipe)?.apply(&mut options);
+    }
+    options.epochs = arguments.epochs.unwrap_or(options.epochs);
+    options.learning_rate = arguments.learning_rate.unwrap_or(options.learning_rate);
+    options.warmup_epochs = arguments.warmup_epochs.unwrap_or(options.warmup_epochs);
     options.seed = arguments.seed;
     options.limit = arguments.limit;
     options.from = arguments.from;
-    options.warmup_epochs = arguments.warmup_epochs;
     options.resume = arguments.resume;
     if let Some(count) = arguments.validation {
         options.validation = ValidationSize::Count(count);

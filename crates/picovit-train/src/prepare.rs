@@ -5,6 +5,7 @@ use std::io;
 
 use picovit_models::ModelConfig;
 
+use crate::augment::Policy;
 use crate::data::{Dataset, Split};
 use crate::error::TrainError;
 use crate::options::TrainOptions;
@@ -19,6 +20,9 @@ pub(crate) fn check(options: &TrainOptions) -> Result<(), TrainError> {
     if options.batch_size == 0 {
         return fail("batch_size", "is 0, must be at least 1".into());
     }
+    if options.accumulate == 0 {
+        return fail("accumulate", "is 0, must be at least 1".into());
+    }
     let rates = [
         ("learning_rate", options.learning_rate),
         ("min_learning_rate", options.min_learning_rate),
@@ -26,6 +30,10 @@ pub(crate) fn check(options: &TrainOptions) -> Result<(), TrainError> {
         ("warmup_epochs", options.warmup_epochs),
         ("muon_factor", options.muon_factor),
         ("clip_norm", options.clip_norm),
+        ("warmup_learning_rate", options.warmup_learning_rate),
+        ("cooldown_epochs", options.cooldown_epochs),
+        ("mixup", options.mix.mixup),
+        ("cutmix", options.mix.cutmix),
     ];
     for (option, value) in rates {
         if !(value.is_finite() && value >= 0.0) {
@@ -43,6 +51,19 @@ pub(crate) fn check(options: &TrainOptions) -> Result<(), TrainError> {
     }
     if !(0.0..=1.0).contains(&options.augment.erase) {
         return fail("erase", format!("is {}, must be in 0..=1", options.augment.erase));
+    }
+    if let Some([least, most]) = options.augment.crop_scale
+        && !(least > 0.0 && least <= most && most <= 1.0)
+    {
+        let problem = format!("is {least} to {most}, must rise and lie above 0 and up to 1");
+        return fail("crop_scale", problem);
+    }
+    if let Policy::RandAugment { magnitude, deviation, .. } = options.augment.policy
+        && !((0.0..=10.0).contains(&magnitude) && (0.0..=10.0).contains(&deviation))
+    {
+        let problem =
+            format!("has magnitude {magnitude} and deviation {deviation}, both must be in 0..=10");
+        return fail("policy", problem);
     }
     Ok(())
 }
@@ -82,6 +103,17 @@ pub(crate) fn load(options: &TrainOptions) -> Result<Data, TrainError> {
         });
     }
     let (validation, train) = indices.split_at(count);
+    if train.len() / options.batch_size.min(train.len()) < options.accumulate {
+        return Err(TrainError::Option {
+            option: "accumulate",
+            problem: format!(
+                "asks for {} batches of {} a step, {} training images are too few",
+                options.accumulate,
+                options.batch_size,
+                train.len()
+            ),
+        });
+    }
     Ok(Data { train: all.select(train), validation: all.select(validation), config })
 }
 

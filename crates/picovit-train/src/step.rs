@@ -8,7 +8,6 @@ use picovit_models::{ModelConfig, Network, normalize};
 
 use crate::batch::Batch;
 use crate::masks;
-use crate::optimizer::{Optimizers, Rates};
 use crate::random::Random;
 use crate::targets;
 
@@ -33,31 +32,35 @@ impl BatchResult {
     }
 }
 
-/// One batch: forward under dropout, backward, update.
+/// One batch: forward under dropout, and backward.
 pub(crate) struct Step<'a, B: AutodiffBackend> {
     pub(crate) config: &'a ModelConfig,
+    /// Batches whose gradients are added up for one update.
+    pub(crate) accumulate: usize,
     pub(crate) device: &'a B::Device,
 }
 
 impl<B: AutodiffBackend> Step<'_, B> {
+    /// This batch's share of the gradients, and its result.
     pub(crate) fn run(
         &self,
-        model: Network<B>,
-        optimizers: &mut Optimizers<Network<B>, B>,
-        rates: Rates,
-        batch: &Batch,
+        model: &Network<B>,
+        batch: Batch,
         random: &mut Random,
-    ) -> (Network<B>, BatchResult) {
+    ) -> (GradientsParams, BatchResult) {
         let images = normalize::<B>(self.config, &batch.pixels, self.device);
         let masks = masks::draw(self.config, batch.labels.len(), random, self.device);
         let logits = model.forward_masked(images, masks);
         let correct = correct(logits.clone().inner(), &batch.labels);
-        let targets = TensorData::new(batch.targets.clone(), logits.dims());
+        let targets = TensorData::new(batch.targets, logits.dims());
         let loss = cross_entropy(logits, Tensor::from_data(targets, self.device));
         let value = loss.clone().inner().into_scalar().elem::<f64>();
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        let model = optimizers.step(rates, model, gradients);
-        (model, BatchResult { loss: value, correct })
+        let share = match self.accumulate {
+            1 => loss,
+            several => loss / several as f64,
+        };
+        let gradients = GradientsParams::from_grads(share.backward(), model);
+        (gradients, BatchResult { loss: value, correct })
     }
 }
 
