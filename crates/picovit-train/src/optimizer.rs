@@ -267,3 +267,146 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Scale<'_, B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::{Autodiff, Flex};
+    use burn::module::{Module, ParamId};
+    use picovit_models::{ModelConfig, Network};
+
+    use super::*;
+    use crate::data::{DataKind, DataSource};
+
+    type B = Autodiff<Flex>;
+
+    fn model() -> Network<B> {
+        let config = ModelConfig::named("cct_2_3x2").unwrap();
+        Network::init(&config, 3, &Default::default()).unwrap()
+    }
+
+    fn options() -> TrainOptions {
+        let source = DataSource { kind: DataKind::Cifar10, dir: None };
+        let model = ModelConfig::named("cct_2_3x2").unwrap();
+        TrainOptions::new(model, source, Default::default())
+    }
+
+    /// Calls a function with every parameter's flat values and shape.
+    struct Each<F>(F);
+
+    impl<F: FnMut(ParamId, Vec<f32>, Vec<usize>)> ModuleVisitor<B> for Each<F> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            let values = param.val().into_data().to_vec().unwrap();
+            (self.0)(param.id, values, param.dims().to_vec());
+        }
+    }
+
+    fn parameters(model: &Network<B>) -> Vec<(ParamId, Vec<f32>, Vec<usize>)> {
+        let mut all = vec![];
+        model.visit(&mut Each(|id, values, shape| all.push((id, values, shape))));
+        all
+    }
+
+    /// The gradients of half the sum of all squares are the parameters themselves.
+    fn gradients(model: &Network<B>) -> GradientsParams {
+        struct Own(GradientsParams);
+        impl ModuleVisitor<B> for Own {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+                self.0.register::<Flex, D>(param.id, param.val().inner());
+            }
+        }
+        let mut own = Own(GradientsParams::new());
+        model.visit(&mut own);
+        own.0
+    }
+
+    #[test]
+    fn muon_takes_the_matrices_between_hidden_features() {
+        let model = model();
+        let mut taker = Taker {
+            gradients: gradients(&model),
+            matrices: GradientsParams::new(),
+            place: Place::default(),
+        };
+        model.visit(&mut taker);
+        // Two convolutions; query-key-value, projection and the MLP's two of both blocks.
+        assert_eq!(taker.matrices.len(), 2 + 2 * 4);
+        assert_eq!(taker.gradients.len(), parameters(&model).len() - 10);
+        let grey = Place::default();
+        assert!(!grey.is_matrix(&[64, 1, 3, 3]) && !grey.is_matrix(&[128, 1]));
+    }
+
+    #[test]
+    fn weights_decay_and_the_rest_only_when_asked() {
+        for all in [false, true] {
+            let mut options = options();
+            (options.weight_decay, options.decay_all) = (0.5, all);
+            let mut optimizers = Optimizers::<Network<B>, B>::new(&options);
+            let before = model();
+            let rates = Rates { adam: 0.2, muon: 0.2 };
+            // Without gradients, decay is all that happens.
+            let after = optimizers.step(rates, before.clone(), GradientsParams::new());
+            let mut decayed = 0;
+            for ((_, before, shape), (_, after, _)) in
+                parameters(&before).iter().zip(parameters(&after))
+            {
+                let factor = if all || matches!(shape.len(), 2 | 4) { 0.9 } else { 1.0 };
+                decayed += usize::from(factor < 1.0);
+                for (before, after) in before.iter().zip(after) {
+                    assert!((before * factor - after).abs() < 1e-6, "{shape:?}");
+                }
+            }
+            assert!(decayed > 10);
+        }
+    }
+
+    #[test]
+    fn long_gradients_are_shortened_and_short_ones_are_not() {
+        let model = model();
+        let norm = |gradients: &GradientsParams| {
+            let mut squares = Squares::<B> { gradients, sum: None };
+            model.visit(&mut squares);
+            squares.sum.unwrap().sqrt().into_scalar()
+        };
+        let original = norm(&gradients(&model));
+        assert!(original > 1.0);
+        for (most, expected) in [(0.5, 0.5), (2.0 * f64::from(original), original)] {
+            let mut clipped = gradients(&model);
+            clip(&model, &mut clipped, most);
+            let found = norm(&clipped);
+            assert!((found / expected - 1.0).abs() < 1e-4, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn muon_moves_every_direction_of_a_matrix_alike() {
+        let mut options = options();
+        (options.optimizer, options.weight_decay) = (OptimizerKind::Muon, 0.0);
+        let mut optimizers = Optimizers::<Network<B>, B>::new(&options);
+        let before = model();
+        let rates = Rates { adam: 0.0, muon: 1.0 };
+        let after = optimizers.step(rates, before.clone(), gradients(&before));
+        let mut moved = 0;
+        for ((_, before, shape), (_, after, _)) in
+            parameters(&before).iter().zip(parameters(&after))
+        {
+            let update: Vec<f32> = before.iter().zip(&after).map(|(b, a)| b - a).collect();
+            let squares: f32 = update.iter().map(|v| v * v).sum();
+            if squares == 0.0 {
+                continue;
+            }
+            moved += 1;
+            let (rows, columns) = (shape[0] as f32, (before.len() / shape[0]) as f32);
+            // Singular values lie about 1, times what makes updates as large as AdamW's.
+            let scale = 0.2 * rows.max(columns).sqrt();
+            let mean = (squares / rows.min(columns)).sqrt() / scale;
+            assert!((0.6..1.3).contains(&mean), "{shape:?}: {mean}");
+        }
+        assert_eq!(moved, 10);
+    }
+
+    #[test]
+    fn names_are_read_and_mistakes_explained() {
+        assert_eq!("muon".parse(), Ok(OptimizerKind::Muon));
+        assert!("sgd".parse::<OptimizerKind>().unwrap_err().contains("use adamw or muon"));
+    }
+}

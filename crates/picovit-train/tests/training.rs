@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use picovit_models::{Architecture, CctConfig, ModelConfig, PositionalEmbedding, load_graph};
 use picovit_train::data::{DataSource, Split};
 use picovit_train::{
-    Augment, BackendChoice, EpochMetrics, Mix, Observer, OptimizerKind, Policy, Silent, TrainError,
+    BackendChoice, EpochMetrics, Mix, Observer, OptimizerKind, Policy, Silent, TrainError,
     TrainOptions, TrainSummary, ValidationSize, evaluate, train_observed,
 };
 use tempfile::{TempDir, tempdir};
@@ -228,22 +228,6 @@ fn two_half_batches_make_the_same_step_as_a_whole_one() {
 }
 
 #[test]
-fn muon_learns_faster_than_adam_alone() {
-    let last = |optimizer| {
-        let root = tempdir().unwrap();
-        let mut options = rich_options(root.path());
-        options.optimizer = optimizer;
-        (options.mix, options.augment) = (Mix::default(), Augment::NONE);
-        (options.batch_size, options.accumulate) = (10, 1);
-        options.learning_rate = 1e-3;
-        options.muon_factor = 10.0;
-        run(&options).unwrap().history[2].train_loss
-    };
-    let (adam, muon) = (last(OptimizerKind::AdamW), last(OptimizerKind::Muon));
-    assert!(muon < adam - 0.1, "muon {muon}, adam {adam}");
-}
-
-#[test]
 fn states_of_older_versions_resume() {
     let root = tempdir().unwrap();
     let mut options = options(root.path());
@@ -387,7 +371,9 @@ fn options_that_cannot_be_met_are_explained() {
 #[test]
 fn a_checkpoint_is_evaluated_on_test_images() {
     let root = tempdir().unwrap();
-    let options = options(root.path());
+    let mut options = options(root.path());
+    options.epochs = 10;
+    options.learning_rate = 1e-2;
     let summary = run(&options).unwrap();
     let test = options.data.load_for(Split::Test, 10, 10, 1).unwrap();
     let whole = evaluate(&summary.checkpoint, &test, 60, BackendChoice::Auto).unwrap();

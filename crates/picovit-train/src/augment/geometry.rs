@@ -46,9 +46,9 @@ pub(super) fn translate_y(size: [usize; 3], image: &mut [u8], share: f32) {
     warp(size, image, [1.0, 0.0, 0.0, 0.0, 1.0, -pixels]);
 }
 
-/// Turns the image about its centre.
+/// Turns the image counter-clockwise about its centre.
 pub(super) fn rotate(size: [usize; 3], image: &mut [u8], degrees: f32) {
-    let (sin, cos) = degrees.to_radians().sin_cos();
+    let (sin, cos) = (-degrees).to_radians().sin_cos();
     let (x, y) = (size[1] as f32 / 2.0, size[0] as f32 / 2.0);
     let map = [cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y];
     warp(size, image, map);
