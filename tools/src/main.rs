@@ -20,7 +20,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train a model; writes best.mpk, its configuration and metrics.
-    Train(train::Args),
+    Train(Box<train::Args>),
     /// Import an official PyTorch state dict.
     Import(import::Args),
     /// Quantize a checkpoint to an artifact and report the drift.
