@@ -1,4 +1,4 @@
-//! Data sets, augmentation and the training loop.
+//! Data sets, augmentation, recipes and the training loop.
 //!
 //! [`train`] takes [`TrainOptions`] and a [`BackendChoice`] and leaves `best.mpk` with
 //! `best.json`, `metrics.jsonl` and a state to resume from. Everything random is drawn on the
@@ -11,10 +11,12 @@ mod augment;
 mod average;
 mod backend;
 mod batch;
+mod clip;
 pub mod data;
 mod epoch;
 mod error;
 mod evaluate;
+mod groups;
 mod masks;
 mod muon;
 mod observer;
@@ -27,6 +29,8 @@ mod schedule;
 mod state;
 mod step;
 mod targets;
+#[cfg(test)]
+mod test_model;
 mod train;
 
 pub use augment::{Augment, Mix, Policy};

@@ -88,9 +88,7 @@ impl Task for Train<'_> {
                     average =
                         Some(record::load_weights::<B::InnerBackend>(&path, &config, device)?);
                 }
-                optimizers = optimizers
-                    .load(|name| dir.file(name, epoch), device)
-                    .map_err(|(path, problem)| TrainError::State { path, problem })?;
+                optimizers = optimizers.load(|name| dir.file(name, epoch), device)?;
                 dir.publish(&state).map_err(write)?;
                 state
             }
