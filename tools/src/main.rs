@@ -22,7 +22,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train a model; writes best.mpk, its configuration and metrics.
-    Train(train::Args),
+    Train(Box<train::Args>),
     /// Import a published state dict.
     Import(import::Args),
     /// Export a checkpoint's weights for other programs.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use picovit_models::ModelConfig;
 use picovit_train::data::{DataSource, Split};
-use picovit_train::{BackendChoice, TrainOptions, ValidationSize, evaluate, train};
+use picovit_train::{BackendChoice, Recipe, TrainOptions, ValidationSize, evaluate, train};
 
 #[derive(Parser)]
 struct Arguments {
@@ -17,10 +17,15 @@ struct Arguments {
     data_dir: Option<PathBuf>,
     #[arg(long, default_value = "auto")]
     backend: BackendChoice,
-    #[arg(long, default_value_t = 22)]
-    epochs: usize,
-    #[arg(long, default_value_t = 1e-3)]
-    learning_rate: f64,
+    /// Name or file of a recipe.
+    #[arg(long)]
+    recipe: Option<String>,
+    #[arg(long)]
+    epochs: Option<usize>,
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    #[arg(long)]
+    warmup_epochs: Option<f64>,
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[arg(long)]
@@ -31,8 +36,6 @@ struct Arguments {
     out: PathBuf,
     #[arg(long)]
     from: Option<PathBuf>,
-    #[arg(long, default_value_t = 2.0)]
-    warmup_epochs: f64,
     #[arg(long)]
     resume: bool,
 }
@@ -42,12 +45,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let source = DataSource::named(&arguments.data, arguments.data_dir)?;
     let model = ModelConfig::named(&arguments.model)?;
     let mut options = TrainOptions::new(model, source.clone(), arguments.out);
-    options.epochs = arguments.epochs;
-    options.learning_rate = arguments.learning_rate;
+    if let Some(recipe) = &arguments.recipe {
+        Recipe::load(recipe)?.apply(&mut options);
+    }
+    options.epochs = arguments.epochs.unwrap_or(options.epochs);
+    options.learning_rate = arguments.learning_rate.unwrap_or(options.learning_rate);
+    options.warmup_epochs = arguments.warmup_epochs.unwrap_or(options.warmup_epochs);
     options.seed = arguments.seed;
     options.limit = arguments.limit;
     options.from = arguments.from;
-    options.warmup_epochs = arguments.warmup_epochs;
     options.resume = arguments.resume;
     if let Some(count) = arguments.validation {
         options.validation = ValidationSize::Count(count);
@@ -56,7 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!(
         "best: epoch {}, validation accuracy {:.2} %",
         summary.best.epoch,
-        100.0 * summary.best.val_accuracy
+        100.0 * summary.best.accuracy()
     );
     let size = summary.model.image_size;
     let channels = summary.model.channels;

@@ -7,8 +7,8 @@ use picovit_models::{float_logits, record};
 
 use crate::backend::{BackendChoice, Task};
 use crate::data::Dataset;
+use crate::error::TrainError;
 use crate::step::argmax;
-use crate::train::TrainError;
 
 /// How a network does on a data set.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,4 +1,4 @@
-//! Data sets, augmentation and the training loop.
+//! Data sets, augmentation, recipes and the training loop.
 //!
 //! [`train`] takes [`TrainOptions`] and a [`BackendChoice`] and leaves `best.mpk` with
 //! `best.json`, `metrics.jsonl` and a state to resume from. Everything random is drawn on the
@@ -8,24 +8,39 @@
 #![deny(missing_docs)]
 
 mod augment;
+mod average;
 mod backend;
+mod batch;
+mod clip;
 pub mod data;
+mod epoch;
+mod error;
 mod evaluate;
+mod groups;
 mod masks;
+mod muon;
 mod observer;
+mod optimizer;
 mod options;
+mod prepare;
 mod random;
+mod recipe;
 mod schedule;
 mod state;
 mod step;
 mod targets;
+#[cfg(test)]
+mod test_model;
 mod train;
 
-pub use augment::Augment;
+pub use augment::{Augment, Mix, Policy};
 pub use backend::{BackendChoice, BackendError};
+pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
 pub use observer::{Console, Observer, Silent};
+pub use optimizer::OptimizerKind;
 pub use options::{TrainOptions, ValidationSize};
-pub use schedule::Schedule;
+pub use recipe::{Recipe, RecipeError};
+pub use schedule::{Schedule, ScheduleKind};
 pub use state::EpochMetrics;
-pub use train::{TrainError, TrainSummary, train, train_observed};
+pub use train::{TrainSummary, train, train_observed};

@@ -81,9 +81,11 @@ impl Observer for Console {
     }
 
     fn epoch(&mut self, m: &EpochMetrics, best: bool) -> ControlFlow<()> {
+        let average = m.average_accuracy.map(|a| format!(" (average {:.2} %)", 100.0 * a));
+        let average = average.unwrap_or_default();
         self.line(&format!(
             "epoch {:>3}/{}  lr {:.2e}  train loss {:.4} accuracy {:.2} %  validation loss {:.4} \
-             accuracy {:.2} %  {:.0} images/s{}",
+             accuracy {:.2} %{average}  {:.0} images/s{}",
             m.epoch,
             self.epochs,
             m.learning_rate,

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use picovit_models::ModelConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::augment::Augment;
+use crate::augment::{Augment, Mix};
 use crate::data::DataSource;
+use crate::optimizer::OptimizerKind;
+use crate::schedule::ScheduleKind;
 
 /// A training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,20 +20,50 @@ pub struct TrainOptions {
     pub data: DataSource,
     /// Passes over the training images.
     pub epochs: usize,
-    /// Images per step.
+    /// Images per pass through the network.
     pub batch_size: usize,
+    /// Batches whose gradients make one step.
+    #[serde(default = "one")]
+    pub accumulate: usize,
     /// Highest learning rate.
     pub learning_rate: f64,
+    /// Learning rate over time.
+    #[serde(default)]
+    pub schedule: ScheduleKind,
     /// Learning rate at the end.
     pub min_learning_rate: f64,
+    /// How weights are updated.
+    #[serde(default)]
+    pub optimizer: OptimizerKind,
+    /// Muon's learning rate as a multiple of AdamW's.
+    #[serde(default = "same")]
+    pub muon_factor: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
+    /// Whether biases, norms, positions and class tokens decay as well.
+    #[serde(default = "yes")]
+    pub decay_all: bool,
+    /// Longest gradient over all parameters; 0 for any length.
+    #[serde(default)]
+    pub clip_norm: f64,
+    /// Share of the weights' moving average that stays at a step; 0 for no average.
+    #[serde(default)]
+    pub average_decay: f64,
     /// Epochs over which the learning rate rises.
     pub warmup_epochs: f64,
+    /// Learning rate that the warm-up starts from.
+    #[serde(default)]
+    pub warmup_learning_rate: f64,
+    /// Epochs at the end that keep the last learning rate.
+    #[serde(default)]
+    pub cooldown_epochs: f64,
     /// Share of the target distribution that is spread over all classes.
     pub label_smoothing: f32,
     /// Variations of the training images.
     pub augment: Augment,
+    /// Mixing of training images.
+    #[serde(default)]
+    pub mix: Mix,
     /// Decides everything that is random.
     pub seed: u64,
     /// How much of the training data validates.
@@ -44,9 +76,25 @@ pub struct TrainOptions {
     /// Folder of the results and the state.
     #[serde(skip)]
     pub out_dir: PathBuf,
+    /// Threads that make batches; 0 for half of the processors. Batches do not depend on it.
+    #[serde(skip)]
+    pub workers: usize,
     /// Continue the run in `out_dir`.
     #[serde(skip)]
     pub resume: bool,
+}
+
+// What runs did before the options existed.
+const fn one() -> usize {
+    1
+}
+
+const fn same() -> f64 {
+    1.0
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Size of the validation set.
@@ -60,7 +108,7 @@ pub enum ValidationSize {
 }
 
 impl TrainOptions {
-    /// A run of the standard recipe: AdamW at 1e-3 with decay 0.05, two epochs of warm-up, cosine
+    /// A run without recipe: AdamW at 1e-3 with decay 0.05, two epochs of warm-up, cosine
     /// to 1e-5, label smoothing 0.1, crops at padding 2 and flips.
     #[must_use]
     pub fn new(model: ModelConfig, data: DataSource, out_dir: PathBuf) -> Self {
@@ -69,17 +117,28 @@ impl TrainOptions {
             data,
             epochs: 22,
             batch_size: 128,
+            accumulate: 1,
             learning_rate: 1e-3,
+            schedule: ScheduleKind::Cosine,
             min_learning_rate: 1e-5,
+            optimizer: OptimizerKind::AdamW,
+            muon_factor: 1.0,
             weight_decay: 0.05,
+            decay_all: true,
+            clip_norm: 0.0,
+            average_decay: 0.0,
             warmup_epochs: 2.0,
+            warmup_learning_rate: 0.0,
+            cooldown_epochs: 0.0,
             label_smoothing: 0.1,
-            augment: Augment { crop_padding: 2, flip: true },
+            augment: Augment { crop_padding: 2, flip: true, ..Augment::NONE },
+            mix: Mix::default(),
             seed: 0,
             validation: ValidationSize::Fraction(1.0 / 12.0),
             from: None,
             limit: None,
             out_dir,
+            workers: 0,
             resume: false,
         }
     }

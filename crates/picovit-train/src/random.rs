@@ -1,6 +1,7 @@
 //! Random numbers that depend on the seed, the epoch and their use, and on nothing else.
 
 use rand::{RngCore, SeedableRng};
+use rand_distr::{Beta, Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// What numbers are drawn for; every use has a sequence of its own.
@@ -10,12 +11,14 @@ pub(crate) enum Stream {
     Split = 1,
     /// Order of the training images.
     Shuffle = 2,
-    /// Crops and flips.
+    /// Variations of single images.
     Augment = 3,
     /// Dropout.
     Masks = 4,
     /// Calibration images.
     Calibration = 5,
+    /// Mixing of images.
+    Mix = 6,
 }
 
 /// A host generator.
@@ -26,6 +29,32 @@ impl Random {
         let mut mixed = Xoshiro256PlusPlus::seed_from_u64(seed);
         let state = mixed.next_u64() ^ ((epoch as u64) << 8) ^ stream as u64;
         Self(Xoshiro256PlusPlus::seed_from_u64(state))
+    }
+
+    /// The generator of the `index`-th image of an epoch, independent of the others.
+    pub(crate) fn nth(seed: u64, epoch: usize, stream: Stream, index: usize) -> Self {
+        let mut epoch = Self::new(seed, epoch, stream);
+        let state = epoch.0.next_u64() ^ index as u64;
+        Self(Xoshiro256PlusPlus::seed_from_u64(state))
+    }
+
+    /// Uniform in [0, 1).
+    pub(crate) fn unit(&mut self) -> f32 {
+        (self.0.next_u64() >> 40) as f32 / (1u32 << 24) as f32
+    }
+
+    /// Normal of mean 0 and deviation 1.
+    pub(crate) fn normal(&mut self) -> f32 {
+        StandardNormal.sample(&mut self.0)
+    }
+
+    /// Beta-distributed with both shapes `shape`, which is positive.
+    pub(crate) fn beta(&mut self, shape: f64) -> f64 {
+        Beta::new(shape, shape).expect("a positive shape").sample(&mut self.0)
+    }
+
+    pub(crate) fn byte(&mut self) -> u8 {
+        (self.0.next_u64() >> 56) as u8
     }
 
     /// Uniform in `0..bound`, for bounds that are small against 2^32.
@@ -70,6 +99,26 @@ mod tests {
         assert!((mean - 1.0).abs() < 0.01, "{mean}");
         let dropped = mask.iter().filter(|&&v| v == 0.0).count();
         assert!((9_000..11_000).contains(&dropped), "{dropped}");
+    }
+
+    #[test]
+    fn images_have_sequences_of_their_own() {
+        let first = |epoch, index| Random::nth(1, epoch, Stream::Augment, index).below(1 << 31);
+        assert_eq!(first(1, 5), first(1, 5));
+        assert_ne!(first(1, 5), first(1, 6));
+        assert_ne!(first(1, 5), first(2, 5));
+    }
+
+    #[test]
+    fn shares_are_symmetric_and_flat_for_shape_one() {
+        let mut random = Random::new(1, 1, Stream::Mix);
+        for shape in [0.2, 0.8, 1.0] {
+            let shares: Vec<f64> = (0..20_000).map(|_| random.beta(shape)).collect();
+            let mean = shares.iter().sum::<f64>() / 20_000.0;
+            assert!((mean - 0.5).abs() < 0.02, "{mean}");
+            let outer = shares.iter().filter(|share| !(0.25..0.75).contains(*share)).count();
+            assert_eq!(outer > 10_500, shape < 1.0, "{shape}: {outer}");
+        }
     }
 
     #[test]

@@ -31,6 +31,12 @@ pub struct EpochMetrics {
     pub val_loss: f64,
     /// Share of correct answers on the validation images.
     pub val_accuracy: f64,
+    /// The same for the moving average of the weights, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_loss: Option<f64>,
+    /// The same for the moving average of the weights, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_accuracy: Option<f64>,
     /// Training speed.
     pub images_per_second: f64,
     /// Duration of the epoch, validation included.
@@ -40,9 +46,21 @@ pub struct EpochMetrics {
 }
 
 impl EpochMetrics {
-    /// Whether this epoch's weights are better: accuracy first, then loss.
-    pub(crate) fn beats(&self, other: &Self) -> bool {
-        (self.val_accuracy, -self.val_loss) > (other.val_accuracy, -other.val_loss)
+    /// Validation accuracy, then loss, of the better of the weights and their average.
+    fn score(&self) -> (f64, f64) {
+        let weights = (self.val_accuracy, -self.val_loss);
+        let average = self.average_accuracy.zip(self.average_loss.map(|loss| -loss));
+        average.filter(|average| *average > weights).unwrap_or(weights)
+    }
+
+    /// Whether the average of the weights is better than the weights.
+    pub fn averaged(&self) -> bool {
+        self.score() != (self.val_accuracy, -self.val_loss)
+    }
+
+    /// Validation accuracy of the better of the weights and their average.
+    pub fn accuracy(&self) -> f64 {
+        self.score().0
     }
 }
 
@@ -59,6 +77,29 @@ pub(crate) struct State {
     pub(crate) best_epoch: usize,
     /// All epochs done.
     pub(crate) history: Vec<EpochMetrics>,
+}
+
+impl State {
+    /// The state before the first epoch.
+    pub(crate) fn new(options: &TrainOptions, model: &ModelConfig) -> Self {
+        let (options, model) = (options.clone(), model.clone());
+        Self { options, model, epoch: 0, best_epoch: 0, history: vec![] }
+    }
+
+    /// Adds an epoch; says whether it is the best.
+    pub(crate) fn push(&mut self, metrics: EpochMetrics) -> bool {
+        let best = self.best().is_none_or(|best| metrics.score() > best.score());
+        self.epoch = metrics.epoch;
+        if best {
+            self.best_epoch = self.epoch;
+        }
+        self.history.push(metrics);
+        best
+    }
+
+    fn best(&self) -> Option<&EpochMetrics> {
+        self.history.get(self.best_epoch.checked_sub(1)?)
+    }
 }
 
 /// The state's files in an output folder.
@@ -80,12 +121,17 @@ impl StateDir {
         self.out.join("state")
     }
 
-    pub(crate) fn model(&self, epoch: usize) -> PathBuf {
-        self.folder().join(format!("model-{epoch:04}.mpk"))
+    /// A file of an epoch.
+    pub(crate) fn file(&self, name: &str, epoch: usize) -> PathBuf {
+        self.folder().join(format!("{name}-{epoch:04}.mpk"))
     }
 
-    pub(crate) fn optimizer(&self, epoch: usize) -> PathBuf {
-        self.folder().join(format!("optimizer-{epoch:04}.mpk"))
+    pub(crate) fn model(&self, epoch: usize) -> PathBuf {
+        self.file("model", epoch)
+    }
+
+    pub(crate) fn average(&self, epoch: usize) -> PathBuf {
+        self.file("average", epoch)
     }
 
     pub(crate) fn create(&self) -> io::Result<()> {
@@ -93,9 +139,10 @@ impl StateDir {
     }
 
     /// Writes an epoch's files, then makes them the state.
-    pub(crate) fn commit(&self, state: &State, model: &[u8], optimizer: &[u8]) -> io::Result<()> {
-        write_atomic(&self.model(state.epoch), model)?;
-        write_atomic(&self.optimizer(state.epoch), optimizer)?;
+    pub(crate) fn commit(&self, state: &State, files: &[(&str, Vec<u8>)]) -> io::Result<()> {
+        for (name, content) in files {
+            write_atomic(&self.file(name, state.epoch), content)?;
+        }
         let json = serde_json::to_string_pretty(state).expect("a state is plain data");
         write_atomic(&self.index(), (json + "\n").as_bytes())
     }
@@ -104,17 +151,19 @@ impl StateDir {
     pub(crate) fn publish(&self, state: &State) -> io::Result<()> {
         let json = serde_json::to_string_pretty(&state.model).expect("plain data") + "\n";
         write_atomic(&self.out.join("best.json"), json.as_bytes())?;
-        write_atomic(&self.out.join("best.mpk"), &fs::read(self.model(state.best_epoch))?)?;
+        let averaged = state.best().is_some_and(EpochMetrics::averaged);
+        let best = self.file(if averaged { "average" } else { "model" }, state.best_epoch);
+        write_atomic(&self.out.join("best.mpk"), &fs::read(&best)?)?;
         let lines = state
             .history
             .iter()
             .map(|metrics| serde_json::to_string(metrics).expect("metrics are plain data") + "\n");
         write_atomic(&self.out.join("metrics.jsonl"), lines.collect::<String>().as_bytes())?;
-        let kept =
-            [self.model(state.epoch), self.model(state.best_epoch), self.optimizer(state.epoch)];
+        let current = format!("-{:04}.mpk", state.epoch);
         for entry in fs::read_dir(self.folder())? {
             let path = entry?.path();
-            if !kept.contains(&path) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if path != best && !name.ends_with(&current) {
                 fs::remove_file(path)?;
             }
         }

@@ -1,62 +1,66 @@
 //! One step of training.
 
-use burn::module::AutodiffModule;
-use burn::optim::adaptor::OptimizerAdaptor;
-use burn::optim::{AdamW, AdamWConfig, GradientsParams, Optimizer};
+use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{ElementConversion, Tensor};
+use burn::tensor::{ElementConversion, Tensor, TensorData};
 use picovit_models::{ModelConfig, Network, normalize};
 
+use crate::batch::Batch;
 use crate::masks;
-use crate::options::TrainOptions;
 use crate::random::Random;
 use crate::targets;
 
-pub(crate) type Adam<B> = OptimizerAdaptor<AdamW, Network<B>, B>;
-
-/// AdamW as PyTorch sets it up; every parameter decays.
-pub(crate) fn optimizer<B: AutodiffBackend>(options: &TrainOptions) -> Adam<B> {
-    AdamWConfig::new()
-        .with_epsilon(1e-8)
-        .with_weight_decay(options.weight_decay as f32)
-        .init::<B, Network<B>>()
-}
-
-/// Mean loss and number of correct answers of one batch.
+/// Sums over the images of one or more batches; the loss of a single batch is its mean.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BatchResult {
     pub(crate) loss: f64,
     pub(crate) correct: usize,
 }
 
-/// One batch: forward under dropout, backward, update.
+/// Means over images.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Score {
+    pub(crate) loss: f64,
+    pub(crate) accuracy: f64,
+}
+
+impl BatchResult {
+    pub(crate) fn per(self, images: usize) -> Score {
+        let images = images.max(1) as f64;
+        Score { loss: self.loss / images, accuracy: self.correct as f64 / images }
+    }
+}
+
+/// One batch: forward under dropout, and backward.
 pub(crate) struct Step<'a, B: AutodiffBackend> {
     pub(crate) config: &'a ModelConfig,
-    pub(crate) smoothing: f32,
+    /// Batches whose gradients are added up for one update.
+    pub(crate) accumulate: usize,
     pub(crate) device: &'a B::Device,
 }
 
 impl<B: AutodiffBackend> Step<'_, B> {
+    /// This batch's share of the gradients, and its result.
     pub(crate) fn run(
         &self,
-        model: Network<B>,
-        optimizer: &mut Adam<B>,
-        rate: f64,
-        pixels: &[u8],
-        labels: &[u16],
+        model: &Network<B>,
+        batch: Batch,
         random: &mut Random,
-    ) -> (Network<B>, BatchResult) {
-        let images = normalize::<B>(self.config, pixels, self.device);
-        let masks = masks::draw(self.config, labels.len(), random, self.device);
+    ) -> (GradientsParams, BatchResult) {
+        let images = normalize::<B>(self.config, &batch.pixels, self.device);
+        let masks = masks::draw(self.config, batch.labels.len(), random, self.device);
         let logits = model.forward_masked(images, masks);
-        let correct = correct(logits.clone().inner(), labels);
-        let targets = targets::smoothed(labels, self.config.classes, self.smoothing, self.device);
-        let loss = cross_entropy(logits, targets);
+        let correct = correct(logits.clone().inner(), &batch.labels);
+        let targets = TensorData::new(batch.targets, logits.dims());
+        let loss = cross_entropy(logits, Tensor::from_data(targets, self.device));
         let value = loss.clone().inner().into_scalar().elem::<f64>();
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        let model = optimizer.step(rate, model, gradients);
-        (model, BatchResult { loss: value, correct })
+        let share = match self.accumulate {
+            1 => loss,
+            several => loss / several as f64,
+        };
+        let gradients = GradientsParams::from_grads(share.backward(), model);
+        (gradients, BatchResult { loss: value, correct })
     }
 }
 
@@ -69,27 +73,25 @@ pub(crate) fn cross_entropy<B: Backend>(
     (log_softmax(logits, 1) * targets).sum().neg() / batch as f64
 }
 
-/// Loss and correct answers over a data set, without dropout and smoothing.
-pub(crate) fn validate<B: AutodiffBackend>(
+/// Loss and correct answers over a data set, summed, without dropout and smoothing.
+pub(crate) fn validate<B: Backend>(
     model: &Network<B>,
     config: &ModelConfig,
     data: &crate::data::Dataset,
     batch_size: usize,
     device: &B::Device,
 ) -> BatchResult {
-    let model = model.valid();
     let mut total = BatchResult::default();
     for (labels, pixels) in
         data.labels.chunks(batch_size).zip(data.pixels.chunks(batch_size * data.image_len()))
     {
-        let images = normalize::<B::InnerBackend>(config, pixels, device);
-        let logits = model.forward(images);
+        let logits = model.forward(normalize::<B>(config, pixels, device));
         total.correct += correct(logits.clone(), labels);
-        let targets = targets::smoothed(labels, config.classes, 0.0, device);
+        let targets = targets::smoothed(labels, config.classes, 0.0);
+        let targets = Tensor::from_data(TensorData::new(targets, logits.dims()), device);
         let loss = cross_entropy(logits, targets).into_scalar().elem::<f64>();
         total.loss += loss * labels.len() as f64;
     }
-    total.loss /= data.len().max(1) as f64;
     total
 }
 

@@ -1,24 +1,21 @@
 //! The training loop.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use burn::optim::Optimizer;
-use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
+use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
-use picovit_models::{ConfigError, ModelConfig, Network, RecordError, record};
+use picovit_models::{ModelConfig, Network, record};
 
-use crate::augment::Augment;
-use crate::backend::{BackendChoice, BackendError, Task};
-use crate::data::{DataError, Dataset, Split};
+use crate::backend::{BackendChoice, Task};
+use crate::epoch::Trainer;
+use crate::error::TrainError;
 use crate::observer::{Console, Observer};
+use crate::optimizer::Optimizers;
 use crate::options::TrainOptions;
-use crate::random::{Random, Stream};
-use crate::schedule::Schedule;
+use crate::prepare::{check, load, open};
 use crate::state::{EpochMetrics, State, StateDir};
-use crate::step::{Adam, BatchResult, Step, optimizer, validate};
+use crate::step::validate;
 
 /// What a finished run leaves behind.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,89 +28,6 @@ pub struct TrainSummary {
     pub best: EpochMetrics,
     /// All epochs.
     pub history: Vec<EpochMetrics>,
-}
-
-/// Why a run did not finish.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrainError {
-    /// The backend cannot be had.
-    #[error(transparent)]
-    Backend(#[from] BackendError),
-    /// The data cannot be had.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The model cannot be built.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A checkpoint cannot be read.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// An option cannot be met.
-    #[error("`{option}` {problem}")]
-    Option {
-        /// Name of the option.
-        option: &'static str,
-        /// What is wrong and what would be right.
-        problem: String,
-    },
-    /// The output folder already holds a run.
-    #[error("{} already holds a training run; pass --resume to go on with it, or choose another --out folder", .0.display())]
-    Occupied(PathBuf),
-    /// There is nothing to resume.
-    #[error("{} holds no training run to resume; leave out --resume to start one", .0.display())]
-    NothingToResume(PathBuf),
-    /// The run in the folder was started with other options.
-    #[error("{} was started with other options: {}; repeat them to resume, or choose another --out folder", .path.display(), .differences.join(", "))]
-    OtherOptions {
-        /// The output folder.
-        path: PathBuf,
-        /// Every option that differs.
-        differences: Vec<String>,
-    },
-    /// The state cannot be used.
-    #[error("{}: {problem}; remove the folder and train again", .path.display())]
-    State {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A file of the output folder cannot be written.
-    #[error("cannot write the training state to {}: {source}", .path.display())]
-    Write {
-        /// The output folder.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The loss is no number any more.
-    #[error(
-        "the loss became {loss} in epoch {epoch}, step {step}; a lower learning rate or a longer warm-up helps"
-    )]
-    Diverged {
-        /// The epoch.
-        epoch: usize,
-        /// The step.
-        step: usize,
-        /// The loss.
-        loss: f64,
-    },
-    /// A checkpoint was trained on other classes.
-    #[error("{} has {classes} classes, {data} has {found}; evaluate it on the data it was trained on", .checkpoint.display())]
-    Classes {
-        /// The checkpoint.
-        checkpoint: PathBuf,
-        /// Its classes.
-        classes: usize,
-        /// The data set.
-        data: String,
-        /// The data set's classes.
-        found: usize,
-    },
-    /// The observer stopped the run.
-    #[error("training was stopped in epoch {0}; pass --resume to go on")]
-    Stopped(usize),
 }
 
 /// Trains a network, with progress on the console.
@@ -136,32 +50,6 @@ pub fn train_observed(
     let backend = backend.resolve()?;
     check(options)?;
     backend.dispatch(Train { options, observer, backend: backend.to_string() })?
-}
-
-fn check(options: &TrainOptions) -> Result<(), TrainError> {
-    let fail = |option, problem: String| Err(TrainError::Option { option, problem });
-    if options.epochs == 0 {
-        return fail("epochs", "is 0, must be at least 1".into());
-    }
-    if options.batch_size == 0 {
-        return fail("batch_size", "is 0, must be at least 1".into());
-    }
-    let rates = [
-        ("learning_rate", options.learning_rate),
-        ("min_learning_rate", options.min_learning_rate),
-        ("weight_decay", options.weight_decay),
-        ("warmup_epochs", options.warmup_epochs),
-    ];
-    for (option, value) in rates {
-        if !(value.is_finite() && value >= 0.0) {
-            return fail(option, format!("is {value}, must be a number of at least 0"));
-        }
-    }
-    if !(0.0..1.0).contains(&options.label_smoothing) {
-        let problem = format!("is {}, must be at least 0 and below 1", options.label_smoothing);
-        return fail("label_smoothing", problem);
-    }
-    Ok(())
 }
 
 struct Train<'a> {
@@ -188,23 +76,25 @@ impl Task for Train<'_> {
             Some(checkpoint) => record::load_weights(checkpoint, &config, device)?,
             None => Network::<B>::init(&config, options.seed, device)?,
         };
-        let mut adam = optimizer::<B>(options);
+        let mut optimizers = Optimizers::<Network<B>, B>::new(options);
+        let averaging = options.average_decay > 0.0;
+        let mut average = averaging.then(|| model.valid());
         let mut state = match resumed {
             Some(state) => {
-                model = record::load_weights(&dir.model(state.epoch), &config, device)?;
-                adam = adam.load_record(load_optimizer::<B>(&dir.optimizer(state.epoch), device)?);
+                let epoch = state.epoch;
+                model = record::load_weights(&dir.model(epoch), &config, device)?;
+                if averaging {
+                    let path = dir.average(epoch);
+                    average =
+                        Some(record::load_weights::<B::InnerBackend>(&path, &config, device)?);
+                }
+                optimizers = optimizers.load(|name| dir.file(name, epoch), device)?;
                 dir.publish(&state).map_err(write)?;
                 state
             }
             None => {
                 dir.create().map_err(write)?;
-                State {
-                    options: options.clone(),
-                    model: config.clone(),
-                    epoch: 0,
-                    best_epoch: 0,
-                    history: vec![],
-                }
+                State::new(options, &config)
             }
         };
         observer.start(&backend, state.epoch, options.epochs, &options.out_dir);
@@ -212,31 +102,35 @@ impl Task for Train<'_> {
         while state.epoch < options.epochs {
             let start = Instant::now();
             let epoch = state.epoch + 1;
-            let trained = trainer.epoch(epoch, model, &mut adam, observer)?;
-            model = trained.model;
+            let trained = trainer.epoch(epoch, model, average, &mut optimizers, observer)?;
+            (model, average) = (trained.model, trained.average);
             let seconds = start.elapsed().as_secs_f64();
-            let val = validate(&model, &config, &data.validation, options.batch_size, device);
+            let validate = |model| {
+                validate(model, &config, &data.validation, options.batch_size, device)
+                    .per(data.validation.len())
+            };
+            let plain = model.valid();
+            let val = validate(&plain);
+            let averaged = average.as_ref().map(validate);
+            let train = trained.total.per(trained.images);
             let metrics = EpochMetrics {
                 epoch,
                 learning_rate: trained.learning_rate,
-                train_loss: trained.total.loss / trained.images as f64,
-                train_accuracy: trained.total.correct as f64 / trained.images as f64,
+                train_loss: train.loss,
+                train_accuracy: train.accuracy,
                 val_loss: val.loss,
-                val_accuracy: val.correct as f64 / data.validation.len() as f64,
+                val_accuracy: val.accuracy,
+                average_loss: averaged.map(|score| score.loss),
+                average_accuracy: averaged.map(|score| score.accuracy),
                 images_per_second: trained.images as f64 / seconds,
                 seconds: start.elapsed().as_secs_f64(),
                 backend: backend.clone(),
             };
-            let best = state.best_epoch == 0 || metrics.beats(&state.history[state.best_epoch - 1]);
-            state.epoch = epoch;
-            if best {
-                state.best_epoch = epoch;
-            }
-            state.history.push(metrics.clone());
-            let recorder = NamedMpkBytesRecorder::<FullPrecisionSettings>::default();
-            let optimizer = Recorder::<B>::record(&recorder, adam.to_record(), ())
-                .expect("an optimizer's state is plain data");
-            dir.commit(&state, &record::to_bytes(&model), &optimizer).map_err(write)?;
+            let best = state.push(metrics.clone());
+            let mut files = vec![("model", record::to_bytes(&model))];
+            files.extend(average.as_ref().map(|average| ("average", record::to_bytes(average))));
+            files.extend(optimizers.to_files());
+            dir.commit(&state, &files).map_err(write)?;
             dir.publish(&state).map_err(write)?;
             if observer.epoch(&metrics, best).is_break() {
                 return Err(TrainError::Stopped(epoch));
@@ -249,170 +143,4 @@ impl Task for Train<'_> {
             history: state.history,
         })
     }
-}
-
-/// Data of a run, fitted to the model.
-struct Data {
-    config: ModelConfig,
-    train: Dataset,
-    validation: Dataset,
-}
-
-fn load(options: &TrainOptions) -> Result<Data, TrainError> {
-    let model = &options.model;
-    let channels = options.data.channels().unwrap_or(3).min(model.channels);
-    model.clone().with_channels(channels).validate()?;
-    let size = model.image_size;
-    let all = options.data.load_for(Split::Train, size.height, size.width, channels)?;
-    let (mean, std) = all.statistics();
-    let config = model
-        .clone()
-        .with_channels(channels)
-        .with_normalization(mean, std)
-        .with_labels(all.class_names.clone())
-        .with_dataset(&all.name);
-    config.validate()?;
-    let mut indices: Vec<usize> = (0..all.len()).collect();
-    Random::new(options.seed, 0, Stream::Split).shuffle(&mut indices);
-    indices.truncate(options.limit.unwrap_or(all.len()));
-    let count = options.validation.of(indices.len());
-    if count == 0 || count >= indices.len() {
-        return Err(TrainError::Option {
-            option: "validation",
-            problem: format!(
-                "takes {count} of {} training images, must leave at least one on either side",
-                indices.len()
-            ),
-        });
-    }
-    let (validation, train) = indices.split_at(count);
-    Ok(Data { train: all.select(train), validation: all.select(validation), config })
-}
-
-/// The state to resume from, or none for a new run.
-fn open(dir: &StateDir, options: &TrainOptions) -> Result<Option<State>, TrainError> {
-    let path = dir.index();
-    let text = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return if options.resume {
-                Err(TrainError::NothingToResume(options.out_dir.clone()))
-            } else {
-                Ok(None)
-            };
-        }
-        Err(error) => return Err(TrainError::State { path, problem: error.to_string() }),
-        Ok(_) if !options.resume => return Err(TrainError::Occupied(options.out_dir.clone())),
-        Ok(text) => text,
-    };
-    let state: State = serde_json::from_str(&text)
-        .map_err(|error| TrainError::State { path: path.clone(), problem: error.to_string() })?;
-    let epochs = 1..=state.epoch;
-    if state.history.len() != state.epoch || !epochs.contains(&state.best_epoch) {
-        let problem = "the epochs do not add up".to_owned();
-        return Err(TrainError::State { path, problem });
-    }
-    let differences = differences(&state.options, options);
-    if differences.is_empty() {
-        return Ok(Some(state));
-    }
-    Err(TrainError::OtherOptions { path: options.out_dir.clone(), differences })
-}
-
-/// Options that differ; where the data lies does not matter.
-fn differences(old: &TrainOptions, new: &TrainOptions) -> Vec<String> {
-    let value = |options: &TrainOptions| serde_json::to_value(options).expect("plain data");
-    let (old, new) = (value(old), value(new));
-    let fields = old.as_object().expect("options are a map").iter();
-    let differing = fields.filter_map(|(field, old)| {
-        let (old, new) = match field.as_str() {
-            "data" => (&old["kind"], &new[field]["kind"]),
-            _ => (old, &new[field]),
-        };
-        let text = match field.as_str() {
-            "model" => field.clone(),
-            _ => format!("{field} was {old}, is {new}"),
-        };
-        (old != new).then_some(text)
-    });
-    differing.collect()
-}
-
-fn load_optimizer<B: AutodiffBackend>(
-    path: &Path,
-    device: &B::Device,
-) -> Result<<Adam<B> as Optimizer<Network<B>, B>>::Record, TrainError> {
-    let fail = |problem: String| TrainError::State { path: path.into(), problem };
-    let bytes = fs::read(path).map_err(|error| fail(error.to_string()))?;
-    let recorder = NamedMpkBytesRecorder::<FullPrecisionSettings>::default();
-    Recorder::<B>::load(&recorder, bytes, device).map_err(|error| fail(error.to_string()))
-}
-
-struct Trainer<'a, B: AutodiffBackend> {
-    options: &'a TrainOptions,
-    config: &'a ModelConfig,
-    data: &'a Data,
-    device: &'a B::Device,
-}
-
-struct Trained<B: AutodiffBackend> {
-    model: Network<B>,
-    total: BatchResult,
-    images: usize,
-    learning_rate: f64,
-}
-
-impl<B: AutodiffBackend> Trainer<'_, B> {
-    fn epoch(
-        &mut self,
-        epoch: usize,
-        mut model: Network<B>,
-        adam: &mut Adam<B>,
-        observer: &mut dyn Observer,
-    ) -> Result<Trained<B>, TrainError> {
-        let Self { options, config, data, device } = self;
-        let random = |stream| Random::new(options.seed, epoch, stream);
-        let mut order: Vec<usize> = (0..data.train.len()).collect();
-        random(Stream::Shuffle).shuffle(&mut order);
-        let mut augmenting = random(Stream::Augment);
-        let mut masking = random(Stream::Masks);
-
-        // The last batch is left out where it would not be full.
-        let batch_size = options.batch_size.min(order.len());
-        let steps = order.len() / batch_size;
-        let schedule = Schedule {
-            peak: options.learning_rate,
-            least: options.min_learning_rate,
-            warmup_steps: (options.warmup_epochs * steps as f64).round() as usize,
-            steps: options.epochs * steps,
-        };
-        let step = Step::<B> { config, smoothing: options.label_smoothing, device };
-        let mut total = BatchResult::default();
-        let mut learning_rate = 0.0;
-        for (index, batch) in order.chunks_exact(batch_size).enumerate() {
-            let pixels = augmented(&data.train, batch, options.augment, &mut augmenting);
-            let labels: Vec<u16> = batch.iter().map(|&i| data.train.labels[i]).collect();
-            learning_rate = schedule.rate((epoch - 1) * steps + index);
-            let result;
-            (model, result) = step.run(model, adam, learning_rate, &pixels, &labels, &mut masking);
-            let number = index + 1;
-            if !result.loss.is_finite() {
-                return Err(TrainError::Diverged { epoch, step: number, loss: result.loss });
-            }
-            total.loss += result.loss * batch_size as f64;
-            total.correct += result.correct;
-            if observer.step(epoch, number, steps, result.loss).is_break() {
-                return Err(TrainError::Stopped(epoch));
-            }
-        }
-        Ok(Trained { model, total, images: steps * batch_size, learning_rate })
-    }
-}
-
-fn augmented(data: &Dataset, batch: &[usize], augment: Augment, random: &mut Random) -> Vec<u8> {
-    let mut pixels = vec![0; batch.len() * data.image_len()];
-    for (&index, output) in batch.iter().zip(pixels.chunks_exact_mut(data.image_len())) {
-        let size = [data.height, data.width, data.channels];
-        augment.apply(data.image(index), size, random, output);
-    }
-    pixels
 }

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use picovit_models::{Architecture, CctConfig, ModelConfig, PositionalEmbedding, load_graph};
 use picovit_train::data::{DataSource, Split};
 use picovit_train::{
-    BackendChoice, EpochMetrics, Observer, Silent, TrainError, TrainOptions, TrainSummary,
-    ValidationSize, evaluate, train_observed,
+    BackendChoice, EpochMetrics, Mix, Observer, OptimizerKind, Policy, Silent, TrainError,
+    TrainOptions, TrainSummary, ValidationSize, evaluate, train_observed,
 };
 use tempfile::{TempDir, tempdir};
 
@@ -170,6 +170,93 @@ fn an_interrupted_run_resumes_as_if_nothing_had_happened() {
     assert_eq!(outcome(&run(&options).unwrap()), outcome(&expected));
 }
 
+/// Everything that keeps a state of its own.
+fn rich_options(root: &Path) -> TrainOptions {
+    let mut options = options(root);
+    let Architecture::Cct(cct) = &mut options.model.architecture else { panic!() };
+    (cct.embedding_dim, cct.tokenizer_channels) = (16, 16);
+    options.batch_size = 5;
+    options.accumulate = 2;
+    options.optimizer = OptimizerKind::Muon;
+    options.decay_all = false;
+    options.clip_norm = 1.0;
+    options.average_decay = 0.9;
+    options.augment.policy = Policy::RAND_AUGMENT;
+    options.augment.erase = 0.3;
+    options.mix = Mix { mixup: 0.8, cutmix: 1.0, until: Some(2) };
+    options
+}
+
+#[test]
+fn muon_averages_and_mixing_resume_as_well() {
+    let whole = tempdir().unwrap();
+    let mut options = rich_options(whole.path());
+    options.workers = 1;
+    let expected = run(&options).unwrap();
+    assert!(expected.history.iter().all(|metrics| metrics.average_accuracy.is_some()));
+
+    let root = tempdir().unwrap();
+    let mut options = rich_options(root.path());
+    options.workers = 3;
+    let stopped = train_observed(&options, BackendChoice::Auto, &mut StopAt(3, 2));
+    assert!(matches!(stopped, Err(TrainError::Stopped(3))));
+    let out = root.path().join("out/state");
+    let kept = ["average-0002.mpk", "model-0002.mpk", "muon-0002.mpk", "optimizer-0002.mpk"];
+    assert!(kept.iter().all(|name| names(&out).contains(&(*name).to_owned())), "{:?}", names(&out));
+    options.resume = true;
+    options.workers = 2;
+    assert_eq!(outcome(&run(&options).unwrap()), outcome(&expected));
+}
+
+#[test]
+fn two_half_batches_make_the_same_step_as_a_whole_one() {
+    let losses = |batch_size, accumulate| {
+        let root = tempdir().unwrap();
+        let mut options = options(root.path());
+        let Architecture::Cct(cct) = &mut options.model.architecture else { panic!() };
+        (cct.attention_dropout, cct.stochastic_depth) = (0.0, 0.0);
+        (options.batch_size, options.accumulate) = (batch_size, accumulate);
+        let mut losses = Losses::default();
+        train_observed(&options, BackendChoice::Auto, &mut losses).unwrap();
+        losses.0
+    };
+    let (whole, halves) = (losses(10, 1), losses(5, 2));
+    assert_eq!((whole.len(), halves.len()), (15, 15));
+    for (whole, halves) in whole.iter().zip(&halves) {
+        assert!((whole - halves).abs() < 1e-3, "{whole} {halves}");
+    }
+}
+
+#[test]
+fn states_of_older_versions_resume() {
+    let root = tempdir().unwrap();
+    let mut options = options(root.path());
+    let _ = train_observed(&options, BackendChoice::Auto, &mut StopAt(2, 1));
+    let path = root.path().join("out/state.json");
+    let mut state: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let old = state["options"].as_object_mut().unwrap();
+    for field in [
+        "accumulate",
+        "optimizer",
+        "muon_factor",
+        "decay_all",
+        "clip_norm",
+        "average_decay",
+        "mix",
+        "schedule",
+        "warmup_learning_rate",
+        "cooldown_epochs",
+    ] {
+        assert!(old.remove(field).is_some(), "{field} is not in the state");
+    }
+    let augment = old["augment"].as_object_mut().unwrap();
+    augment.retain(|field, _| field == "crop_padding" || field == "flip");
+    fs::write(&path, state.to_string()).unwrap();
+    options.resume = true;
+    assert_eq!(run(&options).unwrap().history.len(), 3);
+}
+
 /// Not a test: the process that the next test kills.
 #[test]
 fn child() {
@@ -270,6 +357,12 @@ fn options_that_cannot_be_met_are_explained() {
     check(&|o| o.epochs = 0, &["`epochs` is 0"]);
     check(&|o| o.batch_size = 0, &["`batch_size` is 0"]);
     check(&|o| o.learning_rate = f64::NAN, &["`learning_rate` is NaN"]);
+    check(&|o| o.accumulate = 0, &["`accumulate` is 0"]);
+    check(&|o| o.accumulate = 6, &["`accumulate` asks for 6 batches of 10", "50 training images"]);
+    check(&|o| o.average_decay = 1.0, &["`average_decay` is 1"]);
+    check(&|o| o.mix.cutmix = -1.0, &["`cutmix` is -1"]);
+    check(&|o| o.augment.erase = 1.5, &["`erase` is 1.5"]);
+    check(&|o| o.augment.crop_scale = Some([0.9, 0.8]), &["`crop_scale` is 0.9 to 0.8"]);
     check(&|o| o.label_smoothing = 1.0, &["`label_smoothing` is 1"]);
     check(&|o| o.validation = ValidationSize::Count(60), &["`validation` takes 60 of 60"]);
     check(&|o| o.validation = ValidationSize::Count(0), &["`validation` takes 0 of 60"]);
@@ -278,7 +371,9 @@ fn options_that_cannot_be_met_are_explained() {
 #[test]
 fn a_checkpoint_is_evaluated_on_test_images() {
     let root = tempdir().unwrap();
-    let options = options(root.path());
+    let mut options = options(root.path());
+    options.epochs = 10;
+    options.learning_rate = 1e-2;
     let summary = run(&options).unwrap();
     let test = options.data.load_for(Split::Test, 10, 10, 1).unwrap();
     let whole = evaluate(&summary.checkpoint, &test, 60, BackendChoice::Auto).unwrap();

@@ -6,7 +6,9 @@ use clap::Args as ClapArgs;
 use miette::{IntoDiagnostic, Result};
 use picovit_models::ModelConfig;
 use picovit_train::data::DataSource;
-use picovit_train::{BackendChoice, TrainOptions, ValidationSize, train};
+use picovit_train::{
+    BackendChoice, OptimizerKind, Policy, Recipe, TrainOptions, ValidationSize, train,
+};
 
 /// Train a model.
 #[derive(Debug, ClapArgs)]
@@ -23,30 +25,12 @@ pub struct Args {
     /// Where to compute.
     #[arg(long, default_value = "auto")]
     backend: BackendChoice,
-    /// Passes over the training images.
-    #[arg(long, value_name = "N")]
-    epochs: Option<usize>,
-    /// Images per step.
-    #[arg(long, value_name = "N")]
-    batch_size: Option<usize>,
-    /// Highest learning rate.
-    #[arg(long, value_name = "RATE")]
-    learning_rate: Option<f64>,
-    /// Decoupled weight decay.
-    #[arg(long, value_name = "RATE")]
-    weight_decay: Option<f64>,
-    /// Epochs of linear warm-up.
-    #[arg(long, value_name = "N")]
-    warmup_epochs: Option<f64>,
-    /// Share of the target spread over all classes.
-    #[arg(long, value_name = "SHARE")]
-    label_smoothing: Option<f32>,
-    /// Border from which random crops are taken, in pixels.
-    #[arg(long, value_name = "PIXELS")]
-    crop_padding: Option<usize>,
-    /// Do not mirror images.
-    #[arg(long)]
-    no_flip: bool,
+    /// How to train: cct-200, cct-300, keras-30, mobilevit, muon-30, or a TOML file. The options
+    /// below override it.
+    #[arg(long, value_name = "RECIPE")]
+    recipe: Option<String>,
+    #[command(flatten)]
+    overrides: Overrides,
     /// Start from the weights of this checkpoint.
     #[arg(long, value_name = "CHECKPOINT")]
     from: Option<PathBuf>,
@@ -62,12 +46,104 @@ pub struct Args {
     /// Decides everything that is random.
     #[arg(long)]
     seed: Option<u64>,
+    /// Threads that prepare images [default: half of the processors].
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    workers: usize,
     /// Continue an interrupted run in the output folder.
     #[arg(long)]
     resume: bool,
     /// Folder for best.mpk, best.json, metrics.jsonl and the state to resume from.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+}
+
+/// Options that a recipe may set, too.
+#[derive(Debug, ClapArgs)]
+struct Overrides {
+    /// Passes over the training images.
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Images per pass through the network.
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Batches whose gradients make one step.
+    #[arg(long, value_name = "N")]
+    accumulate: Option<usize>,
+    /// adamw, or muon for the matrices and adamw for the rest.
+    #[arg(long)]
+    optimizer: Option<OptimizerKind>,
+    /// Highest learning rate.
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f64>,
+    /// Muon's learning rate as a multiple of adamw's.
+    #[arg(long, value_name = "FACTOR")]
+    muon_factor: Option<f64>,
+    /// Decoupled weight decay.
+    #[arg(long, value_name = "RATE")]
+    weight_decay: Option<f64>,
+    /// Epochs of linear warm-up.
+    #[arg(long, value_name = "N")]
+    warmup_epochs: Option<f64>,
+    /// Longest gradient over all parameters.
+    #[arg(long, value_name = "NORM")]
+    clip_norm: Option<f64>,
+    /// Share of the weights' moving average that stays at a step, as in 0.999.
+    #[arg(long, value_name = "SHARE")]
+    average_decay: Option<f64>,
+    /// Share of the target spread over all classes.
+    #[arg(long, value_name = "SHARE")]
+    label_smoothing: Option<f32>,
+    /// Dropout of attention weights.
+    #[arg(long, value_name = "RATE")]
+    attention_dropout: Option<f32>,
+    /// Probability of skipping the last block.
+    #[arg(long, value_name = "RATE")]
+    stochastic_depth: Option<f32>,
+    /// Border from which random crops are taken, in pixels.
+    #[arg(long, value_name = "PIXELS")]
+    crop_padding: Option<usize>,
+    /// Do not mirror images.
+    #[arg(long)]
+    no_flip: bool,
+    /// Changes of geometry and tone: none, autoaugment or randaugment.
+    #[arg(long)]
+    policy: Option<Policy>,
+    /// Share of the images of which a rectangle is erased.
+    #[arg(long, value_name = "SHARE")]
+    erase: Option<f32>,
+    /// Mixup's alpha; 0 turns it off.
+    #[arg(long, value_name = "ALPHA")]
+    mixup: Option<f64>,
+    /// CutMix's alpha; 0 turns it off.
+    #[arg(long, value_name = "ALPHA")]
+    cutmix: Option<f64>,
+}
+
+impl Overrides {
+    fn recipe(&self) -> Recipe {
+        Recipe {
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            accumulate: self.accumulate,
+            optimizer: self.optimizer,
+            learning_rate: self.learning_rate,
+            muon_factor: self.muon_factor,
+            weight_decay: self.weight_decay,
+            warmup_epochs: self.warmup_epochs,
+            clip_norm: self.clip_norm,
+            average_decay: self.average_decay,
+            label_smoothing: self.label_smoothing,
+            attention_dropout: self.attention_dropout,
+            stochastic_depth: self.stochastic_depth,
+            crop_padding: self.crop_padding,
+            flip: self.no_flip.then_some(false),
+            policy: self.policy,
+            erase: self.erase,
+            mixup: self.mixup,
+            cutmix: self.cutmix,
+            ..Recipe::default()
+        }
+    }
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -77,30 +153,22 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let data = DataSource::named(&args.dataset, args.data_dir.clone()).into_diagnostic()?;
     let mut options = TrainOptions::new(model, data, args.out.clone());
-    let set = |target: &mut f64, value: Option<f64>| {
-        if let Some(value) = value {
-            *target = value;
-        }
-    };
-    set(&mut options.learning_rate, args.learning_rate);
-    set(&mut options.weight_decay, args.weight_decay);
-    set(&mut options.warmup_epochs, args.warmup_epochs);
+    if let Some(recipe) = &args.recipe {
+        Recipe::load(recipe).into_diagnostic()?.apply(&mut options);
+    }
+    args.overrides.recipe().apply(&mut options);
     options.min_learning_rate = options.min_learning_rate.min(options.learning_rate);
-    options.epochs = args.epochs.unwrap_or(options.epochs);
-    options.batch_size = args.batch_size.unwrap_or(options.batch_size);
-    options.label_smoothing = args.label_smoothing.unwrap_or(options.label_smoothing);
-    options.augment.crop_padding = args.crop_padding.unwrap_or(options.augment.crop_padding);
-    options.augment.flip &= !args.no_flip;
     options.validation = args.validation.map_or(options.validation, ValidationSize::Count);
     options.from.clone_from(&args.from);
     options.limit = args.limit;
     options.seed = args.seed.unwrap_or(options.seed);
+    options.workers = args.workers;
     options.resume = args.resume;
     let summary = train(&options, args.backend).into_diagnostic()?;
     println!(
         "best: epoch {}, validation accuracy {:.2} %, in {}",
         summary.best.epoch,
-        100.0 * summary.best.val_accuracy,
+        100.0 * summary.best.accuracy(),
         summary.checkpoint.display()
     );
     Ok(())

@@ -1,0 +1,92 @@
+//! Why a run fails.
+
+use std::io;
+use std::path::PathBuf;
+
+use picovit_models::{ConfigError, RecordError};
+
+use crate::backend::BackendError;
+use crate::data::DataError;
+
+/// Why a run did not finish.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The backend cannot be had.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The data cannot be had.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model cannot be built.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A checkpoint cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// An option cannot be met.
+    #[error("`{option}` {problem}")]
+    Option {
+        /// Name of the option.
+        option: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// The output folder already holds a run.
+    #[error("{} already holds a training run; pass --resume to go on with it, or choose another --out folder", .0.display())]
+    Occupied(PathBuf),
+    /// There is nothing to resume.
+    #[error("{} holds no training run to resume; leave out --resume to start one", .0.display())]
+    NothingToResume(PathBuf),
+    /// The run in the folder was started with other options.
+    #[error("{} was started with other options: {}; repeat them to resume, or choose another --out folder", .path.display(), .differences.join(", "))]
+    OtherOptions {
+        /// The output folder.
+        path: PathBuf,
+        /// Every option that differs.
+        differences: Vec<String>,
+    },
+    /// The state cannot be used.
+    #[error("{}: {problem}; remove the folder and train again", .path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file of the output folder cannot be written.
+    #[error("cannot write the training state to {}: {source}", .path.display())]
+    Write {
+        /// The output folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The loss is no number any more.
+    #[error(
+        "the loss became {loss} in epoch {epoch}, step {step}; a lower learning rate or a longer warm-up helps"
+    )]
+    Diverged {
+        /// The epoch.
+        epoch: usize,
+        /// The step.
+        step: usize,
+        /// The loss.
+        loss: f64,
+    },
+    /// A checkpoint was trained on other classes.
+    #[error("{} has {classes} classes, {data} has {found}; evaluate it on the data it was trained on", .checkpoint.display())]
+    Classes {
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// Its classes.
+        classes: usize,
+        /// The data set.
+        data: String,
+        /// The data set's classes.
+        found: usize,
+    },
+    /// The observer stopped the run.
+    #[error("training was stopped in epoch {0}; pass --resume to go on")]
+    Stopped(usize),
+}

@@ -1,0 +1,166 @@
+//! What must hold, and lie ready, before the first step.
+
+use std::fs;
+use std::io;
+
+use picovit_models::ModelConfig;
+
+use crate::augment::Policy;
+use crate::data::{Dataset, Split};
+use crate::error::TrainError;
+use crate::options::TrainOptions;
+use crate::random::{Random, Stream};
+use crate::state::{State, StateDir};
+
+pub(crate) fn check(options: &TrainOptions) -> Result<(), TrainError> {
+    let fail = |option, problem: String| Err(TrainError::Option { option, problem });
+    if options.epochs == 0 {
+        return fail("epochs", "is 0, must be at least 1".into());
+    }
+    if options.batch_size == 0 {
+        return fail("batch_size", "is 0, must be at least 1".into());
+    }
+    if options.accumulate == 0 {
+        return fail("accumulate", "is 0, must be at least 1".into());
+    }
+    let rates = [
+        ("learning_rate", options.learning_rate),
+        ("min_learning_rate", options.min_learning_rate),
+        ("weight_decay", options.weight_decay),
+        ("warmup_epochs", options.warmup_epochs),
+        ("muon_factor", options.muon_factor),
+        ("clip_norm", options.clip_norm),
+        ("warmup_learning_rate", options.warmup_learning_rate),
+        ("cooldown_epochs", options.cooldown_epochs),
+        ("mixup", options.mix.mixup),
+        ("cutmix", options.mix.cutmix),
+    ];
+    for (option, value) in rates {
+        if !(value.is_finite() && value >= 0.0) {
+            return fail(option, format!("is {value}, must be a number of at least 0"));
+        }
+    }
+    let shares = [
+        ("label_smoothing", f64::from(options.label_smoothing)),
+        ("average_decay", options.average_decay),
+    ];
+    for (option, value) in shares {
+        if !(0.0..1.0).contains(&value) {
+            return fail(option, format!("is {value}, must be at least 0 and below 1"));
+        }
+    }
+    if !(0.0..=1.0).contains(&options.augment.erase) {
+        return fail("erase", format!("is {}, must be in 0..=1", options.augment.erase));
+    }
+    if let Some([least, most]) = options.augment.crop_scale
+        && !(least > 0.0 && least <= most && most <= 1.0)
+    {
+        let problem = format!("is {least} to {most}, must rise and lie above 0 and up to 1");
+        return fail("crop_scale", problem);
+    }
+    if let Policy::RandAugment { magnitude, deviation, .. } = options.augment.policy
+        && !((0.0..=10.0).contains(&magnitude) && (0.0..=10.0).contains(&deviation))
+    {
+        let problem =
+            format!("has magnitude {magnitude} and deviation {deviation}, both must be in 0..=10");
+        return fail("policy", problem);
+    }
+    Ok(())
+}
+
+/// Data of a run, fitted to the model.
+pub(crate) struct Data {
+    pub(crate) config: ModelConfig,
+    pub(crate) train: Dataset,
+    pub(crate) validation: Dataset,
+}
+
+pub(crate) fn load(options: &TrainOptions) -> Result<Data, TrainError> {
+    let model = &options.model;
+    let channels = options.data.channels().unwrap_or(3).min(model.channels);
+    model.clone().with_channels(channels).validate()?;
+    let size = model.image_size;
+    let all = options.data.load_for(Split::Train, size.height, size.width, channels)?;
+    let (mean, std) = all.statistics();
+    let config = model
+        .clone()
+        .with_channels(channels)
+        .with_normalization(mean, std)
+        .with_labels(all.class_names.clone())
+        .with_dataset(&all.name);
+    config.validate()?;
+    let mut indices: Vec<usize> = (0..all.len()).collect();
+    Random::new(options.seed, 0, Stream::Split).shuffle(&mut indices);
+    indices.truncate(options.limit.unwrap_or(all.len()));
+    let count = options.validation.of(indices.len());
+    if count == 0 || count >= indices.len() {
+        return Err(TrainError::Option {
+            option: "validation",
+            problem: format!(
+                "takes {count} of {} training images, must leave at least one on either side",
+                indices.len()
+            ),
+        });
+    }
+    let (validation, train) = indices.split_at(count);
+    if train.len() / options.batch_size.min(train.len()) < options.accumulate {
+        return Err(TrainError::Option {
+            option: "accumulate",
+            problem: format!(
+                "asks for {} batches of {} a step, {} training images are too few",
+                options.accumulate,
+                options.batch_size,
+                train.len()
+            ),
+        });
+    }
+    Ok(Data { train: all.select(train), validation: all.select(validation), config })
+}
+
+/// The state to resume from, or none for a new run.
+pub(crate) fn open(dir: &StateDir, options: &TrainOptions) -> Result<Option<State>, TrainError> {
+    let path = dir.index();
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return if options.resume {
+                Err(TrainError::NothingToResume(options.out_dir.clone()))
+            } else {
+                Ok(None)
+            };
+        }
+        Err(error) => return Err(TrainError::State { path, problem: error.to_string() }),
+        Ok(_) if !options.resume => return Err(TrainError::Occupied(options.out_dir.clone())),
+        Ok(text) => text,
+    };
+    let state: State = serde_json::from_str(&text)
+        .map_err(|error| TrainError::State { path: path.clone(), problem: error.to_string() })?;
+    let epochs = 1..=state.epoch;
+    if state.history.len() != state.epoch || !epochs.contains(&state.best_epoch) {
+        let problem = "the epochs do not add up".to_owned();
+        return Err(TrainError::State { path, problem });
+    }
+    let differences = differences(&state.options, options);
+    if differences.is_empty() {
+        return Ok(Some(state));
+    }
+    Err(TrainError::OtherOptions { path: options.out_dir.clone(), differences })
+}
+
+/// Options that differ; where the data lies does not matter.
+fn differences(old: &TrainOptions, new: &TrainOptions) -> Vec<String> {
+    let value = |options: &TrainOptions| serde_json::to_value(options).expect("plain data");
+    let (old, new) = (value(old), value(new));
+    let fields = old.as_object().expect("options are a map").iter();
+    let differing = fields.filter_map(|(field, old)| {
+        let (old, new) = match field.as_str() {
+            "data" => (&old["kind"], &new[field]["kind"]),
+            _ => (old, &new[field]),
+        };
+        let text = match field.as_str() {
+            "model" => field.clone(),
+            _ => format!("{field} was {old}, is {new}"),
+        };
+        (old != new).then_some(text)
+    });
+    differing.collect()
+}
