@@ -4,7 +4,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use picovit_models::Architecture;
 use serde::{Deserialize, Serialize};
 
 use crate::augment::{Mix, Policy};
@@ -188,10 +187,9 @@ impl Recipe {
         set(mixup, self.mixup);
         set(cutmix, self.cutmix);
         set(until, self.mix_until.map(|epoch| (epoch > 0).then_some(epoch)));
-        if let Architecture::Cct(cct) = &mut options.model.architecture {
-            set(&mut cct.attention_dropout, self.attention_dropout);
-            set(&mut cct.stochastic_depth, self.stochastic_depth);
-        }
+        let [attention, path] = options.model.architecture.dropout_rates_mut();
+        set(attention, self.attention_dropout);
+        set(path, self.stochastic_depth);
     }
 }
 
@@ -204,6 +202,8 @@ fn set<T>(target: &mut T, value: Option<T>) {
 #[cfg(test)]
 mod tests {
     use picovit_models::ModelConfig;
+
+    use picovit_models::Architecture;
 
     use super::*;
     use crate::augment::Augment;

@@ -78,6 +78,18 @@ pub enum Architecture {
     MobileVit(MobileVitConfig),
 }
 
+impl Architecture {
+    /// Probabilities, in training, of dropping an attention weight and of skipping the last block.
+    pub fn dropout_rates_mut(&mut self) -> [&mut f32; 2] {
+        match self {
+            Self::Cct(c) => [&mut c.attention_dropout, &mut c.stochastic_depth],
+            Self::Cvt(c) | Self::VitLite(c) => [&mut c.attention_dropout, &mut c.stochastic_depth],
+            Self::KerasCct(c) => [&mut c.attention_dropout, &mut c.stochastic_depth],
+            Self::MobileVit(c) => [&mut c.attention_dropout, &mut c.stochastic_depth],
+        }
+    }
+}
+
 pub(crate) const fn default_rate() -> f32 {
     0.1
 }
