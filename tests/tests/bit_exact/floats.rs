@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use half::f16;
+use picovit::format::float::Activation;
+use picovit_tests::reference::floats::FloatLayer;
 use picovit_tests::reference::{
-    BlockPlan, ConvPlan, FloatOp, Numbers, Op, Plan, Pooling, Stage, StreamPlan, Style,
+    BlockPlan, ConvPlan, FloatOp, Matrix, Numbers, Op, Plan, PoolPlan, Pooling, Random, Stage,
+    StreamPlan, Style, Values,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -172,6 +176,37 @@ fn a_float_token_of_4096_channels() {
         classes: 2,
     };
     check(&plan, Numbers::F16, 7).unwrap();
+}
+
+/// GELU makes 0 of 0 and -0 of -100: a maximum keeps the first of them, and an embedding without
+/// positions adds nothing.
+#[test]
+fn zeros_keep_their_signs() {
+    let pool = Some(PoolPlan { kernel: 2, stride: 1, padding: 0, padding_after: 0 });
+    let Stage::Conv(conv) = pointwise(1) else { unreachable!("a convolution") };
+    let plan = Plan {
+        height: 4,
+        width: 4,
+        channels: 1,
+        stages: vec![Stage::Conv(ConvPlan { pool, ..conv })],
+        pooling: Pooling::Sequence(StreamPlan::default()),
+        classes: 2,
+    };
+    let mut network = plan.network_of(Numbers::F16, 1, Style::Typical);
+    let Op::Float(FloatOp::Conv(op)) = &mut network.ops[0] else { panic!("a convolution") };
+    op.activation = Activation::Gelu;
+    op.layer = FloatLayer { weights: Matrix::new(1, 1, vec![f16::ONE]), bias: vec![0.0] };
+    op.int8 = Some((vec![1.0], vec![0.0]));
+    let mut random = Random::new(3);
+    for _ in 0..8 {
+        let input: Vec<i8> = (0..16).map(|_| if random.one_in(2) { 0 } else { -100 }).collect();
+        compare(&network, &input).unwrap();
+        for trace in &network.trace(&input)[..2] {
+            let Values::F32(zeros) = trace.output() else { panic!("floats") };
+            let negative = zeros.data().iter().filter(|v| v.is_sign_negative()).count();
+            assert!(zeros.data().iter().all(|&v| v == 0.0) && (1..9).contains(&negative));
+        }
+    }
 }
 
 /// The random networks have what there is to have, each often enough to mean something.
