@@ -505,7 +505,7 @@ mod tests {
                 let distinct: std::collections::BTreeSet<u32> =
                     values.iter().map(|v| v.to_bits()).collect();
                 tensors += 1;
-                dull += usize::from(largest < 0.1 || largest > 32_767.0 || distinct.len() < 4);
+                dull += usize::from(!(0.1..=32_767.0).contains(&largest) || distinct.len() < 4);
             }
         }
         assert!(dull * 20 < tensors, "{dull} of {tensors} tensors");
