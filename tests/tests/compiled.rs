@@ -4,12 +4,17 @@
 #[path = "../../crates/picovit-compiler/tests/networks/mod.rs"]
 mod networks;
 
+use std::collections::BTreeSet;
+
+use picovit::format::float::Conversion;
 use picovit::{Engine, Model};
+use picovit_compiler::fuse::fuse;
 use picovit_compiler::graph::{
     Activation, Conv, Graph, ImageSpec, LayerNorm, Linear, NodeId, Op, Pool, Shape,
 };
-use picovit_compiler::{Calibration, compile};
-use picovit_tests::reference::{Aligned, Random, parse, run};
+use picovit_compiler::quantize::op_name;
+use picovit_compiler::{Calibration, Format, compile, compile_as};
+use picovit_tests::reference::{Aligned, FloatOp, Op as Operation, Random, parse, run};
 
 /// Float constants of any size: most near `scale`, some zero, a few large.
 struct Floats {
@@ -117,7 +122,7 @@ fn graph(seed: u64) -> Graph {
 }
 
 /// Calibrated on images of little contrast, run on all that there may be.
-fn keeps_the_contract(graph: &Graph, seed: u64, name: &str) {
+fn keeps_the_contract(graph: &Graph, seed: u64, format: &Format, name: &str) {
     let len = graph.image.shape.len();
     let mut random = Random::new(seed + 1000);
     let mut image =
@@ -125,7 +130,7 @@ fn keeps_the_contract(graph: &Graph, seed: u64, name: &str) {
     let calibration: Vec<Vec<u8>> = (0..4).map(|_| image(100, 150)).collect();
     let calibration: Vec<&[u8]> = calibration.iter().map(Vec::as_slice).collect();
     let calibration = Calibration::run(graph, &calibration);
-    let compiled = compile(graph, &calibration, None)
+    let compiled = compile_as(graph, &calibration, None, format)
         .unwrap_or_else(|error| panic!("{name} is refused: {error}"));
     let artifact = Aligned::copy(&compiled.packed.bytes);
 
@@ -147,7 +152,11 @@ fn keeps_the_contract(graph: &Graph, seed: u64, name: &str) {
 #[test]
 fn compiled_networks_keep_the_contract() {
     for seed in 0..60 {
-        keeps_the_contract(&graph(seed), seed, &format!("network {seed}"));
+        let graph = graph(seed);
+        keeps_the_contract(&graph, seed, &Format::Int8, &format!("network {seed}"));
+        if seed < 20 {
+            keeps_the_contract(&graph, seed, &Format::F16, &format!("network {seed} on floats"));
+        }
     }
 }
 
@@ -157,15 +166,91 @@ fn every_family_keeps_the_contract() {
         for seed in 0..16 {
             let graph = networks::network(family, seed);
             assert_eq!(graph.image.shape.len(), networks::PIXELS);
-            keeps_the_contract(&graph, seed, &format!("{family:?} {seed}"));
+            keeps_the_contract(&graph, seed, &Format::Int8, &format!("{family:?} {seed}"));
         }
     }
+}
+
+/// Some of a network's operations on floats: every second one, or any.
+fn mixed(graph: &Graph, seed: u64) -> Format {
+    let mut random = Random::new(seed);
+    let names = fuse(graph).unwrap().into_iter().map(|op| op_name(graph, &op));
+    let mut floats: BTreeSet<String> = names
+        .enumerate()
+        .filter(|&(i, _)| if seed < 2 { i % 2 == seed as usize } else { random.one_in(2) })
+        .map(|(_, name)| name)
+        .collect();
+    // What a concatenation joins must agree.
+    let joined = ["mv2.1", "block.fusion"];
+    if joined.iter().any(|name| floats.contains(*name)) {
+        floats.extend(joined.map(String::from));
+    }
+    Format::Mixed(floats)
+}
+
+#[test]
+fn every_family_keeps_the_contract_on_floats() {
+    for family in networks::FAMILIES {
+        for seed in 0..8 {
+            let graph = networks::network(family, seed);
+            keeps_the_contract(&graph, seed, &Format::F16, &format!("{family:?} {seed}"));
+        }
+    }
+}
+
+#[test]
+fn every_family_keeps_the_contract_on_both() {
+    for family in networks::FAMILIES {
+        for seed in 0..12 {
+            let graph = networks::network(family, seed);
+            let format = mixed(&graph, seed);
+            keeps_the_contract(&graph, seed, &format, &format!("{family:?} {seed} {format:?}"));
+        }
+    }
+}
+
+/// The families between them need every kind of float operation and every conversion.
+#[test]
+fn the_families_cover_every_operation_on_floats() {
+    let (mut kinds, mut conversions) = (BTreeSet::new(), BTreeSet::new());
+    let (mut second, mut int8) = (false, [false; 2]);
+    for family in networks::FAMILIES {
+        let graph = networks::network(family, 0);
+        let images = [[90; networks::PIXELS], [160; networks::PIXELS]];
+        let calibration = Calibration::run(&graph, &images.each_ref().map(|i| &i[..]));
+        for format in [Format::F16, mixed(&graph, 0), mixed(&graph, 1)] {
+            let compiled = compile_as(&graph, &calibration, None, &format).unwrap();
+            let artifact = Aligned::copy(&compiled.packed.bytes);
+            let model = Model::parse(&artifact).unwrap();
+            assert_eq!(model.header().format, if format == Format::F16 { 1 } else { 2 });
+            if format == Format::F16 {
+                kinds.extend((0..model.op_count()).map(|i| model.op(i).unwrap().kind()));
+            }
+            for op in parse(&artifact).ops {
+                match op {
+                    Operation::Float(FloatOp::Convert(op)) => {
+                        conversions.insert(op.conversion as u16);
+                    }
+                    Operation::Float(FloatOp::Conv(op)) => {
+                        second |= op.second.is_some();
+                        int8[usize::from(op.int8.is_some())] = true;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    assert_eq!(kinds.len(), 10, "{kinds:?}");
+    let all: BTreeSet<u16> =
+        (0..=u16::MAX).filter_map(Conversion::from_u16).map(|c| c as u16).collect();
+    assert_eq!(conversions, all);
+    assert!(second && int8 == [true; 2]);
 }
 
 /// The families between them need every kind of operation.
 #[test]
 fn the_families_cover_every_operation() {
-    let mut kinds = std::collections::BTreeSet::new();
+    let mut kinds = BTreeSet::new();
     let (mut second, mut grouped, mut class_token) = (false, false, false);
     for family in networks::FAMILIES {
         let graph = networks::network(family, 0);
@@ -177,8 +262,8 @@ fn the_families_cover_every_operation() {
         second |= (0..model.op_count()).any(|i| model.op(i).unwrap().second_input().is_some());
         for op in parse(&artifact).ops {
             match op {
-                picovit_tests::reference::Op::Attention(op) => grouped |= op.groups > 1,
-                picovit_tests::reference::Op::Embed(op) => class_token |= op.class_token,
+                Operation::Attention(op) => grouped |= op.groups > 1,
+                Operation::Embed(op) => class_token |= op.class_token,
                 _ => {}
             }
         }

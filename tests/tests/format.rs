@@ -2,10 +2,15 @@
 
 use std::mem::offset_of;
 
+use picovit::format::float::{
+    Activation, Conversion, ConvertRecord, FloatAttentionRecord, FloatAvgPoolRecord,
+    FloatClassPoolRecord, FloatConvRecord, FloatEmbedRecord, FloatFoldRecord, FloatHeadRecord,
+    FloatInvertedResidualRecord, FloatMlpRecord, FloatNormRecord, FloatSeqPoolRecord,
+};
 use picovit::format::{
-    AttentionRecord, AvgPoolRecord, ClassPoolRecord, ConvRecord, EmbedRecord, FoldRecord,
-    HeadRecord, Header, InvertedResidualRecord, MlpRecord, NormRecord, OpKind, RecordHead,
-    SeqPoolRecord, VERSION,
+    AttentionRecord, AvgPoolRecord, ClassPoolRecord, ConvRecord, EmbedRecord, FORMAT_F16,
+    FORMAT_INT8, FORMAT_MIXED, FoldRecord, HeadRecord, Header, InvertedResidualRecord, MlpRecord,
+    NormRecord, OpKind, RecordHead, SeqPoolRecord, VERSION,
 };
 
 const SPECIFICATION: &str = include_str!("../../docs/format.md");
@@ -268,6 +273,189 @@ fn records() {
     assert_eq!(table("### `AvgPoolRecord`"), avg_pool);
 }
 
+#[test]
+fn float_records_of_maps() {
+    let fields = fields!(ConvertRecord {
+        head: RecordHead,
+        height: u16,
+        columns: u16,
+        width: u16,
+        conversion: u16,
+        scale: u32,
+        zero: u32,
+        padding_bytes: [u32; 20],
+    });
+    assert_eq!(table("### `ConvertRecord`"), fields);
+    let fields = fields!(FloatConvRecord {
+        head: RecordHead,
+        in_height: u16,
+        in_width: u16,
+        in_channels: u16,
+        out_channels: u16,
+        kernel: u8,
+        stride: u8,
+        padding: u8,
+        pool_kernel: u8,
+        pool_stride: u8,
+        pool_padding: u8,
+        pool_padding_after: u8,
+        activation: u8,
+        in_channels2: u16,
+        reserved: u16,
+        input2: u32,
+        weights: u32,
+        bias: u32,
+        scale: u32,
+        offset: u32,
+        padding_bytes: [u32; 14],
+    });
+    assert_eq!(table("### `FloatConvRecord`"), fields);
+    let fields = fields!(FloatInvertedResidualRecord {
+        head: RecordHead,
+        in_height: u16,
+        in_width: u16,
+        in_channels: u16,
+        hidden: u16,
+        out_channels: u16,
+        kernel: u8,
+        stride: u8,
+        padding: u8,
+        residual: u8,
+        activation1: u8,
+        activation2: u8,
+        weights1: u32,
+        bias1: u32,
+        weights2: u32,
+        bias2: u32,
+        weights3: u32,
+        bias3: u32,
+        padding_bytes: [u32; 14],
+    });
+    assert_eq!(table("### `FloatInvertedResidualRecord`"), fields);
+    let fields = fields!(FloatEmbedRecord {
+        head: RecordHead,
+        tokens: u16,
+        width: u16,
+        in_channels: u16,
+        columns: u16,
+        patch: u8,
+        class_token: u8,
+        reserved: u16,
+        positions: u32,
+        weights: u32,
+        bias: u32,
+        padding_bytes: [u32; 18],
+    });
+    assert_eq!(table("### `FloatEmbedRecord`"), fields);
+    let fields = fields!(FloatNormRecord { epsilon: f32, gamma: u32, beta: u32 });
+    assert_eq!(table("### `FloatNormRecord`"), fields);
+}
+
+#[test]
+fn float_records_of_tokens() {
+    let fields = fields!(FloatAttentionRecord {
+        head: RecordHead,
+        tokens: u16,
+        width: u16,
+        heads: u16,
+        head_dim: u16,
+        groups: u16,
+        reserved: u16,
+        norm: FloatNormRecord,
+        scale: f32,
+        qkv_weights: u32,
+        qkv_bias: u32,
+        proj_weights: u32,
+        proj_bias: u32,
+        padding_bytes: [u32; 13],
+    });
+    assert_eq!(table("### `FloatAttentionRecord`"), fields);
+    let fields = fields!(FloatMlpRecord {
+        head: RecordHead,
+        tokens: u16,
+        width: u16,
+        hidden: u16,
+        activation1: u8,
+        activation2: u8,
+        replaces: u32,
+        norm: FloatNormRecord,
+        weights1: u32,
+        bias1: u32,
+        weights2: u32,
+        bias2: u32,
+        padding_bytes: [u32; 14],
+    });
+    assert_eq!(table("### `FloatMlpRecord`"), fields);
+    let fields = fields!(FloatSeqPoolRecord {
+        head: RecordHead,
+        tokens: u16,
+        width: u16,
+        norm: FloatNormRecord,
+        weights: u32,
+        padding_bytes: [u32; 19],
+    });
+    assert_eq!(table("### `FloatSeqPoolRecord`"), fields);
+    let fields = fields!(FloatClassPoolRecord {
+        head: RecordHead,
+        tokens: u16,
+        width: u16,
+        norm: FloatNormRecord,
+        padding_bytes: [u32; 20],
+    });
+    assert_eq!(table("### `FloatClassPoolRecord`"), fields);
+    let fields = fields!(FloatAvgPoolRecord {
+        head: RecordHead,
+        tokens: u16,
+        width: u16,
+        padding_bytes: [u32; 23],
+    });
+    assert_eq!(table("### `FloatAvgPoolRecord`"), fields);
+    let fields = fields!(FloatFoldRecord {
+        head: RecordHead,
+        height: u16,
+        columns: u16,
+        width: u16,
+        patch: u16,
+        norm: FloatNormRecord,
+        padding_bytes: [u32; 19],
+    });
+    assert_eq!(table("### `FloatFoldRecord`"), fields);
+    let fields = fields!(FloatHeadRecord {
+        head: RecordHead,
+        width: u16,
+        classes: u16,
+        steps: f32,
+        weights: u32,
+        bias: u32,
+        padding_bytes: [u32; 20],
+    });
+    assert_eq!(table("### `FloatHeadRecord`"), fields);
+}
+
+/// Ids and names of the table below a bold title.
+fn ids(title: &str) -> Vec<(u16, String)> {
+    let (_, section) = SPECIFICATION.split_once(&format!("\n**{title}**")).expect(title);
+    let rows = section.lines().skip_while(|line| !line.starts_with('|')).skip(2);
+    rows.take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            (cells[1].parse().expect(line), cells[2].to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn enumerations() {
+    let activations = (0..=u8::MAX).filter_map(Activation::from_u8);
+    let expected: Vec<_> = activations.map(|a| (a as u16, format!("{a:?}"))).collect();
+    assert_eq!(ids("Activations"), expected);
+    let conversions = (0..=u16::MAX).filter_map(Conversion::from_u16);
+    let expected: Vec<_> = conversions.map(|c| (c as u16, format!("{c:?}"))).collect();
+    assert_eq!(ids("Conversions"), expected);
+    let formats = [(FORMAT_INT8, "int8"), (FORMAT_F16, "f16"), (FORMAT_MIXED, "mixed")];
+    assert_eq!(ids("Number formats"), formats.map(|(id, name)| (id.into(), name.to_owned())));
+}
+
 /// The version of the page, in its title and in its header, is the engine's.
 #[test]
 fn version() {
@@ -282,6 +470,7 @@ fn version() {
 #[test]
 fn kinds() {
     assert_eq!((1..=10).filter_map(OpKind::from_u16).count(), 10);
+    assert_eq!((17..=27).filter_map(OpKind::from_u16).count(), 11);
     for kind in (0..=u16::MAX).filter_map(OpKind::from_u16) {
         let row = format!("| {} | `{kind:?}Record` |", kind as u16);
         assert!(SPECIFICATION.contains(&row), "{row}");

@@ -39,7 +39,7 @@ pub enum Layout {
 }
 
 /// The file and the arena while they grow.
-struct Builder {
+pub(super) struct Builder {
     layout: Layout,
     file: Vec<u8>,
     arena: usize,
@@ -49,7 +49,7 @@ struct Builder {
 
 impl Builder {
     /// Appends constants at the next multiple of 16.
-    fn put<T: Pod>(&mut self, values: &[T]) -> u32 {
+    pub(super) fn put<T: Pod>(&mut self, values: &[T]) -> u32 {
         self.file.resize(self.file.len().next_multiple_of(16), 0);
         let offset = self.file.len() as u32;
         self.file.extend_from_slice(bytemuck::cast_slice(values));
@@ -57,7 +57,7 @@ impl Builder {
     }
 
     /// A buffer in the arena, apart from all live ones.
-    fn buffer(&mut self, bytes: usize) -> u32 {
+    pub(super) fn buffer(&mut self, bytes: usize) -> u32 {
         let bytes = bytes.next_multiple_of(16);
         let mut offset = match self.layout {
             Layout::Apart => self.arena,
@@ -332,6 +332,7 @@ impl Builder {
             Op::Fold(op) => bytes(self.fold(op, input)),
             Op::ClassPool(op) => bytes(self.class_pool(op, input)),
             Op::AvgPool(op) => bytes(self.avg_pool(op, input)),
+            Op::Float(op) => self.float_op(op, input, second),
         }
     }
 
@@ -351,7 +352,7 @@ impl Builder {
     }
 }
 
-fn head(kind: u16, input: u32, output: u32, scratch: u32) -> format::RecordHead {
+pub(super) fn head(kind: u16, input: u32, output: u32, scratch: u32) -> format::RecordHead {
     format::RecordHead { kind, reserved: 0, input, output, scratch }
 }
 
@@ -381,6 +382,8 @@ fn macs(op: &Op) -> u64 {
             op.in_height * op.in_width * op.expansion.weights.data().len() + height * width * after
         }
         Op::Fold(_) | Op::ClassPool(_) | Op::AvgPool(_) => 0,
+        // For reports only, of which there are none on floats here.
+        Op::Float(_) => 0,
     }) as u64
 }
 
@@ -423,7 +426,7 @@ pub fn build(network: &Network, layout: Layout) -> Vec<u8> {
     let header = format::Header {
         magic: *b"PVIT",
         version: 2,
-        format: 0,
+        format: network.format,
         packing: 0,
         file_bytes: builder.file.len() as u32,
         checksum: 0,

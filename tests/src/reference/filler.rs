@@ -31,14 +31,18 @@ pub(super) struct Filler {
 
 /// Cuts a window with borders before and after the map down so that it fits and always touches the
 /// map.
-fn window(kernel: usize, [before, after]: [usize; 2], size: usize) -> (usize, [usize; 2]) {
+pub(super) fn window(
+    kernel: usize,
+    [before, after]: [usize; 2],
+    size: usize,
+) -> (usize, [usize; 2]) {
     let kernel = kernel.min(size + before + after);
     let border = [before.min(kernel - 1), after.min(kernel - 1)];
     (kernel.min(size + border[0] + border[1]), border)
 }
 
 /// The largest divisor of all sizes that is no more than `most`; 0 stays 0.
-fn divisor(most: usize, sizes: &[usize]) -> usize {
+pub(super) fn divisor(most: usize, sizes: &[usize]) -> usize {
     (1..=most).rev().find(|n| sizes.iter().all(|size| size % n == 0)).unwrap_or(0)
 }
 
@@ -261,9 +265,9 @@ impl Filler {
     }
 
     /// Folds in the way the map was unfolded, now and then in raster order.
-    pub fn fold(&mut self, embed: &Embed, height: usize, columns: usize) -> Fold {
-        let patch = if self.random.one_in(4) { 0 } else { embed.patch };
-        Fold { height, columns, width: embed.width, patch, norm: self.norm(embed.width, None) }
+    pub fn fold(&mut self, patch: usize, (height, columns, width): Extent) -> Fold {
+        let patch = if self.random.one_in(4) { 0 } else { patch };
+        Fold { height, columns, width, patch, norm: self.norm(width, None) }
     }
 
     pub fn class_pool(&mut self, tokens: usize, width: usize) -> ClassPool {

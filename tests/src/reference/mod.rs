@@ -6,6 +6,8 @@
 //! compiler panics here rather than wrapping around. Shares nothing with the engine but the record
 //! definitions of [`picovit::format`].
 //!
+//! Operations on floats are in [`floats`].
+//!
 //! - [`run`] executes an artifact; [`Network::trace`] also returns what each operation computed.
 //! - [`parse`] and [`build`] turn bytes into a [`Network`] and back.
 //! - [`Plan`] makes random valid networks of any small shape.
@@ -20,6 +22,7 @@ mod embed;
 mod filler;
 #[cfg(test)]
 mod float;
+pub mod floats;
 mod fold;
 mod head;
 mod inverted_residual;
@@ -42,6 +45,7 @@ pub use class_pool::ClassPool;
 pub use conv::{Conv, ConvTrace, Second};
 pub use embed::{Embed, Scaling, unfolded};
 pub use filler::Style;
+pub use floats::{FloatOp, FloatTrace};
 pub use fold::Fold;
 pub use head::Head;
 pub use inverted_residual::{InvertedResidual, InvertedResidualTrace, Layer, Residual};
@@ -51,7 +55,7 @@ pub use network::{Network, Op, OpTrace, Values};
 pub use norm::Norm;
 pub use parser::parse;
 pub use plan::{
-    BlockPlan, ConvPlan, InvertedResidualPlan, Plan, PoolPlan, Pooling, Stage, StreamPlan,
+    BlockPlan, ConvPlan, InvertedResidualPlan, Numbers, Plan, PoolPlan, Pooling, Stage, StreamPlan,
 };
 pub use random::Random;
 pub use seq_pool::{SeqPool, SeqPoolTrace};

@@ -1,11 +1,12 @@
 use super::softmax::{softmax_weights, weight_sum};
 use super::{
-    Attention, AttentionTrace, AvgPool, ClassPool, Conv, ConvTrace, Embed, Fold, Head,
-    InvertedResidual, InvertedResidualTrace, Matrix, Mlp, MlpTrace, SeqPool, SeqPoolTrace,
+    Attention, AttentionTrace, AvgPool, ClassPool, Conv, ConvTrace, Embed, FloatOp, FloatTrace,
+    Fold, Head, InvertedResidual, InvertedResidualTrace, Matrix, Mlp, MlpTrace, SeqPool,
+    SeqPoolTrace,
 };
 
 /// A whole network: what an artifact says, without where it says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     /// Input height in pixels.
     pub height: usize,
@@ -15,6 +16,8 @@ pub struct Network {
     pub channels: usize,
     /// Number of logits.
     pub classes: usize,
+    /// Number format: 0 for int8, 1 for f16, 2 for mixed.
+    pub format: u8,
     /// `[1024]`: the table of exponentials.
     pub exp_table: Vec<u8>,
     /// Multiplier of logit differences, for class probabilities.
@@ -26,7 +29,7 @@ pub struct Network {
 }
 
 /// One operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// Section 4.
     Conv(Conv),
@@ -48,19 +51,23 @@ pub enum Op {
     ClassPool(ClassPool),
     /// Section 16.
     AvgPool(AvgPool),
+    /// Section 18.
+    Float(FloatOp),
 }
 
 /// A tensor between two operations.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Values {
     /// A map.
     I8(Matrix<i8>),
     /// The residual stream, the pooled token or the logits.
     I16(Matrix<i16>),
+    /// Any but the logits, on floats.
+    F32(Matrix<f32>),
 }
 
 /// What one operation computed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum OpTrace {
     /// All intermediate tensors.
     Conv(ConvTrace),
@@ -82,6 +89,8 @@ pub enum OpTrace {
     ClassPool(Matrix<i16>),
     /// The pooled token.
     AvgPool(Matrix<i16>),
+    /// All intermediate tensors.
+    Float(FloatTrace),
 }
 
 impl OpTrace {
@@ -98,6 +107,7 @@ impl OpTrace {
             Self::Attention(trace) => Values::I16(trace.output.clone()),
             Self::Mlp(trace) => Values::I16(trace.output.clone()),
             Self::SeqPool(trace) => Values::I16(trace.output.clone()),
+            Self::Float(trace) => trace.output.clone(),
         }
     }
 }
@@ -108,6 +118,7 @@ impl Op {
     pub fn second(&self) -> Option<super::Second> {
         match self {
             Self::Conv(op) => op.second,
+            Self::Float(op) => op.second(),
             _ => None,
         }
     }
@@ -118,13 +129,21 @@ impl Op {
         match self {
             Self::Attention(_) | Self::Mlp(_) => true,
             Self::InvertedResidual(op) => op.residual.is_some(),
+            Self::Float(op) => op.in_place(),
             _ => false,
         }
     }
 
-    fn run(&self, input: &Values, second: Option<&Matrix<i8>>, exp_table: &[u8]) -> OpTrace {
+    fn run(&self, input: &Values, second: Option<&Values>, exp_table: &[u8]) -> OpTrace {
         match (self, input) {
-            (Self::Conv(op), Values::I8(map)) => OpTrace::Conv(op.run(map, second)),
+            (Self::Float(op), _) => OpTrace::Float(op.run(input, second)),
+            (Self::Conv(op), Values::I8(map)) => {
+                let second = second.map(|second| match second {
+                    Values::I8(map) => map,
+                    _ => panic!("a second input that is not an int8 map"),
+                });
+                OpTrace::Conv(op.run(map, second))
+            }
             (Self::InvertedResidual(op), Values::I8(map)) => OpTrace::InvertedResidual(op.run(map)),
             (Self::Embed(op), Values::I8(map)) => OpTrace::Embed(op.run(map)),
             (Self::AvgPool(op), Values::I8(map)) => OpTrace::AvgPool(op.run(map)),
@@ -151,10 +170,7 @@ impl Network {
         let mut traces: Vec<OpTrace> = Vec::new();
         for op in &self.ops {
             let output = |of: Option<usize>| of.map_or(image.clone(), |i| traces[i].output());
-            let second = op.second().map(|second| match output(second.of) {
-                Values::I8(map) => map,
-                Values::I16(_) => panic!("a second input that is not a map"),
-            });
+            let second = op.second().map(|second| output(second.of));
             let trace =
                 op.run(&output(traces.len().checked_sub(1)), second.as_ref(), &self.exp_table);
             traces.push(trace);
@@ -169,7 +185,10 @@ impl Network {
     #[must_use]
     pub fn run(&self, input: &[i8]) -> Vec<i16> {
         match self.trace(input).pop() {
-            Some(OpTrace::Head(logits)) => logits.data().to_vec(),
+            Some(OpTrace::Head(logits))
+            | Some(OpTrace::Float(FloatTrace { output: Values::I16(logits), .. })) => {
+                logits.data().to_vec()
+            }
             _ => panic!("the network does not end in a classifier"),
         }
     }

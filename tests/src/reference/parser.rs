@@ -8,14 +8,14 @@ use super::{
 };
 
 /// Reads values out of the file by offset.
-struct File<'a>(&'a [u8]);
+pub(super) struct File<'a>(&'a [u8]);
 
 impl File<'_> {
-    fn record<T: AnyBitPattern>(&self, offset: usize) -> T {
+    pub(super) fn record<T: AnyBitPattern>(&self, offset: usize) -> T {
         bytemuck::pod_read_unaligned(&self.0[offset..offset + size_of::<T>()])
     }
 
-    fn bytes(&self, offset: u32, count: usize) -> &[u8] {
+    pub(super) fn bytes(&self, offset: u32, count: usize) -> &[u8] {
         assert_eq!(offset % 16, 0, "offset {offset}");
         &self.0[offset as usize..][..count]
     }
@@ -66,7 +66,7 @@ impl File<'_> {
             8 => Op::Fold(self.fold(&self.record(offset))),
             9 => Op::ClassPool(self.class_pool(&self.record(offset))),
             10 => Op::AvgPool(self.avg_pool(&self.record(offset))),
-            _ => panic!("operation {kind}"),
+            _ => Op::Float(self.float_op(kind, offset, places)),
         }
     }
 
@@ -282,14 +282,21 @@ pub fn parse(artifact: &[u8]) -> Network {
     let file = File(artifact);
     let header: format::Header = file.record(0);
     assert_eq!(header.magic, *b"PVIT");
-    assert_eq!((header.version, header.format, header.packing), (2, 0, 0));
+    assert_eq!((header.version, header.packing), (2, 0));
     assert_eq!(header.file_bytes as usize, artifact.len());
     assert_eq!(header.checksum, checksum(artifact));
     let mut places = vec![header.input];
     let mut ops = Vec::new();
     for i in 0..usize::from(header.op_count) {
         let offset = header.ops as usize + i * 112;
-        ops.push(file.op(offset, &places));
+        let op = file.op(offset, &places);
+        match (header.format, &op) {
+            (0, Op::Float(_)) => panic!("floats in an int8 artifact"),
+            (1, Op::Float(op)) => assert!(op.is_pure(), "a conversion in an f16 artifact"),
+            (1, _) => panic!("integers in an f16 artifact"),
+            (format, _) => assert!(format <= 2, "number format {format}"),
+        }
+        ops.push(op);
         places.push(file.record::<format::RecordHead>(offset).output);
     }
     Network {
@@ -297,6 +304,7 @@ pub fn parse(artifact: &[u8]) -> Network {
         width: header.width.into(),
         channels: header.channels.into(),
         classes: header.classes.into(),
+        format: header.format,
         exp_table: file.bytes(header.exp_table, 1024).to_vec(),
         logit_exp_mult: header.logit_exp_mult,
         logit_shift: header.logit_shift,

@@ -1,5 +1,18 @@
+use picovit::format::float::Conversion;
+
 use super::filler::{Extent, Filler};
-use super::{Network, Op, Random, Second, Style};
+use super::{FloatOp, Network, Op, Random, Second, Style};
+
+/// What the operations of a network compute with: its number format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// Integers.
+    Int8,
+    /// Floats.
+    F16,
+    /// Either, by chance.
+    Mixed,
+}
 
 /// The shape of a network. [`Plan::network`] fills in the constants.
 #[derive(Clone, Debug)]
@@ -128,19 +141,66 @@ pub enum BlockPlan {
     },
 }
 
+/// Where a conversion stands.
+#[derive(Clone, Copy)]
+enum Place {
+    Map,
+    Tokens,
+    Pooled,
+}
+
 /// A network while it grows.
 struct Draft {
     filler: Filler,
+    numbers: Numbers,
+    /// Whether the value at hand is one of floats.
+    float: bool,
     ops: Vec<Op>,
     /// The map at hand.
     extent: Extent,
-    /// Maps that nothing has overwritten yet, by the index of their operation.
-    maps: Vec<(Option<usize>, Extent)>,
+    /// Maps that nothing has overwritten yet, by the index of their operation, and whether they are
+    /// of floats.
+    maps: Vec<(Option<usize>, Extent, bool)>,
 }
 
 impl Draft {
     fn last(&self) -> Option<usize> {
         self.ops.len().checked_sub(1)
+    }
+
+    /// Whether the next operation computes with floats.
+    fn floats(&mut self) -> bool {
+        match self.numbers {
+            Numbers::Int8 => false,
+            Numbers::F16 => true,
+            Numbers::Mixed => self.filler.random.one_in(2),
+        }
+    }
+
+    /// Chooses the numbers of the next operation and converts the value at hand to them.
+    fn switch(&mut self, place: Place, extent: Extent) -> bool {
+        let float = self.floats();
+        if float != self.float {
+            self.convert(place, extent);
+        }
+        float
+    }
+
+    fn convert(&mut self, place: Place, extent: Extent) {
+        let conversion = match (place, self.float) {
+            (Place::Map, false) => Conversion::MapToFloat,
+            (Place::Map, true) => Conversion::MapToInt,
+            (Place::Tokens, false) => Conversion::TokensToFloat,
+            (Place::Tokens, true) => Conversion::TokensToInt,
+            (Place::Pooled, false) => Conversion::PooledToFloat,
+            (Place::Pooled, true) => Conversion::PooledToInt,
+        };
+        let op = Op::Float(FloatOp::Convert(self.filler.convert(conversion, extent)));
+        self.float = !self.float;
+        match place {
+            Place::Map => self.map(op, extent),
+            Place::Tokens | Place::Pooled => self.ops.push(op),
+        }
     }
 
     /// An operation whose output is a map.
@@ -149,19 +209,35 @@ impl Draft {
             self.maps.pop();
         }
         self.ops.push(op);
-        self.maps.push((self.last(), extent));
+        self.maps.push((self.last(), extent, self.float));
         self.extent = extent;
     }
 
     fn conv(&mut self, plan: &ConvPlan) {
+        let float = self.floats();
+        // A convolution on floats can take an int8 map as it is.
+        let int8 =
+            float && !self.float && (self.numbers == Numbers::F16 || self.filler.random.one_in(2));
+        if float != self.float && !int8 {
+            self.convert(Place::Map, self.extent);
+        }
         let (height, width, _) = self.extent;
         let same: Vec<Second> = self
             .maps
             .iter()
-            .filter(|&&(of, (h, w, _))| of != self.last() && (h, w) == (height, width))
-            .map(|&(of, (_, _, channels))| Second { channels, of })
+            .filter(|&&(of, (h, w, _), real)| {
+                of != self.last() && (h, w) == (height, width) && real == float && !int8
+            })
+            .map(|&(of, (_, _, channels), _)| Second { channels, of })
             .collect();
         let second = plan.second.filter(|_| !same.is_empty()).map(|n| same[n % same.len()]);
+        if float {
+            let conv = self.filler.float_conv(plan, self.extent, int8, second);
+            let (height, width) = conv.out_size();
+            let extent = (height, width, conv.out_channels());
+            self.float = true;
+            return self.map(Op::Float(FloatOp::Conv(conv)), extent);
+        }
         let conv = self.filler.conv(plan, self.extent, second);
         let (height, width) = conv.out_size();
         let extent = (height, width, conv.out_channels);
@@ -169,67 +245,128 @@ impl Draft {
     }
 
     fn inverted_residual(&mut self, plan: &InvertedResidualPlan) {
+        if self.switch(Place::Map, self.extent) {
+            let op = self.filler.float_inverted_residual(plan, self.extent);
+            let (height, width) = op.out_size();
+            let extent = (height, width, op.out_channels());
+            return self.map(Op::Float(FloatOp::InvertedResidual(op)), extent);
+        }
         let op = self.filler.inverted_residual(plan, self.extent);
         let (height, width) = op.out_size();
         let extent = (height, width, op.out_channels());
         self.map(Op::InvertedResidual(op), extent);
     }
 
-    /// The stream of the map at hand: its tokens and their width.
-    fn stream(&mut self, plan: &StreamPlan, class_token: bool) -> (usize, usize) {
-        let embed = self.filler.embed(plan, self.extent, class_token);
-        let shape = (embed.tokens, embed.width);
-        self.ops.push(Op::Embed(embed));
-        for block in &plan.blocks {
-            self.ops.push(match *block {
-                BlockPlan::Attention { heads, head_dim, groups } => {
-                    Op::Attention(self.filler.attention(shape, heads, head_dim, groups))
-                }
-                BlockPlan::Mlp { hidden, gain16, twice } => {
-                    Op::Mlp(self.filler.mlp(shape, hidden, gain16, twice))
-                }
-            });
+    /// The start of a stream: its tokens, their width, and the edge of its patches.
+    fn embed(&mut self, plan: &StreamPlan, class_token: bool) -> (usize, usize, usize) {
+        if self.switch(Place::Map, self.extent) {
+            let embed = self.filler.float_embed(plan, self.extent, class_token);
+            let shape = (embed.tokens, embed.width, embed.patch);
+            self.ops.push(Op::Float(FloatOp::Embed(embed)));
+            return shape;
         }
+        let embed = self.filler.embed(plan, self.extent, class_token);
+        let shape = (embed.tokens, embed.width, embed.patch);
+        self.ops.push(Op::Embed(embed));
         shape
     }
 
+    /// The stream of the map at hand: its tokens, their width, and the edge of its patches.
+    fn stream(&mut self, plan: &StreamPlan, class_token: bool) -> (usize, usize, usize) {
+        let (tokens, width, patch) = self.embed(plan, class_token);
+        let shape = (tokens, width);
+        for block in &plan.blocks {
+            let float = self.switch(Place::Tokens, (tokens, 1, width));
+            let filler = &mut self.filler;
+            self.ops.push(match *block {
+                BlockPlan::Attention { heads, head_dim, groups } if float => {
+                    let op = filler.float_attention(shape, heads, head_dim, groups);
+                    Op::Float(FloatOp::Attention(op))
+                }
+                BlockPlan::Attention { heads, head_dim, groups } => {
+                    Op::Attention(filler.attention(shape, heads, head_dim, groups))
+                }
+                BlockPlan::Mlp { hidden, gain16, twice } if float => {
+                    Op::Float(FloatOp::Mlp(filler.float_mlp(shape, hidden, gain16, twice)))
+                }
+                BlockPlan::Mlp { hidden, gain16, twice } => {
+                    Op::Mlp(filler.mlp(shape, hidden, gain16, twice))
+                }
+            });
+        }
+        (tokens, width, patch)
+    }
+
     fn folded(&mut self, plan: &StreamPlan) {
-        let at = self.ops.len();
-        let (_, channels) = self.stream(plan, false);
-        let (height, width, _) = self.extent;
-        let Op::Embed(embed) = &self.ops[at] else { unreachable!("a stream starts so") };
-        let fold = self.filler.fold(embed, height, width);
-        self.map(Op::Fold(fold), (height, width, channels));
+        let (tokens, channels, patch) = self.stream(plan, false);
+        let extent = (self.extent.0, self.extent.1, channels);
+        let fold = if self.switch(Place::Tokens, (tokens, 1, channels)) {
+            Op::Float(FloatOp::Fold(self.filler.float_fold(patch, extent)))
+        } else {
+            Op::Fold(self.filler.fold(patch, extent))
+        };
+        self.map(fold, extent);
     }
 
     /// The token that the classifier sees: its width.
     fn pooled(&mut self, pooling: &Pooling) -> usize {
-        let (op, width) = match pooling {
-            Pooling::Sequence(plan) => {
-                let (tokens, width) = self.stream(plan, plan.class_token);
-                (Op::SeqPool(self.filler.seq_pool(tokens, width)), width)
+        let (tokens, width) = match pooling {
+            Pooling::Sequence(plan) | Pooling::ClassToken(plan) => {
+                let (tokens, width, _) = self.stream(plan, plan.class_token);
+                (tokens, width)
             }
-            Pooling::ClassToken(plan) => {
-                let (tokens, width) = self.stream(plan, plan.class_token);
-                (Op::ClassPool(self.filler.class_pool(tokens, width)), width)
-            }
-            Pooling::Average => {
-                let (rows, columns, channels) = self.extent;
-                (Op::AvgPool(self.filler.avg_pool(rows * columns, channels)), channels)
-            }
+            Pooling::Average => (self.extent.0 * self.extent.1, self.extent.2),
         };
-        self.ops.push(op);
+        let float = match pooling {
+            Pooling::Average => self.switch(Place::Map, self.extent),
+            _ => self.switch(Place::Tokens, (tokens, 1, width)),
+        };
+        let filler = &mut self.filler;
+        self.ops.push(match (pooling, float) {
+            (Pooling::Sequence(_), false) => Op::SeqPool(filler.seq_pool(tokens, width)),
+            (Pooling::ClassToken(_), false) => Op::ClassPool(filler.class_pool(tokens, width)),
+            (Pooling::Average, false) => Op::AvgPool(filler.avg_pool(tokens, width)),
+            (Pooling::Sequence(_), true) => {
+                Op::Float(FloatOp::SeqPool(filler.float_seq_pool(tokens, width)))
+            }
+            (Pooling::ClassToken(_), true) => {
+                Op::Float(FloatOp::ClassPool(filler.float_class_pool(tokens, width)))
+            }
+            (Pooling::Average, true) => {
+                Op::Float(FloatOp::AvgPool(filler.float_avg_pool(tokens, width)))
+            }
+        });
         width
     }
 }
 
 impl Plan {
-    /// A network of this shape with random constants: the same for the same seed and style.
+    /// An int8 network of this shape with random constants: the same for the same seed and style.
     #[must_use]
     pub fn network(&self, seed: u64, style: Style) -> Network {
+        self.network_of(Numbers::Int8, seed, style)
+    }
+
+    /// A network on such numbers. The style is that of integer operations. On floats alone, a
+    /// convolution is put in front where nothing else could take the image.
+    #[must_use]
+    pub fn network_of(&self, numbers: Numbers, seed: u64, style: Style) -> Network {
         let extent = (self.height, self.width, self.channels);
         let filler = Filler { random: Random::new(seed), style };
-        let mut draft = Draft { filler, ops: vec![], extent, maps: vec![(None, extent)] };
+        let (ops, maps) = (vec![], vec![(None, extent, false)]);
+        let mut draft = Draft { filler, numbers, float: false, ops, extent, maps };
+        if numbers == Numbers::F16 && !matches!(self.stages.first(), Some(Stage::Conv(_))) {
+            let (table, second, pool) = (false, None, None);
+            draft.conv(&ConvPlan {
+                channels: 3,
+                kernel: 1,
+                stride: 1,
+                padding: 0,
+                table,
+                second,
+                pool,
+            });
+        }
         for stage in &self.stages {
             match stage {
                 Stage::Conv(plan) => draft.conv(plan),
@@ -238,13 +375,18 @@ impl Plan {
             }
         }
         let width = draft.pooled(&self.pooling);
-        let head = draft.filler.head(width, self.classes);
-        draft.ops.push(Op::Head(head));
+        let head = if draft.switch(Place::Pooled, (1, 1, width)) {
+            Op::Float(FloatOp::Head(draft.filler.float_head(width, self.classes)))
+        } else {
+            Op::Head(draft.filler.head(width, self.classes))
+        };
+        draft.ops.push(head);
         Network {
             height: self.height,
             width: self.width,
             channels: self.channels,
             classes: self.classes,
+            format: numbers as u8,
             exp_table: draft.filler.exp_table(),
             logit_exp_mult: draft.filler.logit_exp_mult(),
             logit_shift: 8,
@@ -327,14 +469,46 @@ mod tests {
         for (seed, pooling) in (0..9).zip(POOLINGS.into_iter().cycle()) {
             for style in [Style::Typical, Style::Wild, Style::Constant(-128)] {
                 let network = plan(pooling).network(seed, style);
-                for layout in [Layout::Apart, Layout::Tight] {
-                    let artifact = build(&network, layout);
-                    assert_eq!(parse(&artifact), network);
-                    let input = input(seed, network.input_len());
-                    assert_eq!(run(&artifact, &input), network.run(&input));
-                }
+                bytes_and_back_of(&network, seed);
+            }
+            for numbers in [Numbers::F16, Numbers::Mixed] {
+                let network = plan(pooling).network_of(numbers, seed, Style::Typical);
+                bytes_and_back_of(&network, seed);
             }
         }
+    }
+
+    fn bytes_and_back_of(network: &Network, seed: u64) {
+        for layout in [Layout::Apart, Layout::Tight] {
+            let artifact = build(network, layout);
+            assert_eq!(parse(&artifact), *network);
+            let input = input(seed, network.input_len());
+            assert_eq!(run(&artifact, &input), network.run(&input));
+        }
+    }
+
+    /// Floats stay finite, vary, and give logits within their range.
+    #[test]
+    fn float_networks_use_their_ranges() {
+        let (mut tensors, mut dull) = (0, 0);
+        for seed in 0..32 {
+            let network =
+                plan(POOLINGS[seed as usize % 3]).network_of(Numbers::F16, seed, Style::Typical);
+            for trace in network.trace(&input(seed, network.input_len())) {
+                let values: Vec<f32> = match trace.output() {
+                    Values::F32(m) => m.data().to_vec(),
+                    Values::I16(m) => m.data().iter().map(|&v| v.into()).collect(),
+                    Values::I8(_) => panic!("integers"),
+                };
+                let largest = values.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+                assert!(values.iter().all(|v| v.is_finite()));
+                let distinct: std::collections::BTreeSet<u32> =
+                    values.iter().map(|v| v.to_bits()).collect();
+                tensors += 1;
+                dull += usize::from(!(0.1..=32_767.0).contains(&largest) || distinct.len() < 4);
+            }
+        }
+        assert!(dull * 20 < tensors, "{dull} of {tensors} tensors");
     }
 
     /// The plan of these tests has what it is meant to have.
@@ -375,10 +549,11 @@ mod tests {
                 let values: Vec<i32> = match trace.output() {
                     Values::I8(m) => m.data().iter().map(|&v| v.into()).collect(),
                     Values::I16(m) => m.data().iter().map(|&v| v.into()).collect(),
+                    Values::F32(_) => panic!("floats"),
                 };
                 let (low, high) = match trace.output() {
                     Values::I8(_) => (-128, 127),
-                    Values::I16(_) => (-32_768, 32_767),
+                    _ => (-32_768, 32_767),
                 };
                 let inside = values.iter().filter(|&&v| v > low && v < high).count();
                 let mut distinct = values.clone();

@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use picovit::{Engine, Model, Probe, Site};
+use picovit_tests::reference::floats::Step;
 use picovit_tests::reference::{
-    Aligned, Conv, InvertedResidual, Layout, Matrix, Network, Op, OpTrace, Values, build,
+    Aligned, Conv, FloatOp, FloatTrace, InvertedResidual, Layout, Matrix, Network, Op, OpTrace,
+    Values, build,
 };
 
 /// What the reference says of one site of one operation, and which of it the engine reported.
@@ -19,6 +21,7 @@ impl Expected {
         let count = match &values {
             Values::I8(m) => m.data().len(),
             Values::I16(m) => m.data().len(),
+            Values::F32(m) => m.data().len(),
         };
         Self { site, values, seen: vec![false; count] }
     }
@@ -36,6 +39,7 @@ impl Expected {
         let columns = match &self.values {
             Values::I8(m) => m.columns(),
             Values::I16(m) => m.columns(),
+            Values::F32(m) => m.columns(),
         };
         for (row, seen) in self.seen.chunks_mut(width * columns).enumerate() {
             seen.fill(!reached(row));
@@ -60,6 +64,32 @@ fn expanded(op: &InvertedResidual, site: Site, map: &Matrix<i8>) -> Expected {
     let steps = op.out_size().0;
     Expected::i8(site, map)
         .reached(op.in_width, |row| reaches(row, steps, op.kernel, op.stride, op.padding))
+}
+
+/// What is to be reported of an operation on floats, beside its output.
+fn float_sites(op: &FloatOp, trace: &FloatTrace) -> Vec<Expected> {
+    let expected = |(step, values): &(Step, Matrix<f32>)| {
+        let site = match step {
+            Step::Norm => Site::Norm,
+            Step::Query => Site::Query,
+            Step::Key => Site::Key,
+            Step::Value => Site::Value,
+            Step::Attention => Site::Attention,
+            Step::Activation => Site::Activation,
+            Step::DepthwiseActivation => Site::DepthwiseActivation,
+        };
+        let expected = Expected::new(site, Values::F32(values.clone()));
+        match op {
+            FloatOp::InvertedResidual(op) if site == Site::Activation => {
+                let steps = op.out_size().0;
+                expected.reached(op.in_width, |row| {
+                    reaches(row, steps, op.kernel, op.stride, op.padding)
+                })
+            }
+            _ => expected,
+        }
+    };
+    trace.steps.iter().map(expected).collect()
 }
 
 /// What is to be reported of an operation.
@@ -94,6 +124,7 @@ fn sites(op: &Op, trace: &OpTrace) -> Vec<Expected> {
             }
             sites
         }
+        (Op::Float(op), OpTrace::Float(trace)) => float_sites(op, trace),
         (_, OpTrace::SeqPool(trace)) => vec![Expected::i8(Site::Norm, &trace.norm)],
         _ => vec![],
     };
@@ -113,10 +144,11 @@ impl Comparison {
         Self { ops, differences: Vec::new() }
     }
 
-    fn reported<T: Copy + PartialEq + std::fmt::Debug>(
+    fn reported<T: Copy + std::fmt::Debug>(
         &mut self,
         (op, site, row, column): (usize, Site, usize, usize),
         data: &[T],
+        same: impl Fn(T, T) -> bool,
         expected: impl Fn(&Values) -> Option<(usize, &[T])>,
     ) {
         let place = format!("op {op}, {site:?} [{row}][{column}]");
@@ -132,15 +164,16 @@ impl Comparison {
         let range: Range<usize> = first..first + data.len();
         match values.get(range.clone()) {
             None => self.differences.push(format!("{place}: {} values", data.len())),
-            Some(right) if right != data => {
-                let at = (0..data.len()).find(|&i| right[i] != data[i]).unwrap();
-                let (row, column) = ((first + at) / columns, (first + at) % columns);
-                self.differences.push(format!(
-                    "op {op}, {site:?} [{row}][{column}]: engine {:?}, reference {:?}",
-                    data[at], right[at]
-                ));
-            }
-            Some(_) => found.seen[range].fill(true),
+            Some(right) => match (0..data.len()).find(|&i| !same(right[i], data[i])) {
+                Some(at) => {
+                    let (row, column) = ((first + at) / columns, (first + at) % columns);
+                    self.differences.push(format!(
+                        "op {op}, {site:?} [{row}][{column}]: engine {:?}, reference {:?}",
+                        data[at], right[at]
+                    ));
+                }
+                None => found.seen[range].fill(true),
+            },
         }
     }
 
@@ -165,16 +198,35 @@ impl Comparison {
 
 impl Probe for Comparison {
     fn i8(&mut self, op: usize, site: Site, row: usize, column: usize, data: &[i8]) {
-        self.reported((op, site, row, column), data, |values| match values {
-            Values::I8(m) => Some((m.columns(), m.data())),
-            Values::I16(_) => None,
-        });
+        self.reported(
+            (op, site, row, column),
+            data,
+            |a, b| a == b,
+            |values| match values {
+                Values::I8(m) => Some((m.columns(), m.data())),
+                _ => None,
+            },
+        );
     }
 
     fn i16(&mut self, op: usize, site: Site, row: usize, column: usize, data: &[i16]) {
-        self.reported((op, site, row, column), data, |values| match values {
-            Values::I16(m) => Some((m.columns(), m.data())),
-            Values::I8(_) => None,
+        self.reported(
+            (op, site, row, column),
+            data,
+            |a, b| a == b,
+            |values| match values {
+                Values::I16(m) => Some((m.columns(), m.data())),
+                _ => None,
+            },
+        );
+    }
+
+    fn f32(&mut self, op: usize, site: Site, row: usize, column: usize, data: &[f32]) {
+        // 0 and -0 differ.
+        let same = |a: f32, b: f32| a.to_bits() == b.to_bits();
+        self.reported((op, site, row, column), data, same, |values| match values {
+            Values::F32(m) => Some((m.columns(), m.data())),
+            _ => None,
         });
     }
 }
@@ -183,10 +235,10 @@ impl Probe for Comparison {
 /// without one where dead buffers are overwritten. The arena starts and continues full of rubbish.
 pub fn compare(network: &Network, input: &[i8]) -> Result<(), String> {
     let traces = network.trace(input);
-    let logits = match traces.last() {
-        Some(OpTrace::Head(logits)) => logits.data(),
-        _ => unreachable!("a network ends in a classifier"),
+    let Some(Values::I16(logits)) = traces.last().map(OpTrace::output) else {
+        unreachable!("a network ends in a classifier")
     };
+    let logits = logits.data();
     let mut comparison = Comparison::new(network, &traces);
     let probed = run_engine(network, Layout::Apart, |engine| {
         engine.input().copy_from_slice(input);

@@ -3,6 +3,8 @@
 
 mod by_hand;
 mod comparison;
+mod float_kernels;
+mod floats;
 mod kernels;
 mod shapes;
 

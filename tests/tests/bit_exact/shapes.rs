@@ -13,7 +13,7 @@ use proptest::test_runner::TestRunner;
 
 use crate::{cases, check, pointwise};
 
-fn conv_plan(channels: Range<usize>) -> impl Strategy<Value = ConvPlan> {
+pub fn conv_plan(channels: Range<usize>) -> impl Strategy<Value = ConvPlan> {
     let pool = (1..5usize, 1..4usize, 0..4usize, 0..4usize).prop_map(
         |(kernel, stride, padding, padding_after)| PoolPlan {
             kernel,
@@ -38,7 +38,7 @@ fn conv_plan(channels: Range<usize>) -> impl Strategy<Value = ConvPlan> {
 }
 
 /// A convolution that keeps the extent of the map, as second inputs and additions need it.
-fn same_conv_plan(channels: Range<usize>) -> impl Strategy<Value = ConvPlan> {
+pub fn same_conv_plan(channels: Range<usize>) -> impl Strategy<Value = ConvPlan> {
     (conv_plan(channels), 0..3usize).prop_map(|(plan, padding)| ConvPlan {
         kernel: 2 * padding + 1,
         stride: 1,
@@ -48,7 +48,7 @@ fn same_conv_plan(channels: Range<usize>) -> impl Strategy<Value = ConvPlan> {
     })
 }
 
-fn inverted_residual_plan(
+pub fn inverted_residual_plan(
     channels: Range<usize>,
     hidden: Range<usize>,
 ) -> impl Strategy<Value = InvertedResidualPlan> {
@@ -68,7 +68,7 @@ fn inverted_residual_plan(
     )
 }
 
-fn attention_plan(head_dim: Range<usize>) -> impl Strategy<Value = BlockPlan> {
+pub fn attention_plan(head_dim: Range<usize>) -> impl Strategy<Value = BlockPlan> {
     (1..5usize, head_dim, 1..7usize).prop_map(|(heads, head_dim, groups)| BlockPlan::Attention {
         heads,
         head_dim,
@@ -76,7 +76,7 @@ fn attention_plan(head_dim: Range<usize>) -> impl Strategy<Value = BlockPlan> {
     })
 }
 
-fn mlp_plan(hidden: Range<usize>) -> impl Strategy<Value = BlockPlan> {
+pub fn mlp_plan(hidden: Range<usize>) -> impl Strategy<Value = BlockPlan> {
     (hidden, any::<bool>(), any::<bool>()).prop_map(|(hidden, gain16, twice)| BlockPlan::Mlp {
         hidden,
         gain16,
@@ -84,7 +84,7 @@ fn mlp_plan(hidden: Range<usize>) -> impl Strategy<Value = BlockPlan> {
     })
 }
 
-fn stream_plan(
+pub fn stream_plan(
     width: Range<usize>,
     blocks: impl Strategy<Value = Vec<BlockPlan>>,
 ) -> impl Strategy<Value = StreamPlan> {
@@ -99,7 +99,7 @@ fn stream_plan(
     )
 }
 
-fn blocks() -> impl Strategy<Value = Vec<BlockPlan>> {
+pub fn blocks() -> impl Strategy<Value = Vec<BlockPlan>> {
     prop::collection::vec(prop_oneof![attention_plan(1..14), mlp_plan(1..40)], 0..4)
 }
 
@@ -112,7 +112,7 @@ fn stage() -> impl Strategy<Value = Stage> {
     ]
 }
 
-fn pooling(stream: impl Strategy<Value = StreamPlan>) -> impl Strategy<Value = Pooling> {
+pub fn pooling(stream: impl Strategy<Value = StreamPlan>) -> impl Strategy<Value = Pooling> {
     (stream, 0..3).prop_map(|(stream, which)| match which {
         0 => Pooling::Sequence(stream),
         1 => Pooling::ClassToken(stream),
@@ -125,7 +125,7 @@ fn style() -> impl Strategy<Value = Style> {
 }
 
 /// Whole networks of any small shape.
-fn any_plan() -> impl Strategy<Value = Plan> {
+pub fn any_plan() -> impl Strategy<Value = Plan> {
     (
         (1..15usize, 1..15usize, prop_oneof![Just(1usize), Just(3)]),
         prop::collection::vec(stage(), 0..6),
@@ -143,7 +143,7 @@ fn any_plan() -> impl Strategy<Value = Plan> {
 }
 
 /// A map of any extent, and what is to be looked at.
-fn stages_plan(
+pub fn stages_plan(
     extent: usize,
     stages: impl Strategy<Value = Vec<Stage>>,
 ) -> impl Strategy<Value = Plan> {
@@ -160,7 +160,7 @@ fn stages_plan(
 }
 
 /// Tokens of any number and width for one sub-block.
-fn block_plan(block: impl Strategy<Value = BlockPlan>) -> impl Strategy<Value = Plan> {
+pub fn block_plan(block: impl Strategy<Value = BlockPlan>) -> impl Strategy<Value = Plan> {
     let stream = stream_plan(1..100, block.prop_map(|block| vec![block]));
     (1..12usize, 1..9usize, 1..100usize, stream).prop_map(|(height, width, channels, stream)| {
         Plan {
@@ -312,6 +312,7 @@ fn every_feature_comes_up() {
                 Op::ClassPool(_) => count("class token pooling", true),
                 Op::AvgPool(_) => count("mean", true),
                 Op::Head(_) => {}
+                Op::Float(_) => panic!("floats in an int8 network"),
             }
         }
     }

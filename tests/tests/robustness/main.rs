@@ -1,5 +1,6 @@
 //! A damaged artifact is an error, never a panic; one that parses always runs to its end.
 
+mod float_rules;
 mod rules;
 
 #[path = "../../../crates/picovit-compiler/tests/networks/mod.rs"]
@@ -9,17 +10,22 @@ use networks::FAMILIES;
 use picovit::{Engine, Error, Model};
 use picovit_compiler::{Calibration, compile};
 use picovit_tests::reference::{
-    Aligned, BlockPlan, ConvPlan, InvertedResidualPlan, Layout, Network, Plan, PoolPlan, Pooling,
-    Random, Stage, StreamPlan, Style, build, seal,
+    Aligned, BlockPlan, ConvPlan, InvertedResidualPlan, Layout, Network, Numbers, Plan, PoolPlan,
+    Pooling, Random, Stage, StreamPlan, Style, build, seal,
 };
 
 type MakePooling = fn(StreamPlan) -> Pooling;
 
 const POOLINGS: [MakePooling; 3] = [Pooling::Sequence, Pooling::ClassToken, |_| Pooling::Average];
 
-/// Small artifacts: between them every kind of operation and every optional constant.
-fn artifacts() -> [Vec<u8>; 3] {
-    POOLINGS.map(|pooling| build(&network(pooling), Layout::Tight))
+/// Small artifacts: between them every kind of operation on integers, most of those on floats, and
+/// every optional constant.
+fn artifacts() -> [Vec<u8>; 5] {
+    let tight = |network: &Network| build(network, Layout::Tight);
+    let [sequence, class, average] = POOLINGS.map(|pooling| tight(&network(pooling)));
+    let floats = tight(&network_of(Numbers::F16, Pooling::Sequence));
+    let mixed = tight(&network_of(Numbers::Mixed, Pooling::ClassToken));
+    [sequence, class, average, floats, mixed]
 }
 
 fn artifact() -> Vec<u8> {
@@ -38,6 +44,10 @@ fn compiled() -> Vec<Vec<u8>> {
 }
 
 fn network(pooling: MakePooling) -> Network {
+    network_of(Numbers::Int8, pooling)
+}
+
+fn network_of(numbers: Numbers, pooling: MakePooling) -> Network {
     let conv = ConvPlan {
         channels: 4,
         kernel: 3,
@@ -91,7 +101,7 @@ fn network(pooling: MakePooling) -> Network {
         pooling: pooling(stream),
         classes: 3,
     };
-    plan.network(11, Style::Typical)
+    plan.network_of(numbers, 11, Style::Typical)
 }
 
 /// Where the records end: most rules are about what stands before.

@@ -1,4 +1,4 @@
-//! Inner loops on 32-bit floats, sections 17 to 19 of `docs/arithmetic.md`: a fixed order of
+//! Inner loops on 32-bit floats, sections 17 and 18 of `docs/arithmetic.md`: a fixed order of
 //! summation, no fused multiply-add, and functions made of nothing but IEEE 754 additions,
 //! multiplications, divisions and square roots, so that every target gives the same bits.
 
