@@ -113,7 +113,7 @@ impl Layout {
     }
 
     /// The one of three names that is this layout's.
-    fn pick<'a>(self, [timm, hugging_face, cvnets]: [&'a str; 3]) -> &'a str {
+    fn pick(self, [timm, hugging_face, cvnets]: [&str; 3]) -> &str {
         match self {
             Self::HuggingFace => hugging_face,
             Self::CvNets => cvnets,
