@@ -12,7 +12,7 @@ use crate::weights::{Initializer, Parameters};
 /// enumeration, so that a file does not change when families are added.
 #[derive(Module, Debug)]
 #[non_exhaustive]
-#[allow(clippy::large_enum_variant, reason = "a program has one or two networks")]
+#[allow(clippy::large_enum_variant, reason = "a program holds one network, not many")]
 pub enum Network<B: Backend> {
     /// Compact convolutional transformer, or compact vision transformer.
     Cct(Cct<B>),

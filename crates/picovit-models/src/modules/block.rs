@@ -136,8 +136,8 @@ pub(crate) fn pool_sequence<B: Backend>(score: &Linear<B>, tokens: Tensor<B, 3>)
 }
 
 /// Masks for `forward` without dropout, one entry for every block.
-pub(crate) fn no_masks<B: Backend>(config_blocks: usize) -> Vec<BlockMasks<B>> {
-    (0..config_blocks).map(|_| BlockMasks::none()).collect()
+pub(crate) fn no_masks<B: Backend>(blocks: usize) -> Vec<BlockMasks<B>> {
+    (0..blocks).map(|_| BlockMasks::none()).collect()
 }
 
 /// Width, hidden width and heads of a configuration's first block.
