@@ -45,7 +45,17 @@ impl QWeights {
     /// # Errors
     /// [`CompileError::Range`] where an accumulator or multiplier does not fit.
     pub(super) fn layer(self, name: &str, output: Affine) -> Result<QLayer, CompileError> {
-        let (mult, shift) = self.multipliers(name, &vec![output.scale; self.bias.len()], 128)?;
+        let outputs = vec![output; self.bias.len()];
+        self.layer_of(name, &outputs)
+    }
+
+    /// As [`Self::layer`], with an output of its own for every channel.
+    ///
+    /// # Errors
+    /// [`CompileError::Range`] where an accumulator or multiplier does not fit.
+    pub(super) fn layer_of(self, name: &str, outputs: &[Affine]) -> Result<QLayer, CompileError> {
+        let scales: Vec<f64> = outputs.iter().map(|output| output.scale).collect();
+        let (mult, shift) = self.multipliers(name, &scales, 128)?;
         if shift > 0 {
             return Err(CompileError::Range { node: name.into(), what: "a multiplier" });
         }
@@ -64,10 +74,10 @@ impl Conv {
 }
 
 impl Context<'_> {
-    /// Quantization of a map, for a convolution with or without a border.
-    pub(super) fn map(&self, node: NodeId, border: bool) -> InputQuant {
-        let map = &self.maps[&node];
-        if border { InputQuant::at_zero(map.affine.clone()) } else { map.clone() }
+    /// Quantization of a map. Weight rounding errors are compensated at its mean, for convolutions
+    /// with a border too: nearly all pixels are inside, and a background's error would add up.
+    pub(super) fn map(&self, node: NodeId) -> InputQuant {
+        self.maps[&node].clone()
     }
 
     /// Keeps the quantization of a map all of whose channels share one.
@@ -118,7 +128,23 @@ impl Context<'_> {
         (graph.nodes[before].inputs[usize::from(saved_first)], weights)
     }
 
-    pub(super) fn conv(&mut self, index: usize, op: FusedOp) -> Result<QOp, CompileError> {
+    /// int8 scales of a ReLU's channels, each its own range; all zeros are -128.
+    fn relu_channels(&self, id: NodeId, weights: &QWeights) -> Vec<Affine> {
+        let stats = self.calibration.node(id).iter().zip(&weights.scale);
+        let most = self.calibration.extremes(id).1;
+        // A channel that hardly answers must not blow its successors' weights up.
+        let channels =
+            stats.map(|(s, step)| Affine::int8_at_least(0.0, s.max.max(most / 256.0), step / 0.49));
+        channels.collect()
+    }
+
+    /// `next_is_conv` says that what follows folds scales per channel into its weights.
+    pub(super) fn conv(
+        &mut self,
+        index: usize,
+        op: FusedOp,
+        next_is_conv: bool,
+    ) -> Result<QOp, CompileError> {
         let FusedOp::Conv { conv: id, table, concat } = op else {
             unreachable!("called for a convolution")
         };
@@ -127,10 +153,9 @@ impl Context<'_> {
         let (first, weights) = self.reordered(id, concat);
         let input = graph.nodes[first].shape;
         let (name, channels) = (node.name.clone(), node.shape.channels);
-        let border = conv.padding > 0;
-        let mut quant = self.map(first, border);
+        let mut quant = self.map(first);
         if let Some(Concat { saved, .. }) = concat {
-            let second = self.map(saved, border);
+            let second = self.map(saved);
             quant.affine.extend(second.affine);
             quant.mean.extend(second.mean);
         }
@@ -144,7 +169,12 @@ impl Context<'_> {
             Some(activation) => weights.output(activation.input_range((lo, hi))),
             None => weights.output((if conv.relu { 0.0 } else { lo }, hi)),
         };
-        let layer = weights.layer(&name, between)?;
+        let outputs = if next_is_conv && conv.relu && table.is_none() {
+            self.relu_channels(id, &weights)
+        } else {
+            vec![between; channels]
+        };
+        let layer = weights.layer_of(&name, &outputs)?;
         let table = table.map(|table| {
             let (lo, hi) = self.calibration.range(table);
             let out = Affine::int8(lo, hi);
@@ -183,14 +213,15 @@ impl Context<'_> {
         let low = if conv.relu { None } else { Some(-128) };
         let table = match table {
             Some((node, out, entries)) => {
-                self.site(index, Site::Hidden, id, vec![between; channels], (None, RAILS8.1));
+                self.site(index, Site::Hidden, id, outputs, (None, RAILS8.1));
                 self.site(index, Site::Output, node, vec![out; channels], (None, RAILS8.1));
                 self.keep_map(node, out);
                 Some(entries)
             }
             None => {
-                self.site(index, Site::Output, id, vec![between; channels], (low, RAILS8.1));
-                self.keep_map(id, between);
+                let quant = self.input(id, outputs.clone());
+                self.maps.insert(id, quant);
+                self.site(index, Site::Output, id, outputs, (low, RAILS8.1));
                 None
             }
         };

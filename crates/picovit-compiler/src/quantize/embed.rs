@@ -44,7 +44,7 @@ impl Context<'_> {
         let layer = match linear {
             Some(id) => {
                 let conv = self.graph.conv(id);
-                let (name, quant) = (self.name(id), self.map(map, false));
+                let (name, quant) = (self.name(id), self.map(map));
                 let weights = quantize_weights(&name, &conv.weights, &conv.biases(width), &quant)?;
                 let (mult, shift) = weights.multipliers(&name, &vec![stream; width], 128)?;
                 record.shift = shift as u16;

@@ -24,7 +24,7 @@ impl Context<'_> {
         let channels = graph.nodes[project].shape.channels;
         let names = [expand, filter, project].map(|id| self.name(id));
 
-        let quant = self.map(input_node, false);
+        let quant = self.map(input_node);
         let bias = graph.conv(expand).biases(hidden);
         let weights = quantize_weights(&names[0], &graph.conv(expand).weights, &bias, &quant)?;
         let activation = graph.activation(table1);

@@ -226,8 +226,9 @@ pub fn quantize(
         return Err(CompileError::UnknownLayer { name: name.clone(), known });
     }
     let streams = stream_scales(&fused, calibration);
-    let maps = HashMap::from([(0, input_quant(graph))]);
-    let context = Context { graph, calibration, sites: vec![], maps };
+    let mut context = Context { graph, calibration, sites: vec![], maps: HashMap::new() };
+    let pixels = context.input(0, input_quant(graph).affine);
+    context.maps.insert(0, pixels);
     let mut builder = Builder {
         context,
         ops: vec![],
@@ -356,7 +357,10 @@ impl Builder<'_> {
     ) -> Result<QOp, CompileError> {
         let context = &mut self.context;
         match op {
-            FusedOp::Conv { .. } => context.conv(index, op),
+            FusedOp::Conv { .. } => {
+                let next_is_conv = matches!(next, Some(FusedOp::Conv { .. }));
+                context.conv(index, op, next_is_conv)
+            }
             FusedOp::InvertedResidual { .. } => context.inverted_residual(index, op),
             FusedOp::Embed { .. } => context.embed(index, op, after),
             FusedOp::Fold { norm, fold } => {
