@@ -244,7 +244,7 @@ impl Meter<'_> {
         let power = &mut self.power[index];
         for (i, q) in (row * channels + column..).zip(data) {
             let (token, channel) = (i / channels, i % channels);
-            let real = f64::from(float[token * width + site.column + channel]);
+            let real = f64::from(float[token * width + site.column + channel].max(site.least));
             let error = real
                 - match q {
                     Reported::Integer(q) => site.channels[channel].real(q),

@@ -37,20 +37,15 @@ fn main() {
     println!("cargo:rustc-env=PICOVIT_FRAMES_FILE={}", frames.display());
 }
 
-/// Writes the memory map of `PICOVIT_BOARD`, for 128 KB of RAM or as many as `PICOVIT_RAM_KB` says.
+/// Writes the memory map, for 128 KB of RAM or as many as `PICOVIT_RAM_KB` says.
 fn memory_map(out: &Path) {
-    println!("cargo:rerun-if-env-changed=PICOVIT_BOARD");
-    let map = match env::var("PICOVIT_BOARD").as_deref() {
-        Ok("mps3-an547") => "memory-an547.x",
-        _ => "memory.x",
-    };
-    println!("cargo:rerun-if-changed={map}");
+    println!("cargo:rerun-if-changed=memory.x");
     println!("cargo:rerun-if-env-changed=PICOVIT_RAM_KB");
     let ram: u32 = match env::var("PICOVIT_RAM_KB") {
         Ok(text) => text.parse().expect("PICOVIT_RAM_KB is a number"),
         Err(_) => 128,
     };
-    let map = fs::read_to_string(map).expect("the memory map is there");
+    let map = fs::read_to_string("memory.x").expect("memory.x is there");
     let map = map.replace("120K", &format!("{}K", ram - 8)).replace("128K", &format!("{ram}K"));
     fs::write(out.join("memory.x"), map).expect("OUT_DIR is writable");
 }

@@ -24,9 +24,6 @@ pub struct Board {
     pub icount_shift: u32,
     /// Processor clock of the board, Hz.
     pub clock: u64,
-    /// Whether the processor looks for its vectors at 0 while the program lies elsewhere: the
-    /// emulator then puts a copy of the first two there.
-    pub copies_vectors: bool,
 }
 
 impl Board {
@@ -38,7 +35,7 @@ impl Board {
 }
 
 /// The emulated boards.
-pub const BOARDS: [Board; 3] = [
+pub const BOARDS: [Board; 2] = [
     Board {
         name: "mps2-an386",
         cpu: "Cortex-M4F",
@@ -48,7 +45,6 @@ pub const BOARDS: [Board; 3] = [
         flash: 4 * 1024 * 1024,
         icount_shift: 2,
         clock: 25_000_000,
-        copies_vectors: false,
     },
     Board {
         name: "mps2-an500",
@@ -59,18 +55,6 @@ pub const BOARDS: [Board; 3] = [
         flash: 4 * 1024 * 1024,
         icount_shift: 2,
         clock: 25_000_000,
-        copies_vectors: false,
-    },
-    Board {
-        name: "mps3-an547",
-        cpu: "Cortex-M55",
-        target: "thumbv8m.main-none-eabihf",
-        package: "picovit-mps2",
-        emulator: "qemu-system-arm",
-        flash: 2 * 1024 * 1024,
-        icount_shift: 2,
-        clock: 32_000_000,
-        copies_vectors: true,
     },
 ];
 

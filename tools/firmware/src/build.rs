@@ -52,7 +52,6 @@ pub(crate) fn build(
         .arg("--message-format=json-render-diagnostics")
         .env("PICOVIT_MODEL", &contents.model)
         .env("PICOVIT_RAM_KB", args.ram.to_string())
-        .env("PICOVIT_BOARD", board.name)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -59,20 +59,6 @@ impl Sizes {
     }
 }
 
-/// The first two words of the vector table: initial stack pointer and reset vector.
-pub(crate) fn vectors(path: &Path) -> Result<[u32; 2], Error> {
-    let bytes = fs::read(path).map_err(Error::file("read", path))?;
-    let found = (|| {
-        let elf: ElfFile32<'_> = ElfFile32::parse(&*bytes).map_err(|error| error.to_string())?;
-        let table = elf.section_by_name(".vector_table").ok_or("no vector table")?;
-        let data = table.data().map_err(|error| error.to_string())?;
-        let word = |at: usize| Some(u32::from_le_bytes(data.get(at..at + 4)?.try_into().ok()?));
-        word(0).zip(word(4)).ok_or_else(|| "a short vector table".to_owned())
-    })();
-    let (stack, reset) = found.map_err(|reason| Error::Elf { path: path.to_owned(), reason })?;
-    Ok([stack, reset])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

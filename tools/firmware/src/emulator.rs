@@ -8,7 +8,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::board::Board;
-use crate::elf;
 use crate::error::Error;
 
 /// Which overlays the firmware sends.
@@ -63,15 +62,6 @@ pub(crate) enum Event {
     TimedOut,
 }
 
-/// Arguments that put the initial stack pointer and the reset vector at address 0.
-fn vectors(program: &Path) -> Result<Vec<String>, Error> {
-    let first = elf::vectors(program)?;
-    let [stack, reset] = first.map(u64::from);
-    let both = reset << 32 | stack;
-    let device = format!("loader,addr=0x0,data={both:#018x},data-len=8,data-be=off");
-    Ok(vec!["-device".to_owned(), device])
-}
-
 impl Emulator {
     /// Starts a program with `folder` as its working folder.
     pub(crate) fn start(
@@ -86,12 +76,10 @@ impl Emulator {
             Overlays::All => "all",
         };
         let semihosting = format!("enable=on,target=native,arg=picovit,arg=overlay={overlays}");
-        let vectors = if board.copies_vectors { vectors(program)? } else { vec![] };
         let child = Command::new(board.emulator)
             .args(["-machine", board.name, "-display", "none", "-serial", "none"])
             .args(["-monitor", "none", "-semihosting-config", &semihosting])
             .args(["-icount", &format!("shift={}", board.icount_shift)])
-            .args(vectors)
             .arg("-kernel")
             .arg(program)
             .current_dir(folder)

@@ -143,6 +143,7 @@ impl Context<'_> {
                 column: part * inner,
                 channels: channels[part * inner..(part + 1) * inner].to_vec(),
                 rails: (Some(-127), 127),
+                least: f32::NEG_INFINITY,
             });
         }
         self.site(index, Site::Attention, attention, out, RAILS8);

@@ -292,6 +292,7 @@ impl Context<'_> {
                 column: part * inner,
                 channels: vec![Affine::symmetric(1.0); inner],
                 rails: (None, i32::MAX),
+                least: f32::NEG_INFINITY,
             });
         }
         self.float_site(index, Site::Attention, attention);

@@ -32,7 +32,7 @@ use picovit::format::{
 use crate::calibrate::Calibration;
 use crate::error::CompileError;
 use crate::fuse::{Concat, FusedOp, fuse};
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Activation, Graph, NodeId};
 use scale::{Affine, InputQuant, multiplier, shift_for};
 
 /// int16 values keep this much room above the calibrated range: one bit of sixteen buys safety
@@ -57,6 +57,8 @@ pub struct SiteInfo {
     /// Smallest and largest quantized values that count as saturated; `None` where the end of the
     /// range is meant to be reached (zero after a ReLU).
     pub rails: (Option<i32>, i32),
+    /// Real values below this count as this: the activation that follows tells them apart no more.
+    pub least: f32,
 }
 
 /// An engine operation with its constants; buffer and constant offsets are still open.
@@ -471,7 +473,23 @@ impl Context<'_> {
         rails: (Option<i32>, i32),
     ) {
         let name = self.name(node);
-        self.sites.push(SiteInfo { name, op, site, node, column: 0, channels, rails });
+        let least = f32::NEG_INFINITY;
+        self.sites.push(SiteInfo { name, op, site, node, column: 0, channels, rails, least });
+    }
+
+    /// Records a whole node as the value in front of an activation.
+    fn site_before(
+        &mut self,
+        op: usize,
+        site: Site,
+        node: NodeId,
+        channels: Vec<Affine>,
+        activation: Activation,
+    ) {
+        self.site(op, site, node, channels, (None, RAILS8.1));
+        if let Some(site) = self.sites.last_mut() {
+            site.least = activation.negligible_below();
+        }
     }
 
     /// Quantized mean of each channel of a node.

@@ -99,7 +99,7 @@ pub fn exp(x: f32) -> f32 {
     p * f32::from_bits(((n as i32 + 127) << 23) as u32)
 }
 
-/// The error function to within 2e-7 (Abramowitz and Stegun, formula 7.1.26).
+/// The error function to within 5e-7 (Abramowitz and Stegun, formula 7.1.26).
 #[must_use]
 pub fn erf(x: f32) -> f32 {
     let a = x.abs();
@@ -186,7 +186,7 @@ mod tests {
             let exact = libm::exp(x as f64);
             assert!((exp(x) as f64 / exact - 1.0).abs() < 4e-7, "exp {x}");
             let exact = libm::erf(x as f64);
-            assert!((erf(x) as f64 - exact).abs() < 3e-7, "erf {x}");
+            assert!((erf(x) as f64 - exact).abs() < 5e-7, "erf {x}");
             let exact = x as f64 / (1.0 + libm::exp(-x as f64));
             assert!((silu(x) as f64 - exact).abs() < 4e-7 * exact.abs().max(0.1), "silu {x}");
         }
