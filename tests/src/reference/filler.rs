@@ -4,7 +4,7 @@ use super::{
     Matrix, Mlp, Norm, Random, Residual, Scaling, Second, SecondActivation, SeqPool, exp_table,
 };
 
-/// How [`Plan::network`] chooses constants. All keep the promises of the compiler.
+/// How [`Plan::network`](super::Plan::network) chooses constants. All keep the promises of the compiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// Constants as a compiler would write them: every tensor uses its range, some of it saturates.
