@@ -11,7 +11,7 @@ use crate::graph::{Activation, Conv, NodeId};
 
 impl Activation {
     /// Inputs below this give zero to within any int8 output, so the input range may stop here.
-    pub(super) fn negligible_below(self) -> f32 {
+    fn negligible_below(self) -> f32 {
         match self {
             Self::Gelu => -4.0,
             Self::Silu => -8.0,
@@ -213,8 +213,7 @@ impl Context<'_> {
         let low = if conv.relu { None } else { Some(-128) };
         let table = match table {
             Some((node, out, entries)) => {
-                let activation = graph.activation(node);
-                self.site_before(index, Site::Hidden, id, outputs, activation);
+                self.site_before(index, Site::Hidden, id, outputs);
                 self.site(index, Site::Output, node, vec![out; channels], (None, RAILS8.1));
                 self.keep_map(node, out);
                 Some(entries)

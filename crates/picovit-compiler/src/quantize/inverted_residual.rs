@@ -85,11 +85,9 @@ impl Context<'_> {
             ..Default::default()
         };
         let rails = (None, RAILS8.1);
-        let before = graph.activation(table1);
-        self.site_before(index, Site::Hidden, expand, vec![between1; hidden], before);
+        self.site_before(index, Site::Hidden, expand, vec![between1; hidden]);
         self.site(index, Site::Activation, table1, vec![out1; hidden], rails);
-        let before = graph.activation(table2);
-        self.site_before(index, Site::Depthwise, filter, vec![between2; hidden], before);
+        self.site_before(index, Site::Depthwise, filter, vec![between2; hidden]);
         self.site(index, Site::DepthwiseActivation, table2, vec![out2; hidden], rails);
         self.site(index, Site::Output, output, vec![out; channels], RAILS8);
         self.keep_map(output, out);

@@ -70,12 +70,11 @@ impl Context<'_> {
                 site.name.push_str(" (int16)");
             }
         }
-        self.site_before(index, Site::Hidden, linear1, vec![between; hidden], activation);
+        self.site_before(index, Site::Hidden, linear1, vec![between; hidden]);
         self.site(index, Site::Activation, table, vec![out; hidden], (None, 127));
-        if let (Some((between, _)), Some(table2)) = (&second, table2) {
+        if let Some((between, _)) = &second {
             let channels = vec![*between; shape.channels];
-            let activation = self.graph.activation(table2);
-            self.site_before(index, Site::Second, linear2, channels, activation);
+            self.site_before(index, Site::Second, linear2, channels);
         }
         self.site(index, Site::Output, add, streams, RAILS16);
         Ok(QOp::Mlp {

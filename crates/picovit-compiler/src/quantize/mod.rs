@@ -32,7 +32,7 @@ use picovit::format::{
 use crate::calibrate::Calibration;
 use crate::error::CompileError;
 use crate::fuse::{Concat, FusedOp, fuse};
-use crate::graph::{Activation, Graph, NodeId};
+use crate::graph::{Graph, NodeId};
 use scale::{Affine, InputQuant, multiplier, shift_for};
 
 /// int16 values keep this much room above the calibrated range: one bit of sixteen buys safety
@@ -57,7 +57,7 @@ pub struct SiteInfo {
     /// Smallest and largest quantized values that count as saturated; `None` where the end of the
     /// range is meant to be reached (zero after a ReLU).
     pub rails: (Option<i32>, i32),
-    /// Real values below this count as this: the activation that follows tells them apart no more.
+    /// Real values below this count as this: where an activation follows, the range may end there.
     pub least: f32,
 }
 
@@ -477,18 +477,13 @@ impl Context<'_> {
         self.sites.push(SiteInfo { name, op, site, node, column: 0, channels, rails, least });
     }
 
-    /// Records a whole node as the value in front of an activation.
-    fn site_before(
-        &mut self,
-        op: usize,
-        site: Site,
-        node: NodeId,
-        channels: Vec<Affine>,
-        activation: Activation,
-    ) {
+    /// Records a whole node as the value in front of an activation. Its range was cut below where
+    /// the activation hardly moves; the error of that is measured behind the activation.
+    fn site_before(&mut self, op: usize, site: Site, node: NodeId, channels: Vec<Affine>) {
+        let least = channels.first().map_or(f32::NEG_INFINITY, |a| a.real(-128) as f32);
         self.site(op, site, node, channels, (None, RAILS8.1));
         if let Some(site) = self.sites.last_mut() {
-            site.least = activation.negligible_below();
+            site.least = least;
         }
     }
 
