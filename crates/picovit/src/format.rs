@@ -604,6 +604,28 @@ pub const fn window_steps(size: usize, kernel: usize, stride: usize, padding: us
     pool_steps(size, kernel, stride, padding, padding)
 }
 
+/// Rows and columns of what a window `(kernel, stride, padding)` makes of a map.
+const fn window_map(
+    (height, width): (u16, u16),
+    (kernel, stride, padding): (u8, u8, u8),
+) -> (usize, usize) {
+    let (k, s, p) = (kernel as usize, stride as usize, padding as usize);
+    (window_steps(height as usize, k, s, p), window_steps(width as usize, k, s, p))
+}
+
+/// Rows and columns behind a max-pooling `(kernel, stride, border before, border after)`; with a
+/// kernel of 0 those of the map.
+const fn pooled_map(
+    map: (usize, usize),
+    (kernel, stride, before, after): (u8, u8, u8, u8),
+) -> (usize, usize) {
+    if kernel == 0 {
+        return map;
+    }
+    let (k, s, b, a) = (kernel as usize, stride as usize, before as usize, after as usize);
+    (pool_steps(map.0, k, s, b, a), pool_steps(map.1, k, s, b, a))
+}
+
 /// As [`window_steps`], with borders of two extents.
 #[must_use]
 pub const fn pool_steps(
@@ -623,26 +645,15 @@ impl ConvRecord {
     /// Height and width of the convolution's own map, before pooling.
     #[must_use]
     pub const fn map_size(&self) -> (usize, usize) {
-        let (k, s, p) = (self.kernel as usize, self.stride as usize, self.padding as usize);
-        (
-            window_steps(self.in_height as usize, k, s, p),
-            window_steps(self.in_width as usize, k, s, p),
-        )
+        let window = (self.kernel, self.stride, self.padding);
+        window_map((self.in_height, self.in_width), window)
     }
 
     /// Height and width of the output.
     #[must_use]
     pub const fn out_size(&self) -> (usize, usize) {
-        let (height, width) = self.map_size();
-        if self.pool_kernel == 0 {
-            return (height, width);
-        }
-        let (kernel, stride) = (self.pool_kernel as usize, self.pool_stride as usize);
-        let (before, after) = (self.pool_padding as usize, self.pool_padding_after as usize);
-        (
-            pool_steps(height, kernel, stride, before, after),
-            pool_steps(width, kernel, stride, before, after),
-        )
+        let (before, after) = (self.pool_padding, self.pool_padding_after);
+        pooled_map(self.map_size(), (self.pool_kernel, self.pool_stride, before, after))
     }
 
     /// Channels of both inputs.
@@ -664,11 +675,8 @@ impl InvertedResidualRecord {
     /// Height and width of the output.
     #[must_use]
     pub const fn out_size(&self) -> (usize, usize) {
-        let (k, s, p) = (self.kernel as usize, self.stride as usize, self.padding as usize);
-        (
-            window_steps(self.in_height as usize, k, s, p),
-            window_steps(self.in_width as usize, k, s, p),
-        )
+        let window = (self.kernel, self.stride, self.padding);
+        window_map((self.in_height, self.in_width), window)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{RECORD_BYTES, RecordHead, align_up, pool_steps, window_steps};
+use super::{RECORD_BYTES, RecordHead, align_up, pooled_map, window_map};
 
 /// A pointwise function behind a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -383,26 +383,15 @@ impl FloatConvRecord {
     /// Height and width of the convolution's own map, before pooling.
     #[must_use]
     pub const fn map_size(&self) -> (usize, usize) {
-        let (k, s, p) = (self.kernel as usize, self.stride as usize, self.padding as usize);
-        (
-            window_steps(self.in_height as usize, k, s, p),
-            window_steps(self.in_width as usize, k, s, p),
-        )
+        let window = (self.kernel, self.stride, self.padding);
+        window_map((self.in_height, self.in_width), window)
     }
 
     /// Height and width of the output.
     #[must_use]
     pub const fn out_size(&self) -> (usize, usize) {
-        let (height, width) = self.map_size();
-        if self.pool_kernel == 0 {
-            return (height, width);
-        }
-        let (kernel, stride) = (self.pool_kernel as usize, self.pool_stride as usize);
-        let (before, after) = (self.pool_padding as usize, self.pool_padding_after as usize);
-        (
-            pool_steps(height, kernel, stride, before, after),
-            pool_steps(width, kernel, stride, before, after),
-        )
+        let (before, after) = (self.pool_padding, self.pool_padding_after);
+        pooled_map(self.map_size(), (self.pool_kernel, self.pool_stride, before, after))
     }
 
     /// Channels of both inputs.
@@ -416,11 +405,8 @@ impl FloatInvertedResidualRecord {
     /// Height and width of the output.
     #[must_use]
     pub const fn out_size(&self) -> (usize, usize) {
-        let (k, s, p) = (self.kernel as usize, self.stride as usize, self.padding as usize);
-        (
-            window_steps(self.in_height as usize, k, s, p),
-            window_steps(self.in_width as usize, k, s, p),
-        )
+        let window = (self.kernel, self.stride, self.padding);
+        window_map((self.in_height, self.in_width), window)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Convolution with fused activation and max-pooling, streamed row by row: the convolution's own map
 //! never exists, only one row of it.
 
-use super::{Table, Value, ensure};
+use super::{Table, Value, ensure, pools, slides};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
 use crate::format::ConvRecord;
@@ -24,14 +24,12 @@ pub struct Conv<'a> {
 impl<'a> Conv<'a> {
     pub(crate) fn decode(r: &'a ConvRecord, constants: Constants<'a>) -> Result<Self, Error> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.out_channels];
-        let pool = match r.pool_kernel {
-            0 => r.pool_stride == 0 && r.pool_padding == 0 && r.pool_padding_after == 0,
-            kernel => r.pool_stride > 0 && r.pool_padding < kernel && r.pool_padding_after < kernel,
-        };
+        let borders = [r.pool_padding, r.pool_padding_after];
+        let pool = pools(r.pool_kernel, r.pool_stride, borders);
         let plain = r.padding_bytes == [0; 13] && r.reserved == 0 && r.head.reserved == 0;
         let second = r.in_channels2 > 0 || r.input2 == 0;
         let clamp = r.table == 0 || r.low == i8::MIN;
-        let window = r.kernel > 0 && r.stride > 0 && r.padding < r.kernel;
+        let window = slides(r.kernel, r.stride, r.padding);
         ensure(
             plain && second && clamp && window && pool && sizes.iter().all(|&s| s > 0),
             constants,

@@ -2,7 +2,7 @@
 //! its patches where it is unfolded, behind a class token where there is one, plus the positional
 //! embedding.
 
-use super::{Value, ensure};
+use super::{Value, ensure, unfolds};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
 use crate::format::{EmbedRecord, MAX_WIDTH, unfolded_index};
@@ -34,17 +34,7 @@ impl<'a> Embed<'a> {
         let class = r.class_token == 0 || (r.class_token == 1 && r.positions != 0 && tokens > 1);
         ensure(plain && zero && class && tokens > 0, constants)?;
         ensure((1..=MAX_WIDTH).contains(&width), constants)?;
-        let (columns, patch) = (r.columns as usize, r.patch as usize);
-        let unfolds = match (columns, patch) {
-            (0, 0) => true,
-            (0, _) | (_, 0) => false,
-            _ => {
-                let rows = r.pixels() / columns;
-                rows * columns == r.pixels()
-                    && rows.is_multiple_of(patch)
-                    && columns.is_multiple_of(patch)
-            }
-        };
+        let unfolds = unfolds(r.pixels(), r.columns as usize, r.patch as usize);
         let direct = r.weights == 0 && r.in_channels == r.width && r.bias == 0 && r.mults == 0;
         let linear = r.weights != 0 && r.in_channels > 0 && r.zero_in == 0 && r.mult == 0;
         ensure(unfolds && ((direct && r.shift == 0) || linear), constants)?;

@@ -1,6 +1,6 @@
 //! Layer norm of the residual stream, back into an int8 map.
 
-use super::{Norm, Value, ensure};
+use super::{Norm, Value, ensure, folds};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
 use crate::format::{FoldRecord, unfolded_index};
@@ -18,8 +18,7 @@ impl<'a> Fold<'a> {
     pub(crate) fn decode(r: &'a FoldRecord, constants: Constants<'a>) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 18] && r.head.reserved == 0;
         let sizes = [r.height, r.columns, r.width];
-        let folds =
-            r.patch == 0 || (r.height.is_multiple_of(r.patch) && r.columns.is_multiple_of(r.patch));
+        let folds = folds(r.height as usize, r.columns as usize, r.patch as usize);
         ensure(plain && folds && sizes.iter().all(|&s| s > 0), constants)?;
         Ok(Self { record: r, norm: Norm::decode(&r.norm, r.width as usize, constants)? })
     }

@@ -1,7 +1,7 @@
 //! The inverted residual, streamed row by row: only as many expanded rows exist as one row of the
 //! depthwise convolution needs.
 
-use super::{Table, Value, ensure};
+use super::{Table, Value, ensure, slides};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
 use crate::format::InvertedResidualRecord;
@@ -60,7 +60,7 @@ impl<'a> InvertedResidual<'a> {
     ) -> Result<Self, Error> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.hidden, r.out_channels];
         let plain = r.padding_bytes == [0; 7] && r.reserved == 0 && r.head.reserved == 0;
-        let window = r.kernel > 0 && r.stride > 0 && r.padding < r.kernel;
+        let window = slides(r.kernel, r.stride, r.padding);
         let residual = match r.residual {
             0 => r.zero_in == 0 && r.residual_mult == 0,
             // A row may be overwritten once the rows that need it are expanded.

@@ -531,6 +531,34 @@ pub(crate) fn cast_mut<T: bytemuck::Pod>(bytes: &mut [u8]) -> &mut [T] {
     bytemuck::try_cast_slice_mut(bytes).unwrap_or_default()
 }
 
+/// Whether a window of this edge and step can slide over a map with this border.
+fn slides(kernel: u8, stride: u8, padding: u8) -> bool {
+    kernel > 0 && stride > 0 && padding < kernel
+}
+
+/// Whether these describe a max-pooling, or with a kernel of 0 none.
+fn pools(kernel: u8, stride: u8, borders: [u8; 2]) -> bool {
+    match kernel {
+        0 => stride == 0 && borders == [0; 2],
+        _ => borders.iter().all(|&border| slides(kernel, stride, border)),
+    }
+}
+
+/// Whether a map of these rows and columns consists of whole patches; patch 0 is raster order.
+fn folds(height: usize, columns: usize, patch: usize) -> bool {
+    patch == 0 || (height.is_multiple_of(patch) && columns.is_multiple_of(patch))
+}
+
+/// Whether so many pixels in so many columns can be unfolded; no columns and no patch stand for
+/// raster order.
+fn unfolds(pixels: usize, columns: usize, patch: usize) -> bool {
+    match (pixels.checked_div(columns), patch) {
+        (None, 0) => true,
+        (None, _) | (_, 0) => false,
+        (Some(rows), _) => rows * columns == pixels && folds(rows, columns, patch),
+    }
+}
+
 /// `Ok` if a record's condition holds.
 pub(crate) fn ensure(condition: bool, constants: Constants<'_>) -> Result<(), Error> {
     if condition { Ok(()) } else { Err(constants.invalid()) }

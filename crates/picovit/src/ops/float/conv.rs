@@ -7,7 +7,7 @@ use crate::format::float::{Activation, FloatConvRecord};
 use crate::kernels::Window;
 use crate::kernels::float::affine_f16;
 use crate::model::Constants;
-use crate::ops::{Value, ensure};
+use crate::ops::{Value, ensure, pools, slides};
 use crate::rows::rows_mut;
 use crate::scratch::Scratch;
 
@@ -32,10 +32,8 @@ struct Maps<'b> {
 impl<'a> FloatConv<'a> {
     pub(crate) fn decode(r: &'a FloatConvRecord, constants: Constants<'a>) -> Result<Self, Error> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.out_channels];
-        let pool = match r.pool_kernel {
-            0 => r.pool_stride == 0 && r.pool_padding == 0 && r.pool_padding_after == 0,
-            kernel => r.pool_stride > 0 && r.pool_padding < kernel && r.pool_padding_after < kernel,
-        };
+        let borders = [r.pool_padding, r.pool_padding_after];
+        let pool = pools(r.pool_kernel, r.pool_stride, borders);
         let plain = r.padding_bytes == [0; 14] && r.reserved == 0 && r.head.reserved == 0;
         let second = r.in_channels2 > 0 || r.input2 == 0;
         // An int8 input comes alone.
@@ -44,7 +42,7 @@ impl<'a> FloatConv<'a> {
             (0, _) | (_, 0) => false,
             _ => r.in_channels2 == 0,
         };
-        let window = r.kernel > 0 && r.stride > 0 && r.padding < r.kernel;
+        let window = slides(r.kernel, r.stride, r.padding);
         ensure(plain && second && affine && window && pool, constants)?;
         ensure(sizes.iter().all(|&s| s > 0), constants)?;
         let (height, width) = r.out_size();

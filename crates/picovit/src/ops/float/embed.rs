@@ -1,14 +1,13 @@
-//! Start and end of a residual stream.
+//! Map to residual stream.
 
-use super::FloatNorm;
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
-use crate::format::float::{FloatEmbedRecord, FloatFoldRecord};
+use crate::format::float::FloatEmbedRecord;
 use crate::format::{MAX_WIDTH, unfolded_index};
 use crate::kernels::float::{affine_f16, widen};
 use crate::model::Constants;
-use crate::ops::{Value, ensure};
-use crate::rows::{rows, rows_mut};
+use crate::ops::{Value, ensure, unfolds};
+use crate::rows::rows_mut;
 
 /// See [`FloatEmbedRecord`].
 #[derive(Clone, Copy, Debug)]
@@ -23,19 +22,9 @@ impl<'a> FloatEmbed<'a> {
         let plain = r.padding_bytes == [0; 18] && r.reserved == 0 && r.head.reserved == 0;
         let (tokens, width) = (r.tokens as usize, r.width as usize);
         let class = r.class_token == 0 || (r.class_token == 1 && r.positions != 0 && tokens > 1);
-        ensure(plain && class && tokens > 0, constants)?;
+        let unfolds = unfolds(r.pixels(), r.columns as usize, r.patch as usize);
+        ensure(plain && class && unfolds && tokens > 0, constants)?;
         ensure((1..=MAX_WIDTH).contains(&width), constants)?;
-        let (columns, patch) = (r.columns as usize, r.patch as usize);
-        let unfolds = match (columns, patch) {
-            (0, 0) => true,
-            (0, _) | (_, 0) => false,
-            _ => {
-                let rows = r.pixels() / columns;
-                rows * columns == r.pixels()
-                    && rows.is_multiple_of(patch)
-                    && columns.is_multiple_of(patch)
-            }
-        };
         let inputs = r.in_channels as usize;
         let linear = match (r.weights, r.bias) {
             (0, 0) => {
@@ -48,7 +37,6 @@ impl<'a> FloatEmbed<'a> {
                 Some((weights, constants.slice(bias, &[width])?))
             }
         };
-        ensure(unfolds, constants)?;
         let positions = match r.positions {
             0 => Default::default(),
             offset => constants.slice(offset, &[tokens, width])?,
@@ -98,57 +86,6 @@ impl<'a> FloatEmbed<'a> {
         }
         for (out, &position) in output.iter_mut().zip(self.positions) {
             *out += widen(position);
-        }
-        tap.f32(Site::Output, 0, 0, output);
-    }
-}
-
-/// See [`FloatFoldRecord`].
-#[derive(Clone, Copy, Debug)]
-pub struct FloatFold<'a> {
-    pub(crate) record: &'a FloatFoldRecord,
-    norm: FloatNorm<'a>,
-}
-
-impl<'a> FloatFold<'a> {
-    pub(crate) fn decode(r: &'a FloatFoldRecord, constants: Constants<'a>) -> Result<Self, Error> {
-        let plain = r.padding_bytes == [0; 19] && r.head.reserved == 0;
-        let sizes = [r.height, r.columns, r.width];
-        let folds =
-            r.patch == 0 || (r.height.is_multiple_of(r.patch) && r.columns.is_multiple_of(r.patch));
-        ensure(plain && folds && sizes.iter().all(|&s| s > 0), constants)?;
-        Ok(Self { record: r, norm: FloatNorm::decode(&r.norm, r.width as usize, constants)? })
-    }
-
-    /// The record.
-    #[must_use]
-    pub fn record(&self) -> &'a FloatFoldRecord {
-        self.record
-    }
-
-    pub(crate) fn input(&self) -> Value {
-        let r = self.record;
-        let tokens = r.height as usize * r.columns as usize;
-        Value::FloatTokens { tokens, width: r.width as usize }
-    }
-
-    pub(crate) fn output(&self) -> Value {
-        let r = self.record;
-        Value::FloatMap {
-            height: r.height as usize,
-            width: r.columns as usize,
-            channels: r.width as usize,
-        }
-    }
-
-    pub(crate) fn run<P: Probe>(&self, input: &[f32], output: &mut [f32], tap: &mut Tap<'_, P>) {
-        let r = self.record;
-        let (patch, height, columns) = (r.patch as usize, r.height as usize, r.columns as usize);
-        let width = r.width as usize;
-        for (token, x) in rows(input, width).enumerate() {
-            let index = unfolded_index(token, patch, height, columns);
-            let out = output.get_mut(index * width..(index + 1) * width).unwrap_or_default();
-            self.norm.token(x, out);
         }
         tap.f32(Site::Output, 0, 0, output);
     }

@@ -7,7 +7,7 @@ use crate::format::float::{Activation, FloatInvertedResidualRecord};
 use crate::kernels::float::{affine_f16, dot_f16, widen};
 use crate::model::Constants;
 use crate::ops::inverted_residual::Maps;
-use crate::ops::{Value, ensure};
+use crate::ops::{Value, ensure, slides};
 use crate::rows::{rows, rows_mut};
 use crate::scratch::Scratch;
 
@@ -34,7 +34,7 @@ impl<'a> FloatInvertedResidual<'a> {
     ) -> Result<Self, Error> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.hidden, r.out_channels];
         let plain = r.padding_bytes == [0; 14] && r.head.reserved == 0;
-        let window = r.kernel > 0 && r.stride > 0 && r.padding < r.kernel;
+        let window = slides(r.kernel, r.stride, r.padding);
         let residual = match r.residual {
             0 => true,
             1 => {

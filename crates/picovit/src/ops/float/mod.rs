@@ -2,22 +2,30 @@
 //! 16-bit weights, and the conversions between the two.
 
 mod attention;
+mod avg_pool;
+mod class_pool;
 mod conv;
 mod convert;
 mod embed;
+mod fold;
+mod head;
 mod inverted_residual;
 mod mlp;
 mod norm;
-mod pool;
+mod seq_pool;
 
 pub use attention::FloatAttention;
+pub use avg_pool::FloatAvgPool;
+pub use class_pool::FloatClassPool;
 pub use conv::FloatConv;
 pub use convert::Convert;
-pub use embed::{FloatEmbed, FloatFold};
+pub use embed::FloatEmbed;
+pub use fold::FloatFold;
+pub use head::FloatHead;
 pub use inverted_residual::FloatInvertedResidual;
 pub use mlp::FloatMlp;
 pub use norm::FloatNorm;
-pub use pool::{FloatAvgPool, FloatClassPool, FloatHead, FloatSeqPool};
+pub use seq_pool::FloatSeqPool;
 
 use crate::error::Error;
 use crate::format::float::Activation;
