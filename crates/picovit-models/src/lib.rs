@@ -29,8 +29,8 @@ pub use import::{Hints, ImportError, StateDict, import_checkpoint, import_pth};
 pub use infer::{float_logits, normalize};
 pub use lower::{load_graph, lower};
 pub use modules::{
-    Block, BlockMasks, Cct, ConvNorm, InvertedResidual, KerasBlock, KerasCct, MobileVit,
-    MobileVitBlock, Stage, TransformerLayer, VitLite,
+    Block, BlockMasks, Cct, ConvNorm, InvertedResidual, KerasCct, MobileVit, MobileVitBlock,
+    PreNormBlock, Stage, VitLite,
 };
 pub use network::Network;
 pub use record::{RecordError, load, save};

@@ -4,11 +4,9 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use picovit_compiler::graph::{Activation, Conv, Graph, NodeId, Op};
 
-use super::{attention, conv, linear, norm, values};
+use super::{conv, linear, norm, pre_norm, values};
 use crate::config::mobilevit::PATCH;
-use crate::modules::{
-    ConvNorm, InvertedResidual, MobileVit, MobileVitBlock, NORM_EPSILON, TransformerLayer,
-};
+use crate::modules::{ConvNorm, InvertedResidual, Mlp, MobileVit, MobileVitBlock, NORM_EPSILON};
 
 pub(super) fn lower<B: Backend>(graph: &mut Graph, model: &MobileVit<B>) {
     let mut x = conv_silu(graph, "stem", &model.stem, 0);
@@ -50,7 +48,8 @@ fn block<B: Backend>(
     let map = graph.nodes[x].shape;
     let mut x = graph.push(format!("{name}.unfold"), Op::Unfold { patch: PATCH }, &[x]);
     for (index, layer) in block.layers.iter().enumerate() {
-        x = transformer(graph, &format!("{name}.layers.{index}"), layer, x);
+        let kind = (PATCH * PATCH, Mlp::Silu);
+        x = pre_norm(graph, &format!("{name}.layers.{index}"), layer, kind, x);
     }
     let x = graph.push(format!("{name}.norm"), norm(&block.norm), &[x]);
     let fold = Op::Fold { patch: PATCH, height: map.height, width: map.width };
@@ -58,26 +57,6 @@ fn block<B: Backend>(
     let x = conv_silu(graph, &format!("{name}.narrow"), &block.narrow, x);
     let x = graph.push(format!("{name}.concat"), Op::Concat, &[input, x]);
     conv_silu(graph, &format!("{name}.fusion"), &block.fusion, x)
-}
-
-fn transformer<B: Backend>(
-    graph: &mut Graph,
-    name: &str,
-    layer: &TransformerLayer<B>,
-    input: NodeId,
-) -> NodeId {
-    let mut push =
-        |part: &str, op, inputs: &[NodeId]| graph.push(format!("{name}.{part}"), op, inputs);
-    let x = push("norm1", norm(&layer.norm1), &[input]);
-    let x = push("qkv", linear(&layer.qkv), &[x]);
-    let x = push("attn", attention(&layer.qkv, layer.heads, PATCH * PATCH), &[x]);
-    let x = push("proj", linear(&layer.proj), &[x]);
-    let stream = push("add1", Op::Add, &[input, x]);
-    let x = push("norm2", norm(&layer.norm2), &[stream]);
-    let x = push("linear1", linear(&layer.linear1), &[x]);
-    let x = push("silu", Op::Table(Activation::Silu), &[x]);
-    let x = push("linear2", linear(&layer.linear2), &[x]);
-    push("add2", Op::Add, &[stream, x])
 }
 
 fn conv_silu<B: Backend>(

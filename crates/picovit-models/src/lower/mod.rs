@@ -2,6 +2,7 @@
 
 mod keras_cct;
 mod mobilevit;
+mod pre_norm;
 mod shi;
 
 use std::path::Path;
@@ -19,6 +20,7 @@ use crate::modules::{NORM_EPSILON, border};
 use crate::network::Network;
 use crate::record::{self, RecordError};
 use crate::weights::transpose;
+use pre_norm::pre_norm;
 
 /// Loads a checkpoint with its configuration and lowers it.
 ///

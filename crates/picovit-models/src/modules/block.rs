@@ -90,6 +90,27 @@ impl<B: Backend> Block<B> {
     }
 }
 
+/// All blocks in turn, one entry of masks for each.
+pub(super) fn transform<B: Backend>(
+    blocks: &[Block<B>],
+    tokens: Tensor<B, 3>,
+    masks: Vec<BlockMasks<B>>,
+) -> Tensor<B, 3> {
+    blocks.iter().zip(masks).fold(tokens, |x, (block, masks)| block.forward(x, masks))
+}
+
+/// The result of every block.
+pub(super) fn block_outputs<B: Backend>(
+    blocks: &[Block<B>],
+    mut tokens: Tensor<B, 3>,
+) -> Vec<Tensor<B, 3>> {
+    let outputs = blocks.iter().map(|block| {
+        tokens = block.forward(tokens.clone(), BlockMasks::none());
+        tokens.clone()
+    });
+    outputs.collect()
+}
+
 /// Multi-head attention over `[batch, tokens, dim]`; the width of a head follows from `qkv`.
 pub(crate) fn attend<B: Backend>(
     qkv: &Linear<B>,

@@ -7,7 +7,9 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use burn::tensor::backend::Backend;
 
-use super::block::{Block, BlockMasks, block_sizes, no_masks, pool_sequence};
+use super::block::{
+    Block, BlockMasks, block_outputs, block_sizes, no_masks, pool_sequence, transform,
+};
 use super::builder::{Builder, ConvSizes};
 use super::im2col::{convolve, is_patchwise};
 use super::pool::max_pool;
@@ -76,13 +78,13 @@ impl<B: Backend> Cct<B> {
     /// Logits `[batch, classes]` of normalised images `[batch, channels, height, width]`.
     pub fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         let tokens = self.embed(self.tokens(images));
-        self.classify(self.transform(tokens, no_masks(self.blocks.len())))
+        self.classify(transform(&self.blocks, tokens, no_masks(self.blocks.len())))
     }
 
     /// The same under dropout: one entry of masks for each block.
     pub fn forward_masked(&self, images: Tensor<B, 4>, masks: Vec<BlockMasks<B>>) -> Tensor<B, 2> {
         let tokens = self.embed(self.tokenize(images, convolve));
-        self.classify(self.transform(tokens, masks))
+        self.classify(transform(&self.blocks, tokens, masks))
     }
 
     /// Tokens `[batch, tokens, dim]` in raster order, positional embedding not yet added.
@@ -109,19 +111,9 @@ impl<B: Backend> Cct<B> {
         }
     }
 
-    fn transform(&self, tokens: Tensor<B, 3>, masks: Vec<BlockMasks<B>>) -> Tensor<B, 3> {
-        let blocks = self.blocks.iter().zip(masks);
-        blocks.fold(tokens, |x, (block, masks)| block.forward(x, masks))
-    }
-
     /// The result of every block, each `[batch, tokens, dim]`.
     pub fn block_outputs(&self, images: Tensor<B, 4>) -> Vec<Tensor<B, 3>> {
-        let mut tokens = self.embed(self.tokens(images));
-        let outputs = self.blocks.iter().map(|block| {
-            tokens = block.forward(tokens.clone(), BlockMasks::none());
-            tokens.clone()
-        });
-        outputs.collect()
+        block_outputs(&self.blocks, self.embed(self.tokens(images)))
     }
 
     fn classify(&self, tokens: Tensor<B, 3>) -> Tensor<B, 2> {

@@ -4,14 +4,15 @@ use burn::module::{Module, Param};
 use burn::nn::conv::Conv2d;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
-use burn::tensor::activation::{gelu, relu};
+use burn::tensor::activation::relu;
 use burn::tensor::backend::Backend;
 
-use super::block::{BlockMasks, apply, attend, masked, no_masks, pool_sequence};
+use super::block::{BlockMasks, no_masks, pool_sequence};
 use super::builder::{Builder, ConvSizes};
 use super::cct::sequence;
 use super::im2col::convolve;
 use super::pool::max_pool_same;
+use super::pre_norm::{Mlp, PreNormBlock, Sizes};
 use crate::config::{Architecture, ModelConfig};
 use crate::weights::Parameters;
 
@@ -23,32 +24,13 @@ pub struct KerasCct<B: Backend> {
     /// Positional embedding `[1, tokens, dim]`.
     pub positional_emb: Param<Tensor<B, 3>>,
     /// Transformer blocks.
-    pub blocks: Vec<KerasBlock<B>>,
+    pub blocks: Vec<PreNormBlock<B>>,
     /// Final normalisation.
     pub norm: LayerNorm<B>,
     /// Scores tokens for sequence pooling.
     pub attention_pool: Linear<B>,
     /// Classifier.
     pub fc: Linear<B>,
-}
-
-/// Transformer block with GELU behind both layers of its MLP.
-#[derive(Module, Debug)]
-pub struct KerasBlock<B: Backend> {
-    /// Normalisation in front of the attention.
-    pub norm1: LayerNorm<B>,
-    /// Query, key and value of all heads, whose width is not the token's.
-    pub qkv: Linear<B>,
-    /// Output projection of the attention.
-    pub proj: Linear<B>,
-    /// Normalisation in front of the MLP.
-    pub norm2: LayerNorm<B>,
-    /// First layer of the MLP.
-    pub linear1: Linear<B>,
-    /// Second layer of the MLP.
-    pub linear2: Linear<B>,
-    /// Attention heads.
-    pub heads: usize,
 }
 
 impl<B: Backend> KerasCct<B> {
@@ -61,7 +43,7 @@ impl<B: Backend> KerasCct<B> {
             unreachable!("{:?} is no Keras CCT", config.architecture)
         };
         let p = &mut Builder::<B> { parameters: &mut parameters, device };
-        let (dim, inner) = (keras.embedding_dim, keras.inner());
+        let dim = keras.embedding_dim;
         let tokenizer = (0..keras.tokenizer_layers).map(|stage| {
             let (input, output) = keras.stage_channels(stage, config.channels);
             let sizes =
@@ -69,18 +51,9 @@ impl<B: Backend> KerasCct<B> {
             p.conv(&format!("tokenizer.{stage}"), sizes)
         });
         let tokenizer = tokenizer.collect();
-        let blocks = (0..keras.layers).map(|index| {
-            let name = |part: &str| format!("blocks.{index}.{part}");
-            KerasBlock {
-                norm1: p.norm(&name("norm1"), dim),
-                qkv: p.linear(&name("qkv"), dim, 3 * inner, true),
-                proj: p.linear(&name("proj"), inner, dim, true),
-                norm2: p.norm(&name("norm2"), dim),
-                linear1: p.linear(&name("linear1"), dim, keras.mlp_dim, true),
-                linear2: p.linear(&name("linear2"), keras.mlp_dim, dim, true),
-                heads: keras.heads,
-            }
-        });
+        let sizes = Sizes { dim, inner: keras.inner(), hidden: keras.mlp_dim, heads: keras.heads };
+        let blocks = (0..keras.layers)
+            .map(|index| PreNormBlock::build(p, &format!("blocks.{index}"), sizes));
         let blocks = blocks.collect();
         let tokens = keras.token_map(config.image_size).area();
         Self {
@@ -116,21 +89,8 @@ impl<B: Backend> KerasCct<B> {
     fn transform(&self, tokens: Tensor<B, 3>, masks: Vec<BlockMasks<B>>) -> Tensor<B, 2> {
         let tokens = tokens + self.positional_emb.val();
         let blocks = self.blocks.iter().zip(masks);
-        let tokens = blocks.fold(tokens, |x, (block, masks)| block.forward(x, masks));
+        let tokens =
+            blocks.fold(tokens, |x, (block, masks)| block.forward(x, masks, Mlp::GeluTwice));
         self.fc.forward(pool_sequence(&self.attention_pool, self.norm.forward(tokens)))
-    }
-}
-
-impl<B: Backend> KerasBlock<B> {
-    /// One block over `[batch, tokens, dim]`.
-    pub fn forward(&self, x: Tensor<B, 3>, mut masks: BlockMasks<B>) -> Tensor<B, 3> {
-        let [attention_path, mlp_path] = masks.take_paths();
-        let normed = self.norm1.forward(x.clone());
-        let branch = attend(&self.qkv, &self.proj, self.heads, normed, masks.attention);
-        let x = x + masked(masked(branch, masks.attention_output), attention_path);
-        let branch = apply(&self.linear1, self.norm2.forward(x.clone()));
-        let branch = masked(gelu(branch), masks.mlp_hidden);
-        let branch = masked(gelu(apply(&self.linear2, branch)), masks.mlp_output);
-        x + masked(branch, mlp_path)
     }
 }

@@ -7,10 +7,11 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::silu;
 use burn::tensor::backend::Backend;
 
-use super::block::{BlockMasks, apply, attend, masked, no_masks};
+use super::block::{BlockMasks, no_masks};
 use super::builder::{Builder, ConvSizes};
 use super::depthwise::convolve_depthwise;
 use super::im2col::convolve;
+use super::pre_norm::{Mlp, PreNormBlock, Sizes};
 use crate::config::mobilevit::{Inverted, PATCH};
 use crate::config::{Architecture, ModelConfig};
 use crate::weights::Parameters;
@@ -68,32 +69,13 @@ pub struct MobileVitBlock<B: Backend> {
     /// Pointwise convolution to the token's width; nothing follows.
     pub widen: Conv2d<B>,
     /// Transformer layers.
-    pub layers: Vec<TransformerLayer<B>>,
+    pub layers: Vec<PreNormBlock<B>>,
     /// Normalisation of the tokens.
     pub norm: LayerNorm<B>,
     /// Pointwise convolution back; SiLU follows.
     pub narrow: ConvNorm<B>,
     /// 3x3 convolution of the block's input beside its result; SiLU follows.
     pub fusion: ConvNorm<B>,
-}
-
-/// Transformer layer with SiLU in its MLP.
-#[derive(Module, Debug)]
-pub struct TransformerLayer<B: Backend> {
-    /// Normalisation in front of the attention.
-    pub norm1: LayerNorm<B>,
-    /// Query, key and value.
-    pub qkv: Linear<B>,
-    /// Output projection of the attention.
-    pub proj: Linear<B>,
-    /// Normalisation in front of the MLP.
-    pub norm2: LayerNorm<B>,
-    /// First layer of the MLP.
-    pub linear1: Linear<B>,
-    /// Second layer of the MLP.
-    pub linear2: Linear<B>,
-    /// Attention heads.
-    pub heads: usize,
 }
 
 /// How convolutions are computed: by the backend, or as matrix products for training.
@@ -218,18 +200,9 @@ impl<B: Backend> MobileVitBlock<B> {
         depth: usize,
     ) -> Self {
         let name = |part: &str| format!("{block}.{part}");
-        let layers = (0..depth).map(|index| {
-            let name = |part: &str| format!("{block}.layers.{index}.{part}");
-            TransformerLayer {
-                norm1: p.norm(&name("norm1"), dim),
-                qkv: p.linear(&name("qkv"), dim, 3 * dim, true),
-                proj: p.linear(&name("proj"), dim, dim, true),
-                norm2: p.norm(&name("norm2"), dim),
-                linear1: p.linear(&name("linear1"), dim, mlp_ratio * dim, true),
-                linear2: p.linear(&name("linear2"), mlp_ratio * dim, dim, true),
-                heads,
-            }
-        });
+        let sizes = Sizes { dim, inner: dim, hidden: mlp_ratio * dim, heads };
+        let layers = (0..depth)
+            .map(|index| PreNormBlock::build(p, &format!("{block}.layers.{index}"), sizes));
         let layers = layers.collect();
         Self {
             local: ConvNorm::build(p, &name("local"), ConvSizes::same(channels, channels, 3)),
@@ -254,23 +227,10 @@ impl<B: Backend> MobileVitBlock<B> {
             .layers
             .iter()
             .zip(masks)
-            .fold(unfold(x), |x, (layer, masks)| layer.forward(x, masks));
+            .fold(unfold(x), |x, (layer, masks)| layer.forward(x, masks, Mlp::Silu));
         let x = fold(self.norm.forward(tokens), height, width);
         let x = silu(self.narrow.forward(x, mode));
         silu(self.fusion.forward(Tensor::cat(vec![input, x], 1), mode))
-    }
-}
-
-impl<B: Backend> TransformerLayer<B> {
-    /// One layer over `[sequences, tokens, dim]`.
-    pub fn forward(&self, x: Tensor<B, 3>, mut masks: BlockMasks<B>) -> Tensor<B, 3> {
-        let [attention_path, mlp_path] = masks.take_paths();
-        let normed = self.norm1.forward(x.clone());
-        let branch = attend(&self.qkv, &self.proj, self.heads, normed, masks.attention);
-        let x = x + masked(masked(branch, masks.attention_output), attention_path);
-        let branch = apply(&self.linear1, self.norm2.forward(x.clone()));
-        let branch = apply(&self.linear2, masked(silu(branch), masks.mlp_hidden));
-        x + masked(masked(branch, masks.mlp_output), mlp_path)
     }
 }
 

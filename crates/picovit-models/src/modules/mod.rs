@@ -8,16 +8,17 @@ mod im2col;
 mod keras_cct;
 mod mobilevit;
 mod pool;
+mod pre_norm;
 mod vit_lite;
 
 pub(crate) use im2col::{border, is_patchwise};
 
 pub use block::{Block, BlockMasks};
 pub use cct::Cct;
-pub use keras_cct::{KerasBlock, KerasCct};
-pub use mobilevit::{
-    ConvNorm, InvertedResidual, MobileVit, MobileVitBlock, Stage, TransformerLayer,
-};
+pub use keras_cct::KerasCct;
+pub use mobilevit::{ConvNorm, InvertedResidual, MobileVit, MobileVitBlock, Stage};
+pub(crate) use pre_norm::Mlp;
+pub use pre_norm::PreNormBlock;
 pub use vit_lite::VitLite;
 
 /// Epsilon of every normalisation.

@@ -6,7 +6,7 @@ use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use super::block::{Block, BlockMasks, block_sizes, no_masks};
+use super::block::{Block, BlockMasks, block_outputs, block_sizes, no_masks, transform};
 use super::builder::Builder;
 use super::cct::{patches, positions, sequence};
 use super::im2col::convolve;
@@ -57,13 +57,13 @@ impl<B: Backend> VitLite<B> {
     /// Logits `[batch, classes]` of normalised images `[batch, channels, height, width]`.
     pub fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         let tokens = self.embed(self.tokens(images));
-        self.classify(self.transform(tokens, no_masks(self.blocks.len())))
+        self.classify(transform(&self.blocks, tokens, no_masks(self.blocks.len())))
     }
 
     /// The same under dropout: one entry of masks for each block.
     pub fn forward_masked(&self, images: Tensor<B, 4>, masks: Vec<BlockMasks<B>>) -> Tensor<B, 2> {
         let tokens = self.embed(sequence(convolve(&self.tokenizer[0], images)));
-        self.classify(self.transform(tokens, masks))
+        self.classify(transform(&self.blocks, tokens, masks))
     }
 
     /// Tokens `[batch, patches, dim]` in raster order, without class token and positions.
@@ -81,19 +81,9 @@ impl<B: Backend> VitLite<B> {
         }
     }
 
-    fn transform(&self, tokens: Tensor<B, 3>, masks: Vec<BlockMasks<B>>) -> Tensor<B, 3> {
-        let blocks = self.blocks.iter().zip(masks);
-        blocks.fold(tokens, |x, (block, masks)| block.forward(x, masks))
-    }
-
     /// The result of every block, each `[batch, 1 + patches, dim]`.
     pub fn block_outputs(&self, images: Tensor<B, 4>) -> Vec<Tensor<B, 3>> {
-        let mut tokens = self.embed(self.tokens(images));
-        let outputs = self.blocks.iter().map(|block| {
-            tokens = block.forward(tokens.clone(), BlockMasks::none());
-            tokens.clone()
-        });
-        outputs.collect()
+        block_outputs(&self.blocks, self.embed(self.tokens(images)))
     }
 
     fn classify(&self, tokens: Tensor<B, 3>) -> Tensor<B, 2> {
