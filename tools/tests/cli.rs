@@ -106,6 +106,45 @@ fn models_lists_every_configuration() {
 }
 
 #[test]
+fn half_precision_sensitivity_and_kept_layers() {
+    let dir = workshop();
+    let path = dir.path();
+    let quantize = |extra: &[&'static str]| {
+        let mut args = vec!["quantize", "best.mpk", "--calibration", "pictures", "--images", "12"];
+        args.extend(extra);
+        args
+    };
+    let evaluated = ["--dataset", "pictures", "--json", "drift.json", "--out"];
+
+    succeed(&quantize(&[&evaluated[..], &["half.pvit", "--format", "f16"]].concat()), path);
+    let half = json(&path.join("drift.json"));
+    assert_eq!(half["format"], "f16");
+    assert!(half["logit_sqnr_db"].as_f64().unwrap() > 50.0, "{half}");
+    let text = succeed(&["inspect", "half.pvit"], path);
+    assert!(text.contains("FloatAttention") && text.contains("f32 64x64"), "{text}");
+    succeed(&["predict", "half.pvit", "pictures/class0/0.png"], path);
+
+    // The worst layer of the measured list is the one kept.
+    succeed(&quantize(&[&evaluated[..], &["mixed.pvit", "--keep-f16", "1"]].concat()), path);
+    let mixed = json(&path.join("drift.json"));
+    assert_eq!(mixed["format"], "mixed");
+    assert_eq!(mixed["kept_f16"], mixed["sensitivity"][0]["layers"]);
+    let named = ["named.pvit", "--keep-f16", "blocks.0.mlp, fc"];
+    succeed(&quantize(&[&evaluated[..], &named].concat()), path);
+    assert_eq!(json(&path.join("drift.json"))["kept_f16"][1], "fc");
+
+    let refused = ["--no-eval", "--out", "refused.pvit"];
+    let said =
+        complaint(&quantize(&[&refused[..], &["--keep-f16", "blocks.9.mlp"]].concat()), path);
+    assert!(said.contains("no layer `blocks.9.mlp`") && said.contains("blocks.0.mlp"), "{said}");
+    let said = complaint(&quantize(&[&refused[..], &["--min-sqnr-db", "500"]].concat()), path);
+    assert!(said.contains("--min-sqnr-db asks for 500") && said.contains("--keep-f16"), "{said}");
+    let both = ["--format", "f16", "--keep-f16", "1"];
+    complaint(&quantize(&[&refused[..], &both].concat()), path);
+    assert!(!path.join("refused.pvit").exists());
+}
+
+#[test]
 fn import_quantize_inspect_predict_eval() {
     let dir = workshop();
     let path = dir.path();
