@@ -7,6 +7,7 @@ use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::backend::Backend;
 
 use super::builder::Builder;
+use super::precision::linear_rows;
 use crate::config::ModelConfig;
 
 /// Transformer block; its second normalisation replaces the residual stream.
@@ -138,7 +139,7 @@ pub(crate) fn attend<B: Backend>(
 /// image by image, and sum as many weight gradients, are several times slower.
 pub(crate) fn apply<B: Backend>(linear: &Linear<B>, x: Tensor<B, 3>) -> Tensor<B, 3> {
     let [batch, tokens, dim] = x.dims();
-    let y = linear.forward(x.reshape([batch * tokens, dim]));
+    let y = linear_rows(linear, x.reshape([batch * tokens, dim]));
     let width = y.dims()[1];
     y.reshape([batch, tokens, width])
 }
@@ -152,7 +153,7 @@ pub(crate) fn masked<B: Backend>(branch: Tensor<B, 3>, mask: Option<Tensor<B, 3>
 
 /// Softmax over tokens of their scores, then the weighted sum: `[batch, dim]`.
 pub(crate) fn pool_sequence<B: Backend>(score: &Linear<B>, tokens: Tensor<B, 3>) -> Tensor<B, 2> {
-    let weights = softmax(score.forward(tokens.clone()), 1);
+    let weights = softmax(apply(score, tokens.clone()), 1);
     weights.swap_dims(1, 2).matmul(tokens).squeeze_dim::<2>(1)
 }
 

@@ -13,6 +13,7 @@ use super::block::{
 use super::builder::{Builder, ConvSizes};
 use super::im2col::{convolve, is_patchwise};
 use super::pool::max_pool;
+use super::precision::linear_rows;
 use crate::config::{Architecture, ModelConfig, PositionalEmbedding};
 use crate::weights::Parameters;
 
@@ -117,7 +118,7 @@ impl<B: Backend> Cct<B> {
     }
 
     fn classify(&self, tokens: Tensor<B, 3>) -> Tensor<B, 2> {
-        self.fc.forward(pool_sequence(&self.attention_pool, self.norm.forward(tokens)))
+        linear_rows(&self.fc, pool_sequence(&self.attention_pool, self.norm.forward(tokens)))
     }
 }
 

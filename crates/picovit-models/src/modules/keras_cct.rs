@@ -13,6 +13,7 @@ use super::cct::sequence;
 use super::im2col::convolve;
 use super::pool::max_pool_same;
 use super::pre_norm::{Mlp, PreNormBlock, Sizes};
+use super::precision::linear_rows;
 use crate::config::{Architecture, ModelConfig};
 use crate::weights::Parameters;
 
@@ -91,6 +92,6 @@ impl<B: Backend> KerasCct<B> {
         let blocks = self.blocks.iter().zip(masks);
         let tokens =
             blocks.fold(tokens, |x, (block, masks)| block.forward(x, masks, Mlp::GeluTwice));
-        self.fc.forward(pool_sequence(&self.attention_pool, self.norm.forward(tokens)))
+        linear_rows(&self.fc, pool_sequence(&self.attention_pool, self.norm.forward(tokens)))
     }
 }

@@ -12,6 +12,7 @@ use super::builder::{Builder, ConvSizes};
 use super::depthwise::convolve_depthwise;
 use super::im2col::convolve;
 use super::pre_norm::{Mlp, PreNormBlock, Sizes};
+use super::precision::linear_rows;
 use crate::config::mobilevit::{Inverted, PATCH};
 use crate::config::{Architecture, ModelConfig};
 use crate::weights::Parameters;
@@ -139,7 +140,7 @@ impl<B: Backend> MobileVit<B> {
             .fold(x, |x, stage| stage.block.forward(stage.down.forward(x, mode), &mut masks, mode));
         let x = silu(self.head.forward(x, mode));
         let average = x.flatten::<3>(2, 3).mean_dim(2).squeeze_dim::<2>(2);
-        self.fc.forward(average)
+        linear_rows(&self.fc, average)
     }
 }
 

@@ -10,6 +10,7 @@ use super::block::{Block, BlockMasks, block_outputs, block_sizes, no_masks, tran
 use super::builder::Builder;
 use super::cct::{patches, positions, sequence};
 use super::im2col::convolve;
+use super::precision::linear_rows;
 use crate::config::{Architecture, ModelConfig};
 use crate::weights::Parameters;
 
@@ -88,6 +89,6 @@ impl<B: Backend> VitLite<B> {
 
     fn classify(&self, tokens: Tensor<B, 3>) -> Tensor<B, 2> {
         let class = tokens.narrow(1, 0, 1);
-        self.fc.forward(self.norm.forward(class).squeeze_dim::<2>(1))
+        linear_rows(&self.fc, self.norm.forward(class).squeeze_dim::<2>(1))
     }
 }
