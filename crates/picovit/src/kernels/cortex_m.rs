@@ -52,7 +52,6 @@ global_asm!(
 
     .section .text.picovit_cortex_m_tile,"ax",%progbits
     .syntax unified
-    .arch_extension dsp
     .balign 4
     .global picovit_cortex_m_tile
     .type picovit_cortex_m_tile, %function

@@ -2,7 +2,7 @@
 //! convolution and attention.
 
 use super::block::{Block, Operand};
-use crate::format::{Packing, TOKENS, packing};
+use crate::format::{Packing, TOKENS};
 use crate::rows::rows;
 
 /// A packed matrix `[outputs][inputs]`.
@@ -99,7 +99,7 @@ fn unpacked<T: Operand>(weights: &[i8], tokens: [&[T]; TOKENS], sums: &mut [[i32
         for (place, half) in weights.as_chunks::<2>().0.iter().enumerate() {
             // Bits of the place: inputs 0 and 2 or 1 and 3, pair of channels, which input.
             let (input, pair) = (place / 4 + place % 2 * 2, place / 2 % 2 * 2);
-            [channels[pair][input], channels[pair + 1][input]] = packing::split(*half);
+            [channels[pair][input], channels[pair + 1][input]] = crate::format::packing::split(*half);
         }
         let inputs = tokens.map(|token| {
             let rest = token.get(4 * quad..).unwrap_or_default();
