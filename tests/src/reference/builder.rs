@@ -265,7 +265,8 @@ impl Builder {
             mult3,
             ..Default::default()
         };
-        let scratch = self.buffer(format::scratch_bytes_inverted_residual(&record, Packing::Portable));
+        let scratch =
+            self.buffer(format::scratch_bytes_inverted_residual(&record, Packing::Portable));
         let output = if op.residual.is_some() {
             input
         } else {

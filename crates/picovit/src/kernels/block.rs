@@ -73,6 +73,21 @@ impl<'s> Block<'s> {
         }
     }
 
+    /// Inputs `4 * quad` and the three that follow; 0 behind the last.
+    #[must_use]
+    pub(super) fn quad<T: Operand>(&self, token: usize, quad: usize) -> [i32; 4] {
+        #[cfg(all(target_arch = "arm", feature = "dsp"))]
+        if self.packing == Packing::CortexM {
+            return super::cortex_m::gather(token, quad, self.bytes);
+        }
+        let [first, second] = self.rows::<T>();
+        let row = if token == 0 { first } else { second };
+        let mut values = [0; 4];
+        let rest = row.get(4 * quad..).unwrap_or_default();
+        values.iter_mut().zip(rest).for_each(|(value, &x)| *value = x.into());
+        values
+    }
+
     /// The rows as they were written, where the block keeps them as such.
     #[must_use]
     pub(super) fn rows<T: Operand>(&self) -> [&[T]; TOKENS] {

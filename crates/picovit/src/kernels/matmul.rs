@@ -2,7 +2,7 @@
 //! convolution and attention.
 
 use super::block::{Block, Operand};
-use crate::format::{Packing, TOKENS};
+use crate::format::{Packing, TOKENS, packing};
 use crate::rows::rows;
 
 /// A packed matrix `[outputs][inputs]`.
@@ -21,11 +21,13 @@ pub struct Matrix<'a> {
 /// Products per round of the inner loop: enough to hide the loop, few enough for short rows.
 const UNROLL: usize = 8;
 
-/// Hands the sums `bias + weights * token` to `sink(output, sums)`, output after output, one sum
-/// for each token of the block. A bias that is missing is 0.
+/// Hands the sums `bias + weights * token` to `sink(output, sums)`, one sum for each token of the
+/// block, from output `first` on. A bias that is missing is 0. Portable; the block keeps its rows as
+/// they were written.
 #[inline]
 pub fn matmul<T: Operand>(
     matrix: Matrix<'_>,
+    first: usize,
     bias: &[i32],
     block: &Block<'_>,
     mut sink: impl FnMut(usize, [i32; TOKENS]),
@@ -34,30 +36,16 @@ pub fn matmul<T: Operand>(
     match matrix.packing {
         Packing::Portable => {
             let tokens = block.rows::<T>();
-            for (output, weights) in rows(matrix.bytes, matrix.inputs).enumerate() {
+            for (output, weights) in rows(matrix.bytes, matrix.inputs).enumerate().skip(first) {
                 sink(output, dots(start(output), weights, tokens));
             }
         }
-        #[cfg(all(target_arch = "arm", feature = "dsp"))]
         Packing::CortexM => {
             let tiles = rows(matrix.bytes, matrix.packing.matrix_bytes(4, matrix.inputs));
-            for (tile, weights) in tiles.enumerate() {
-                let first = 4 * tile;
-                let mut sums = [0, 1, 2, 3].map(|i| start(first + i));
-                super::cortex_m::tile(weights, block.bytes(), &mut sums);
-                let outputs = (first..matrix.outputs).zip(sums);
-                outputs.for_each(|(output, sums)| sink(output, sums));
-            }
-        }
-        #[cfg(not(all(target_arch = "arm", feature = "dsp")))]
-        Packing::CortexM => {
-            let tokens = block.rows::<T>();
-            let tiles = rows(matrix.bytes, matrix.packing.matrix_bytes(4, matrix.inputs));
-            for (tile, weights) in tiles.enumerate() {
-                let first = 4 * tile;
-                let mut sums = [0, 1, 2, 3].map(|i| start(first + i));
-                unpacked(weights, tokens, &mut sums);
-                let outputs = (first..matrix.outputs).zip(sums);
+            for (tile, weights) in tiles.enumerate().skip(first / 4) {
+                let mut sums = [0, 1, 2, 3].map(|i| start(4 * tile + i));
+                unpacked::<T>(weights, block, &mut sums);
+                let outputs = (4 * tile..matrix.outputs).zip(sums);
                 outputs.for_each(|(output, sums)| sink(output, sums));
             }
         }
@@ -91,22 +79,16 @@ fn dots<T: Operand>(
 }
 
 /// Adds the products of one tile of [`Packing::CortexM`], in the order in which it is stored.
-#[cfg(not(all(target_arch = "arm", feature = "dsp")))]
-fn unpacked<T: Operand>(weights: &[i8], tokens: [&[T]; TOKENS], sums: &mut [[i32; TOKENS]; 4]) {
+fn unpacked<T: Operand>(weights: &[i8], block: &Block<'_>, sums: &mut [[i32; TOKENS]; 4]) {
     let (quads, _) = weights.as_chunks::<16>();
     for (quad, weights) in quads.iter().enumerate() {
         let mut channels = [[0i8; 4]; 4];
         for (place, half) in weights.as_chunks::<2>().0.iter().enumerate() {
             // Bits of the place: inputs 0 and 2 or 1 and 3, pair of channels, which input.
             let (input, pair) = (place / 4 + place % 2 * 2, place / 2 % 2 * 2);
-            [channels[pair][input], channels[pair + 1][input]] = crate::format::packing::split(*half);
+            [channels[pair][input], channels[pair + 1][input]] = packing::split(*half);
         }
-        let inputs = tokens.map(|token| {
-            let rest = token.get(4 * quad..).unwrap_or_default();
-            let mut values = [0i32; 4];
-            values.iter_mut().zip(rest).for_each(|(value, &x)| *value = x.into());
-            values
-        });
+        let inputs = [0, 1].map(|token| block.quad::<T>(token, quad));
         for (sums, weights) in sums.iter_mut().zip(&channels) {
             for (sum, inputs) in sums.iter_mut().zip(&inputs) {
                 let products = weights.iter().zip(inputs).map(|(&w, &x)| i32::from(w) * x);

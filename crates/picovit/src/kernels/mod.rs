@@ -10,6 +10,7 @@ mod cortex_m;
 mod depthwise;
 #[cfg(feature = "f16")]
 pub mod float;
+mod layer;
 mod linear;
 mod matmul;
 mod norm;
@@ -19,6 +20,7 @@ mod softmax;
 pub use block::{Block, Operand};
 pub use conv::{Window, copy_patch, copy_patch_pair, max_into_row};
 pub use depthwise::depthwise;
+pub use layer::{Int8, linear_add16, linear_int8, scores, weighted_sums};
 pub use linear::{dot, dot_i16};
 pub use matmul::{Matrix, matmul};
 pub use norm::{NormalizedRow, normalize};

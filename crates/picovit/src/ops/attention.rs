@@ -1,11 +1,11 @@
 //! The attention sub-block, head by head, two queries at a time: keys and values of one head and the
 //! scores of two queries exist at a time.
 
-use super::{Int8, Layer, Norm, Value, ensure};
+use super::{Layer, Norm, Value, ensure};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
 use crate::format::{AttentionRecord, EXP_ENTRIES, Packing, TOKENS};
-use crate::kernels::{self, Block, Matrix, matmul, requant8, row_mult};
+use crate::kernels::{self, Block, Int8, Matrix, row_mult};
 use crate::model::Constants;
 use crate::rows::{pairs, pairs_mut, rows, rows_mut};
 use crate::scratch::Scratch;
@@ -228,14 +228,8 @@ impl<'a> Attention<'a> {
             }
         }
         let matrix = Matrix { packing, outputs: tokens, inputs: head_dim, bytes: keys };
-        if let Some([one, two]) = pairs_mut(scores, tokens).next() {
-            matmul::<i8>(matrix, &[], &queries, |token, sums| {
-                for (row, sum) in [&mut *one, &mut *two].into_iter().zip(sums) {
-                    if let Some(score) = row.get_mut(token) {
-                        *score = sum;
-                    }
-                }
-            });
+        if let Some(rows) = pairs_mut(scores, tokens).next() {
+            kernels::scores(matrix, &queries, rows);
         }
         let mut block = Block::new(packing, tokens, narrow);
         let exp_mult = self.exp_mult.get(head).copied().unwrap_or(0);
@@ -249,13 +243,7 @@ impl<'a> Attention<'a> {
         }
         let matrix = Matrix { packing, outputs: head_dim, inputs: tokens, bytes: values };
         let Some([one, two]) = pairs_mut(row, head_dim).next() else { return };
-        matmul::<u8>(matrix, &[], &block, |channel, sums| {
-            for ((row, sum), mult) in [&mut *one, &mut *two].into_iter().zip(sums).zip(mults) {
-                if let Some(out) = row.get_mut(channel) {
-                    *out = requant8(sum, mult, 0);
-                }
-            }
-        });
+        kernels::weighted_sums(matrix, &block, mults, [&mut *one, &mut *two]);
         for (i, out) in [&*one, &*two].into_iter().enumerate().take(tokens - start) {
             tap.i8(Site::Attention, first + start + i, column, out);
         }

@@ -1,11 +1,11 @@
 //! Convolution with fused activation and max-pooling, streamed row by row: the convolution's own map
 //! never exists, only one row of it.
 
-use super::{Int8, Layer, Table, Value, ensure, pools, slides};
+use super::{Layer, Table, Value, ensure, pools, slides};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
 use crate::format::{ConvRecord, Packing, TOKENS};
-use crate::kernels::{self, Block, Window};
+use crate::kernels::{self, Block, Int8, Window};
 use crate::model::Constants;
 use crate::rows::{pairs_mut, rows_mut};
 use crate::scratch::Scratch;

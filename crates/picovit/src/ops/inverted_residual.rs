@@ -1,11 +1,11 @@
 //! The inverted residual, streamed row by row: only as many expanded rows exist as one row of the
 //! depthwise convolution needs.
 
-use super::{Int8, Layer, Table, Value, ensure, slides};
+use super::{Layer, Table, Value, ensure, slides};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
 use crate::format::{InvertedResidualRecord, Packing, TOKENS};
-use crate::kernels::{Block, depthwise, matmul, mulhi, mulhi_add, requant8, sat8};
+use crate::kernels::{Block, Int8, depthwise, matmul, mulhi, mulhi_add, requant8, sat8};
 use crate::model::Constants;
 use crate::rows::{pairs, pairs_mut, rows, rows_mut};
 use crate::scratch::Scratch;
@@ -208,7 +208,7 @@ impl<'a> InvertedResidual<'a> {
     #[inline]
     fn project(&self, block: &Block<'_>, [first, second]: [&mut [i8]; TOKENS]) {
         let r = self.record;
-        matmul::<i8>(self.project.weights, self.project.bias, block, |channel, sums| {
+        matmul::<i8>(self.project.weights, 0, self.project.bias, block, |channel, sums| {
             let mult = self.project.mult.get(channel).copied().unwrap_or(0);
             for (row, sum) in [&mut *first, &mut *second].into_iter().zip(sums) {
                 let Some(out) = row.get_mut(channel) else { continue };

@@ -1,10 +1,10 @@
 //! The MLP sub-block, two tokens at a time: no more hidden tokens exist.
 
-use super::{Int8, Layer, Norm, Table, Value, ensure};
+use super::{Layer, Norm, Table, Value, ensure};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
 use crate::format::{MlpRecord, Packing, TABLE_ENTRIES, TOKENS};
-use crate::kernels::{Block, normalize, sat16};
+use crate::kernels::{Block, Int8, normalize, sat16};
 use crate::model::Constants;
 use crate::rows::{pairs_mut, rows_mut};
 use crate::scratch::Scratch;

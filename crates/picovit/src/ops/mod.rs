@@ -28,7 +28,7 @@ pub use mlp::Mlp;
 pub use norm::Norm;
 pub use seq_pool::SeqPool;
 
-pub(crate) use layer::{Int8, Layer};
+pub(crate) use layer::Layer;
 pub(crate) use table::Table;
 
 use core::ops::Range;
