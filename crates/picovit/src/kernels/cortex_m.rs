@@ -7,11 +7,19 @@
 //!
 //! [`Packing::CortexM`]: crate::format::Packing::CortexM
 
+mod norm;
+mod pool;
+mod softmax;
+
 use core::arch::global_asm;
 
 use super::block::{Block, Operand};
 use super::matmul::Matrix;
 use crate::format::{Packing, TOKENS};
+
+pub(super) use norm::{sums_of_squares, write8};
+pub(super) use pool::max4;
+pub(super) use softmax::{largest, weights};
 
 /// Quads of inputs whose sums are taken at a time: `4 * 64 * 127 * 255` and `4 * 128 * 127 * 128` are
 /// below 2^23.

@@ -12,6 +12,15 @@ pub fn softmax_weights(
     table: &[u8; EXP_ENTRIES],
     weights: &mut [u8],
 ) -> u32 {
+    #[cfg(all(target_arch = "arm", feature = "dsp"))]
+    if let (fours, []) = scores.as_chunks() {
+        let max = super::cortex_m::largest(fours);
+        let mut sum = 0;
+        for (four, weights) in fours.iter().zip(weights.as_chunks_mut().0) {
+            (*weights, sum) = super::cortex_m::weights(four, max, shift, mult, table, sum);
+        }
+        return sum;
+    }
     let max = scores.iter().copied().max().unwrap_or(0);
     let mut sum = 0u32;
     for (&score, weight) in scores.iter().zip(weights) {
