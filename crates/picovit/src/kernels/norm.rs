@@ -55,37 +55,19 @@ impl NormalizedRow {
     /// The int8 output of all channels.
     #[inline]
     pub fn write8(&self, x: &[i16], gain: &[i32], offset: &[i32], out: &mut [i8]) {
+        #[cfg_attr(not(all(target_arch = "arm", feature = "dsp")), allow(unused_mut))]
+        let mut done = 0;
         #[cfg(all(target_arch = "arm", feature = "dsp"))]
-        let (x, gain, offset, out) = self.write8_fours(x, gain, offset, out);
-        for (((&x, &gain), &offset), out) in x.iter().zip(gain).zip(offset).zip(out) {
+        if self.shift >= 0 {
+            // (width * x - sum) << shift, modulo 2^32.
+            let shifted = |v: i32| v.wrapping_shl(self.shift as u32);
+            let row = (shifted(self.width), shifted(self.sum), self.inverse);
+            done = super::cortex_m::write8(x, row, gain, offset, out);
+        }
+        let rest = x.iter().zip(gain).zip(offset).zip(out).skip(done);
+        for (((&x, &gain), &offset), out) in rest {
             *out = sat8(mulhi_add(offset, self.value(x), gain) >> 8);
         }
-    }
-
-    /// Writes whole fours of channels and gives back the rest.
-    #[cfg(all(target_arch = "arm", feature = "dsp"))]
-    #[inline(always)]
-    fn write8_fours<'a>(
-        &self,
-        x: &'a [i16],
-        gain: &'a [i32],
-        offset: &'a [i32],
-        out: &'a mut [i8],
-    ) -> (&'a [i16], &'a [i32], &'a [i32], &'a mut [i8]) {
-        if self.shift < 0 {
-            return (x, gain, offset, out);
-        }
-        // (width * x - sum) << shift, modulo 2^32.
-        let shifted = |v: i32| v.wrapping_shl(self.shift as u32);
-        let row = (shifted(self.width), shifted(self.sum), self.inverse);
-        let (x, x_rest) = x.as_chunks();
-        let (gain, gain_rest) = gain.as_chunks();
-        let (offset, offset_rest) = offset.as_chunks();
-        let (out, out_rest) = out.as_chunks_mut();
-        for (((x, gain), offset), out) in x.iter().zip(gain).zip(offset).zip(out) {
-            *out = super::cortex_m::write8(*x, row, gain, offset);
-        }
-        (x_rest, gain_rest, offset_rest, out_rest)
     }
 
     /// The int16 output of all channels, in place.

@@ -37,6 +37,36 @@ pub fn softmax_weights(
 #[must_use]
 #[inline]
 pub fn row_mult(numerator: u64, sum: u32) -> i32 {
-    let divisor = sum.max(1) as u64;
-    (numerator.saturating_add(divisor / 2) / divisor).min(i32::MAX as u64) as i32
+    let divisor = sum.max(1);
+    let numerator = numerator.saturating_add(divisor as u64 / 2);
+    divided(numerator, divisor).min(i32::MAX as u64) as i32
+}
+
+/// A quotient, digit by digit: chips have no division of 64 bits. Divisors are below 2^24, as are
+/// sums of at most 2^16 weights.
+fn divided(numerator: u64, divisor: u32) -> u64 {
+    if divisor >> 24 != 0 {
+        return numerator / divisor as u64;
+    }
+    let (mut quotient, mut rest) = (0u64, 0u32);
+    for digit in numerator.to_be_bytes() {
+        rest = rest << 8 | digit as u32;
+        quotient = quotient << 8 | (rest / divisor) as u64;
+        rest %= divisor;
+    }
+    quotient
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotients_are_those_of_whole_numbers() {
+        for numerator in [0, 1, 254, 1 << 40, 0x0123_4567_89ab_cdef, u64::MAX] {
+            for divisor in [1, 2, 255, 16_320, 0xff_ffff, 0x100_0000, u32::MAX] {
+                assert_eq!(divided(numerator, divisor), numerator / u64::from(divisor));
+            }
+        }
+    }
 }
