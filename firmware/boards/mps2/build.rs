@@ -37,17 +37,30 @@ fn main() {
     println!("cargo:rustc-env=PICOVIT_FRAMES_FILE={}", frames.display());
 }
 
-/// Writes the memory map, for 128 KB of RAM or as many as `PICOVIT_RAM_KB` says.
+/// Writes the memory map of the board in `PICOVIT_BOARD`, for 128 KB of RAM or as many as
+/// `PICOVIT_RAM_KB` says: linking fails when stack and variables need more.
 fn memory_map(out: &Path) {
-    println!("cargo:rerun-if-changed=memory.x");
+    println!("cargo:rerun-if-changed=memory");
+    println!("cargo:rerun-if-env-changed=PICOVIT_BOARD");
     println!("cargo:rerun-if-env-changed=PICOVIT_RAM_KB");
+    let board = env::var("PICOVIT_BOARD").unwrap_or_else(|_| "mps2-an386".to_owned());
+    let map = match board.as_str() {
+        "mps2-an386" | "mps2-an500" => "mps2-an386.x",
+        "mps2-an505" => "mps2-an505.x",
+        "mps3-an547" => "mps3-an547.x",
+        other => panic!("PICOVIT_BOARD={other}: no memory map is known for this board"),
+    };
     let ram: u32 = match env::var("PICOVIT_RAM_KB") {
         Ok(text) => text.parse().expect("PICOVIT_RAM_KB is a number"),
         Err(_) => 128,
     };
-    let map = fs::read_to_string("memory.x").expect("memory.x is there");
-    let map = map.replace("120K", &format!("{}K", ram - 8)).replace("128K", &format!("{ram}K"));
-    fs::write(out.join("memory.x"), map).expect("OUT_DIR is writable");
+    // Linkers differ in which symbols they take where memory is laid out: they get numbers.
+    for (from, to) in [(map, "memory.x"), ("stack.x", "stack.x")] {
+        let script = Path::new("memory").join(from);
+        let text = fs::read_to_string(&script).expect("the memory map is there");
+        let text = text.replace("RAM_SIZE", &format!("{ram}K")).replace("STACK_SIZE", "8K");
+        fs::write(out.join(to), text).expect("OUT_DIR is writable");
+    }
 }
 
 /// The file that an environment variable names.

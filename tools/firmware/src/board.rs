@@ -35,7 +35,7 @@ impl Board {
 }
 
 /// The emulated boards.
-pub const BOARDS: [Board; 2] = [
+pub const BOARDS: [Board; 4] = [
     Board {
         name: "mps2-an386",
         cpu: "Cortex-M4F",
@@ -55,6 +55,26 @@ pub const BOARDS: [Board; 2] = [
         flash: 4 * 1024 * 1024,
         icount_shift: 2,
         clock: 25_000_000,
+    },
+    Board {
+        name: "mps2-an505",
+        cpu: "Cortex-M33",
+        target: "thumbv8m.main-none-eabihf",
+        package: "picovit-mps2",
+        emulator: "qemu-system-arm",
+        flash: 4 * 1024 * 1024,
+        icount_shift: 1,
+        clock: 20_000_000,
+    },
+    Board {
+        name: "mps3-an547",
+        cpu: "Cortex-M55",
+        target: "thumbv8m.main-none-eabihf",
+        package: "picovit-mps2",
+        emulator: "qemu-system-arm",
+        flash: 8 * 1024 * 1024,
+        icount_shift: 2,
+        clock: 32_000_000,
     },
 ];
 

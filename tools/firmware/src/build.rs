@@ -51,6 +51,7 @@ pub(crate) fn build(
         .args(["--release", "--locked", "--package", board.package])
         .arg("--message-format=json-render-diagnostics")
         .env("PICOVIT_MODEL", &contents.model)
+        .env("PICOVIT_BOARD", board.name)
         .env("PICOVIT_RAM_KB", args.ram.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
