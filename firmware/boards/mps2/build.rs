@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+/// The stack; `cargo firmware run` says how much of it is used.
+const STACK: &str = "8K";
+
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     memory_map(&out);
@@ -37,28 +40,23 @@ fn main() {
     println!("cargo:rustc-env=PICOVIT_FRAMES_FILE={}", frames.display());
 }
 
-/// Writes the memory map of the board in `PICOVIT_BOARD`, for 128 KB of RAM or as many as
+/// Writes the memory map that `PICOVIT_MEMORY` names, for 128 KB of RAM or as many as
 /// `PICOVIT_RAM_KB` says: linking fails when stack and variables need more.
 fn memory_map(out: &Path) {
     println!("cargo:rerun-if-changed=memory");
-    println!("cargo:rerun-if-env-changed=PICOVIT_BOARD");
+    println!("cargo:rerun-if-env-changed=PICOVIT_MEMORY");
     println!("cargo:rerun-if-env-changed=PICOVIT_RAM_KB");
-    let board = env::var("PICOVIT_BOARD").unwrap_or_else(|_| "mps2-an386".to_owned());
-    let map = match board.as_str() {
-        "mps2-an386" | "mps2-an500" => "mps2-an386.x",
-        "mps2-an505" => "mps2-an505.x",
-        "mps3-an547" => "mps3-an547.x",
-        other => panic!("PICOVIT_BOARD={other}: no memory map is known for this board"),
-    };
+    let map = env::var("PICOVIT_MEMORY").unwrap_or_else(|_| "mps2-an386".to_owned()) + ".x";
     let ram: u32 = match env::var("PICOVIT_RAM_KB") {
         Ok(text) => text.parse().expect("PICOVIT_RAM_KB is a number"),
         Err(_) => 128,
     };
     // Linkers differ in which symbols they take where memory is laid out: they get numbers.
-    for (from, to) in [(map, "memory.x"), ("stack.x", "stack.x")] {
+    for (from, to) in [(map.as_str(), "memory.x"), ("stack.x", "stack.x")] {
         let script = Path::new("memory").join(from);
-        let text = fs::read_to_string(&script).expect("the memory map is there");
-        let text = text.replace("RAM_SIZE", &format!("{ram}K")).replace("STACK_SIZE", "8K");
+        let text = fs::read_to_string(&script)
+            .unwrap_or_else(|error| panic!("PICOVIT_MEMORY: {}: {error}", script.display()));
+        let text = text.replace("RAM_SIZE", &format!("{ram}K")).replace("STACK_SIZE", STACK);
         fs::write(out.join(to), text).expect("OUT_DIR is writable");
     }
 }
