@@ -53,6 +53,7 @@ pub(crate) fn build(
         .env("PICOVIT_MODEL", &contents.model)
         .env("PICOVIT_MEMORY", board.memory)
         .env("PICOVIT_RAM_KB", args.ram.to_string())
+        .env("PICOVIT_STACK_KB", args.stack.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
