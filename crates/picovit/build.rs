@@ -24,6 +24,7 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-check-cfg=cfg(dsp)");
     println!("cargo:rustc-check-cfg=cfg(mve)");
+    println!("cargo:rustc-check-cfg=cfg(armv8m)");
     let target = env::var("TARGET").unwrap_or_default();
     if !target.starts_with("thumb") {
         return;
@@ -53,6 +54,9 @@ fn main() {
             }
             _ => {}
         }
+    }
+    if target.starts_with("thumbv8m.main") {
+        println!("cargo:rustc-cfg=armv8m");
     }
     if dsp {
         println!("cargo:rustc-cfg=dsp");

@@ -5,13 +5,13 @@ use crate::format::{Packing, TOKENS};
 /// A number that a matrix product takes: int8 values, or uint8 weights of a softmax.
 pub trait Operand: bytemuck::Pod + Into<i32> {
     /// The first and third bytes of a word as halfwords.
-    #[cfg(all(target_arch = "arm", feature = "dsp"))]
+    #[cfg(dsp)]
     #[doc(hidden)]
     fn halves(word: u32) -> u32;
 }
 
 impl Operand for i8 {
-    #[cfg(all(target_arch = "arm", feature = "dsp"))]
+    #[cfg(dsp)]
     #[inline]
     fn halves(word: u32) -> u32 {
         super::cortex_m::signed_halves(word)
@@ -19,7 +19,7 @@ impl Operand for i8 {
 }
 
 impl Operand for u8 {
-    #[cfg(all(target_arch = "arm", feature = "dsp"))]
+    #[cfg(dsp)]
     #[inline]
     fn halves(word: u32) -> u32 {
         word & 0x00ff_00ff
@@ -53,7 +53,7 @@ impl<'s> Block<'s> {
     }
 
     /// The memory.
-    #[cfg(all(target_arch = "arm", feature = "dsp"))]
+    #[cfg(dsp)]
     #[must_use]
     pub(super) fn bytes(&self) -> &[u8] {
         self.bytes
@@ -62,7 +62,7 @@ impl<'s> Block<'s> {
     /// Writes a row. All rows of a block are of one type.
     #[inline]
     pub fn set<T: Operand>(&mut self, token: usize, row: &[T]) {
-        #[cfg(all(target_arch = "arm", feature = "dsp"))]
+        #[cfg(dsp)]
         if self.packing == Packing::CortexM {
             return super::cortex_m::spread(row, token, self.bytes);
         }
@@ -76,7 +76,7 @@ impl<'s> Block<'s> {
     /// Inputs `4 * quad` and the three that follow; 0 behind the last.
     #[must_use]
     pub(super) fn quad<T: Operand>(&self, token: usize, quad: usize) -> [i32; 4] {
-        #[cfg(all(target_arch = "arm", feature = "dsp"))]
+        #[cfg(dsp)]
         if self.packing == Packing::CortexM {
             return super::cortex_m::gather(token, quad, self.bytes);
         }

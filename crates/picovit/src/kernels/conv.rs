@@ -133,11 +133,11 @@ fn max_into(values: &[i8], out: &mut [i8]) {
     }
 }
 
-#[cfg(all(target_arch = "arm", feature = "dsp"))]
+#[cfg(dsp)]
 use super::cortex_m::max4;
 
 /// The larger of each of four values.
-#[cfg(not(all(target_arch = "arm", feature = "dsp")))]
+#[cfg(not(dsp))]
 #[inline(always)]
 fn max4(mut a: [i8; 4], b: [i8; 4]) -> [i8; 4] {
     a.iter_mut().zip(b).for_each(|(a, b)| *a = (*a).max(b));

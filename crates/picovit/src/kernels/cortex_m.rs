@@ -32,6 +32,8 @@ const TILE: usize = 4;
 /// Bytes that a quad of inputs takes, of a tile and of a block.
 const QUAD: usize = 16;
 
+#[cfg(armv8m)]
+global_asm!(".cpu cortex-m33");
 global_asm!(
     r#"
     .syntax unified

@@ -35,12 +35,12 @@ pub fn linear_int8(
 ) {
     let [bias, mult] = constants;
     let Int8 { zero, low, shift } = form;
-    #[cfg(all(target_arch = "arm", feature = "dsp"))]
+    #[cfg(dsp)]
     let done = match shift {
         0 => super::cortex_m::int8(matrix, constants, (zero, low), block, &mut out),
         _ => 0,
     };
-    #[cfg(not(all(target_arch = "arm", feature = "dsp")))]
+    #[cfg(not(dsp))]
     let done = 0;
     matmul::<i8>(matrix, done, bias, block, |output, sums| {
         let mult = mult.get(output).copied().unwrap_or(0);
@@ -62,9 +62,9 @@ pub fn linear_add16(
     mut out: [&mut [i16]; TOKENS],
 ) {
     let [bias, mult] = constants;
-    #[cfg(all(target_arch = "arm", feature = "dsp"))]
+    #[cfg(dsp)]
     let done = super::cortex_m::add16(matrix, constants, shift, block, &mut out);
-    #[cfg(not(all(target_arch = "arm", feature = "dsp")))]
+    #[cfg(not(dsp))]
     let done = 0;
     matmul::<i8>(matrix, done, bias, block, |output, sums| {
         let mult = mult.get(output).copied().unwrap_or(0);
@@ -78,9 +78,9 @@ pub fn linear_add16(
 
 /// Scores of queries in a block against keys: plain sums.
 pub fn scores(keys: Matrix<'_>, queries: &Block<'_>, mut out: [&mut [i32]; TOKENS]) {
-    #[cfg(all(target_arch = "arm", feature = "dsp"))]
+    #[cfg(dsp)]
     let done = super::cortex_m::sums(keys, queries, &mut out);
-    #[cfg(not(all(target_arch = "arm", feature = "dsp")))]
+    #[cfg(not(dsp))]
     let done = 0;
     matmul::<i8>(keys, done, &[], queries, |token, sums| {
         for (row, sum) in out.iter_mut().zip(sums) {
@@ -98,9 +98,9 @@ pub fn weighted_sums(
     mults: [i32; TOKENS],
     mut out: [&mut [i8]; TOKENS],
 ) {
-    #[cfg(all(target_arch = "arm", feature = "dsp"))]
+    #[cfg(dsp)]
     let done = super::cortex_m::rows(values, mults, weights, &mut out);
-    #[cfg(not(all(target_arch = "arm", feature = "dsp")))]
+    #[cfg(not(dsp))]
     let done = 0;
     matmul::<u8>(values, done, &[], weights, |channel, sums| {
         for ((row, sum), mult) in out.iter_mut().zip(sums).zip(mults) {

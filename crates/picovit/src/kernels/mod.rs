@@ -5,7 +5,7 @@
 
 mod block;
 mod conv;
-#[cfg(all(target_arch = "arm", feature = "dsp"))]
+#[cfg(dsp)]
 mod cortex_m;
 mod depthwise;
 #[cfg(feature = "f16")]

@@ -14,12 +14,12 @@ pub struct NormalizedRow {
 /// Statistics of one token.
 #[must_use]
 pub fn normalize(x: &[i16], epsilon: u64) -> NormalizedRow {
-    #[cfg(all(target_arch = "arm", feature = "dsp"))]
+    #[cfg(dsp)]
     let ((mut sum, mut squares), x_rest) = {
         let (pairs, rest) = x.as_chunks::<2>();
         (super::cortex_m::sums_of_squares(pairs), rest)
     };
-    #[cfg(not(all(target_arch = "arm", feature = "dsp")))]
+    #[cfg(not(dsp))]
     let ((mut sum, mut squares), x_rest) = ((0i32, 0u64), x);
     for &v in x_rest {
         let v = v as i32;
@@ -55,9 +55,9 @@ impl NormalizedRow {
     /// The int8 output of all channels.
     #[inline]
     pub fn write8(&self, x: &[i16], gain: &[i32], offset: &[i32], out: &mut [i8]) {
-        #[cfg_attr(not(all(target_arch = "arm", feature = "dsp")), allow(unused_mut))]
+        #[cfg_attr(not(dsp), allow(unused_mut))]
         let mut done = 0;
-        #[cfg(all(target_arch = "arm", feature = "dsp"))]
+        #[cfg(dsp)]
         if self.shift >= 0 {
             // (width * x - sum) << shift, modulo 2^32.
             let shifted = |v: i32| v.wrapping_shl(self.shift as u32);

@@ -25,7 +25,7 @@ pub fn sat16(v: i32) -> i16 {
 #[must_use]
 #[inline(always)]
 pub fn mulhi_add(addend: i32, a: i32, m: i32) -> i32 {
-    #[cfg(all(target_arch = "arm", feature = "dsp"))]
+    #[cfg(dsp)]
     {
         let sum;
         // SAFETY: reads three registers and writes another.
@@ -37,7 +37,7 @@ pub fn mulhi_add(addend: i32, a: i32, m: i32) -> i32 {
         }
         sum
     }
-    #[cfg(not(all(target_arch = "arm", feature = "dsp")))]
+    #[cfg(not(dsp))]
     addend.wrapping_add(mulhi(a, m))
 }
 

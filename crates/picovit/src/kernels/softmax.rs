@@ -12,7 +12,7 @@ pub fn softmax_weights(
     table: &[u8; EXP_ENTRIES],
     weights: &mut [u8],
 ) -> u32 {
-    #[cfg(all(target_arch = "arm", feature = "dsp"))]
+    #[cfg(dsp)]
     if let (fours, []) = scores.as_chunks() {
         let max = super::cortex_m::largest(fours);
         let mut sum = 0;

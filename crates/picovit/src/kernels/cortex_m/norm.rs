@@ -21,6 +21,8 @@ pub(in crate::kernels) fn sums_of_squares(pairs: &[[i16; 2]]) -> (i32, u64) {
     (sum, u64::from(high) << 32 | u64::from(low))
 }
 
+#[cfg(armv8m)]
+global_asm!(".cpu cortex-m33");
 global_asm!(
     r#"
     .syntax unified
