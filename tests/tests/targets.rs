@@ -155,9 +155,9 @@ fn the_engine_knows_the_extensions_of_its_chip() {
     for (target, extensions, expected) in [
         ("thumbv6m-none-eabi", &[][..], &[][..]),
         ("thumbv7em-none-eabihf", &[], &["dsp"]),
-        ("thumbv8m.main-none-eabihf", &[], &[]),
-        ("thumbv8m.main-none-eabihf", &["dsp"], &["dsp"]),
-        ("thumbv8m.main-none-eabihf", &["mve"], &["dsp", "mve"]),
+        ("thumbv8m.main-none-eabihf", &[], &["armv8m"]),
+        ("thumbv8m.main-none-eabihf", &["dsp"], &["armv8m", "dsp"]),
+        ("thumbv8m.main-none-eabihf", &["mve"], &["armv8m", "dsp", "mve"]),
         ("riscv32imc-unknown-none-elf", &[], &[]),
     ] {
         let (_, messages) = build(target, extensions, "");

@@ -1,5 +1,7 @@
 //! Softmax weights by table and the reciprocal of their sum, section 7 of `docs/arithmetic.md`.
 
+use core::num::{NonZeroU32, NonZeroU64};
+
 use super::requant::mulhi;
 use crate::format::EXP_ENTRIES;
 
@@ -37,16 +39,16 @@ pub fn softmax_weights(
 #[must_use]
 #[inline]
 pub fn row_mult(numerator: u64, sum: u32) -> i32 {
-    let divisor = sum.max(1);
-    let numerator = numerator.saturating_add(divisor as u64 / 2);
+    let divisor = NonZeroU32::new(sum).unwrap_or(NonZeroU32::MIN);
+    let numerator = numerator.saturating_add(divisor.get() as u64 / 2);
     divided(numerator, divisor).min(i32::MAX as u64) as i32
 }
 
 /// A quotient, digit by digit: chips have no division of 64 bits. Divisors are below 2^24, as are
 /// sums of at most 2^16 weights.
-fn divided(numerator: u64, divisor: u32) -> u64 {
-    if divisor >> 24 != 0 {
-        return numerator / divisor as u64;
+fn divided(numerator: u64, divisor: NonZeroU32) -> u64 {
+    if divisor.get() >> 24 != 0 {
+        return numerator / NonZeroU64::from(divisor);
     }
     let (mut quotient, mut rest) = (0u64, 0u32);
     for digit in numerator.to_be_bytes() {
@@ -65,7 +67,8 @@ mod tests {
     fn quotients_are_those_of_whole_numbers() {
         for numerator in [0, 1, 254, 1 << 40, 0x0123_4567_89ab_cdef, u64::MAX] {
             for divisor in [1, 2, 255, 16_320, 0xff_ffff, 0x100_0000, u32::MAX] {
-                assert_eq!(divided(numerator, divisor), numerator / u64::from(divisor));
+                let quotient = divided(numerator, NonZeroU32::new(divisor).unwrap());
+                assert_eq!(quotient, numerator / u64::from(divisor));
             }
         }
     }
