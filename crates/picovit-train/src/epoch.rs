@@ -56,7 +56,8 @@ impl<B: AutodiffBackend> Trainer<'_, B> {
         // Batches that would not fill a step are left out.
         let steps = batches.len() / accumulate;
         let schedule = schedule(options, steps);
-        let step = Step::<B> { config, accumulate, device };
+        let mixed = options.mixed_precision;
+        let step = Step::<B> { config, accumulate, mixed, device };
         let mut total = BatchResult::default();
         let mut learning_rate = 0.0;
         if let Some(tuner) = tuner {

@@ -26,6 +26,10 @@ pub struct TrainOptions {
     /// Batches whose gradients make one step.
     #[serde(default = "one")]
     pub accumulate: usize,
+    /// Whether matrix products are computed on bf16 values. Weights, gradients of weights and all
+    /// else stay in single precision.
+    #[serde(default)]
+    pub mixed_precision: bool,
     /// Highest learning rate.
     pub learning_rate: f64,
     /// Learning rate over time.
@@ -122,6 +126,7 @@ impl TrainOptions {
             epochs: 22,
             batch_size: 128,
             accumulate: 1,
+            mixed_precision: false,
             learning_rate: 1e-3,
             schedule: ScheduleKind::Cosine,
             min_learning_rate: 1e-5,

@@ -79,6 +79,10 @@ fn check_qat(qat: Qat, options: &TrainOptions) -> Result<(), TrainError> {
         let problem = "starts from a trained checkpoint; name it with --from";
         return fail("qat", problem.into());
     }
+    if options.mixed_precision {
+        let problem = "rounds as coarsely as int8 does, which quantization-aware training would learn; leave out one of them";
+        return fail("mixed_precision", problem.into());
+    }
     for (option, value) in [("qat_every", qat.every), ("qat_images", qat.images)] {
         if value == 0 {
             return fail(option, "is 0, must be at least 1".into());

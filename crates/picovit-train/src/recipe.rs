@@ -25,6 +25,8 @@ pub struct Recipe {
     pub batch_size: Option<usize>,
     /// Batches whose gradients make one step.
     pub accumulate: Option<usize>,
+    /// Whether matrix products are computed on bf16 values.
+    pub mixed_precision: Option<bool>,
     /// How weights are updated.
     pub optimizer: Option<OptimizerKind>,
     /// Highest learning rate.
@@ -188,6 +190,7 @@ impl Recipe {
         set(&mut options.weight_decay, self.weight_decay);
         set(&mut options.decay_all, self.decay_all);
         set(&mut options.clip_norm, self.clip_norm);
+        set(&mut options.mixed_precision, self.mixed_precision);
         set(&mut options.average_decay, self.average_decay);
         set(&mut options.label_smoothing, self.label_smoothing);
         let scale = self.crop_scale.as_ref().map(|scale| <[f32; 2]>::try_from(&scale[..]).ok());

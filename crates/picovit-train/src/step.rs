@@ -3,8 +3,8 @@
 use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{ElementConversion, Tensor, TensorData};
-use picovit_models::{ModelConfig, Network, normalize};
+use burn::tensor::{ElementConversion, FloatDType, Tensor, TensorData};
+use picovit_models::{ModelConfig, Network, normalize, with_products_in};
 
 use crate::batch::Batch;
 use crate::masks;
@@ -38,6 +38,8 @@ pub(crate) struct Step<'a, B: AutodiffBackend> {
     pub(crate) config: &'a ModelConfig,
     /// Batches whose gradients are added up for one update.
     pub(crate) accumulate: usize,
+    /// Whether matrix products are computed on bf16 values.
+    pub(crate) mixed: bool,
     pub(crate) device: &'a B::Device,
 }
 
@@ -58,7 +60,13 @@ impl<B: AutodiffBackend> Step<'_, B> {
             None => {
                 let images = normalize::<B>(self.config, &pixels, self.device);
                 let masks = masks::draw(self.config, labels.len(), random, self.device);
-                let logits = model.forward_masked(images, masks);
+                let logits = match self.mixed {
+                    true => {
+                        let model = with_products_in(model.clone(), FloatDType::BF16);
+                        model.forward_masked(images, masks)
+                    }
+                    false => model.forward_masked(images, masks),
+                };
                 (logits.clone(), cross_entropy(logits, targets))
             }
         };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::module::AutodiffModule;
+use burn::tensor::DType;
 use burn::tensor::backend::AutodiffBackend;
 use picovit_models::{ModelConfig, Network, record};
 
@@ -64,6 +65,14 @@ impl Task for Train<'_> {
 
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
         let Self { options, observer, backend } = self;
+        if options.mixed_precision && !B::supports_dtype(device, DType::BF16) {
+            return Err(TrainError::Option {
+                option: "mixed_precision",
+                problem: format!(
+                    "needs bf16, which `{backend}` does not compute with; leave it out"
+                ),
+            });
+        }
         let dir = StateDir::new(&options.out_dir);
         let write = |source| TrainError::Write { path: options.out_dir.clone(), source };
 

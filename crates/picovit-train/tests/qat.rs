@@ -24,7 +24,7 @@ fn data(folder: &Path) -> DataSource {
     };
     let labels: Vec<u8> = (0..IMAGES).map(|i| (i % 3) as u8).collect();
     let pixel = |i: usize, y: usize, x: usize| {
-        let bright = if y / 3 == i % 3 { 40 } else { 0 };
+        let bright = if y / 3 == i % 3 { 90 } else { 0 };
         (bright + (i * i * 31 + y * 17 * (i % 5) + x * 7 * (i % 7)) % 150) as u8
     };
     let rows = |i: usize| (0..8).flat_map(move |y| (0..8).map(move |x| pixel(i, y, x)));
@@ -56,7 +56,7 @@ fn model() -> ModelConfig {
 /// A float model, trained for a moment.
 fn trained(root: &Path) -> PathBuf {
     let mut options = TrainOptions::new(model(), data(root), root.join("float"));
-    (options.epochs, options.batch_size, options.learning_rate) = (12, 20, 1e-2);
+    (options.epochs, options.batch_size, options.learning_rate) = (30, 20, 5e-3);
     options.validation = ValidationSize::Count(40);
     train_observed(&options, BackendChoice::Auto, &mut Silent).unwrap().checkpoint
 }
@@ -145,7 +145,8 @@ fn options_that_cannot_be_met_are_explained() {
     fn qat(options: &mut TrainOptions) -> &mut Qat {
         options.qat.as_mut().unwrap()
     }
-    check(&root, &|_| {}, &["none.json"]);
+    check(&root, &|_| {}, &["none.mpk"]);
+    check(&root, &|o| o.mixed_precision = true, &["`mixed_precision`", "leave out one"]);
     check(&root, &|o| o.from = None, &["`qat` starts from a trained checkpoint", "--from"]);
     check(&root, &|o| qat(o).every = 0, &["`qat_every` is 0"]);
     check(&root, &|o| qat(o).images = 0, &["`qat_images` is 0"]);

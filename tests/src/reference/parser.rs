@@ -282,7 +282,7 @@ pub fn parse(artifact: &[u8]) -> Network {
     let file = File(artifact);
     let header: format::Header = file.record(0);
     assert_eq!(header.magic, *b"PVIT");
-    assert_eq!((header.version, header.packing), (2, 0));
+    assert_eq!((header.version, header.packing), (3, 0));
     assert_eq!(header.file_bytes as usize, artifact.len());
     assert_eq!(header.checksum, checksum(artifact));
     let mut places = vec![header.input];

@@ -58,6 +58,9 @@ pub(crate) fn build(
     if artifact.model().header().format != picovit::format::FORMAT_INT8 {
         command.args(["--features", "f16"]);
     }
+    if artifact.model().packing() == picovit::format::Packing::CortexM {
+        command.args(["--features", "dsp"]);
+    }
     match &contents.clip {
         Some(clip) => command.env("PICOVIT_FRAMES", clip),
         None => command.env_remove("PICOVIT_FRAMES"),

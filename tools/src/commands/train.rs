@@ -95,6 +95,9 @@ struct Overrides {
     /// Share of the weights' moving average that stays at a step, as in 0.999.
     #[arg(long, value_name = "SHARE")]
     average_decay: Option<f64>,
+    /// Compute matrix products on bf16 values.
+    #[arg(long)]
+    mixed_precision: bool,
     /// Share of the target spread over all classes.
     #[arg(long, value_name = "SHARE")]
     label_smoothing: Option<f32>,
@@ -150,6 +153,7 @@ impl Overrides {
             warmup_epochs: self.warmup_epochs,
             clip_norm: self.clip_norm,
             average_decay: self.average_decay,
+            mixed_precision: self.mixed_precision.then_some(true),
             label_smoothing: self.label_smoothing,
             attention_dropout: self.attention_dropout,
             stochastic_depth: self.stochastic_depth,

@@ -9,6 +9,7 @@ use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::backend::Backend;
 
 use super::builder::Builder;
+use super::precision::linear_rows;
 use super::taps::{NoTaps, Taps};
 use crate::config::ModelConfig;
 
@@ -164,7 +165,7 @@ pub(super) fn attend<B: Backend>(
 /// image by image, and sum as many weight gradients, are several times slower.
 pub(crate) fn apply<B: Backend>(linear: &Linear<B>, x: Tensor<B, 3>) -> Tensor<B, 3> {
     let [batch, tokens, dim] = x.dims();
-    let y = linear.forward(x.reshape([batch * tokens, dim]));
+    let y = linear_rows(linear, x.reshape([batch * tokens, dim]));
     let width = y.dims()[1];
     y.reshape([batch, tokens, width])
 }
@@ -182,7 +183,7 @@ pub(crate) fn pool_sequence<B: Backend>(
     tokens: Tensor<B, 3>,
     taps: &mut impl Taps<B>,
 ) -> Tensor<B, 2> {
-    let weights = softmax(score.forward(tokens.clone()), 1);
+    let weights = softmax(apply(score, tokens.clone()), 1);
     let pooled = weights.swap_dims(1, 2).matmul(tokens).squeeze_dim::<2>(1);
     taps.tap(format_args!("attention_pool"), pooled)
 }

@@ -13,6 +13,7 @@ use super::block::{
 use super::builder::{Builder, ConvSizes};
 use super::im2col::{convolve, is_patchwise};
 use super::pool::max_pool;
+use super::precision::linear_rows;
 use super::taps::{NoTaps, Taps};
 use crate::config::{Architecture, ModelConfig, PositionalEmbedding};
 use crate::weights::Parameters;
@@ -146,7 +147,7 @@ impl<B: Backend> Cct<B> {
         let tokens = transform(&self.blocks, tokens, masks, taps);
         let tokens = taps.tap(format_args!("norm"), self.norm.forward(tokens));
         let pooled = pool_sequence(&self.attention_pool, tokens, taps);
-        taps.tap(format_args!("fc"), self.fc.forward(pooled))
+        taps.tap(format_args!("fc"), linear_rows(&self.fc, pooled))
     }
 }
 

@@ -13,6 +13,7 @@ use super::cct::sequence;
 use super::im2col::convolve;
 use super::pool::max_pool_same;
 use super::pre_norm::{Mlp, PreNormBlock, Sizes};
+use super::precision::linear_rows;
 use super::taps::{NoTaps, Taps};
 use crate::config::{Architecture, ModelConfig};
 use crate::weights::Parameters;
@@ -119,6 +120,6 @@ impl<B: Backend> KerasCct<B> {
         });
         let tokens = taps.tap(format_args!("norm"), self.norm.forward(tokens));
         let pooled = pool_sequence(&self.attention_pool, tokens, taps);
-        taps.tap(format_args!("fc"), self.fc.forward(pooled))
+        taps.tap(format_args!("fc"), linear_rows(&self.fc, pooled))
     }
 }

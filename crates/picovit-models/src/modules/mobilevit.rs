@@ -14,6 +14,7 @@ use super::builder::{Builder, ConvSizes};
 use super::depthwise::convolve_depthwise;
 use super::im2col::convolve;
 use super::pre_norm::{Mlp, PreNormBlock, Sizes};
+use super::precision::linear_rows;
 use super::taps::{NoTaps, Taps};
 use crate::config::mobilevit::{Inverted, PATCH};
 use crate::config::{Architecture, ModelConfig};
@@ -165,7 +166,7 @@ impl<B: Backend> MobileVit<B> {
         let x = self.head.forward_silu(format_args!("head"), x, mode, taps);
         let average = x.flatten::<3>(2, 3).mean_dim(2).squeeze_dim::<2>(2);
         let average = taps.tap(format_args!("average"), average);
-        taps.tap(format_args!("fc"), self.fc.forward(average))
+        taps.tap(format_args!("fc"), linear_rows(&self.fc, average))
     }
 }
 

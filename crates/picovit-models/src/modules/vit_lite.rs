@@ -10,6 +10,7 @@ use super::block::{Block, BlockMasks, block_outputs, block_sizes, no_masks, tran
 use super::builder::Builder;
 use super::cct::{patches, positions, sequence};
 use super::im2col::convolve;
+use super::precision::linear_rows;
 use super::taps::{NoTaps, Taps};
 use crate::config::{Architecture, ModelConfig};
 use crate::weights::Parameters;
@@ -110,6 +111,6 @@ impl<B: Backend> VitLite<B> {
     ) -> Tensor<B, 2> {
         let class = transform(&self.blocks, tokens, masks, taps).narrow(1, 0, 1);
         let class = taps.tap(format_args!("class"), self.norm.forward(class).squeeze_dim::<2>(1));
-        taps.tap(format_args!("fc"), self.fc.forward(class))
+        taps.tap(format_args!("fc"), linear_rows(&self.fc, class))
     }
 }

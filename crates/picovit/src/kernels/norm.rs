@@ -1,6 +1,6 @@
 //! Layer norm in integers, section 6 of `docs/arithmetic.md`.
 
-use super::requant::{mulhi, sat8, sat16};
+use super::requant::{mulhi, mulhi_add, sat8, sat16};
 
 /// A token's mean and reciprocal deviation, ready to normalise its channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl NormalizedRow {
     #[inline]
     pub fn write8(&self, x: &[i16], gain: &[i32], offset: &[i32], out: &mut [i8]) {
         for (((&x, &gain), &offset), out) in x.iter().zip(gain).zip(offset).zip(out) {
-            *out = sat8(mulhi(self.value(x), gain).wrapping_add(offset) >> 8);
+            *out = sat8(mulhi_add(offset, self.value(x), gain) >> 8);
         }
     }
 
@@ -59,7 +59,7 @@ impl NormalizedRow {
     #[inline]
     pub fn write16(&self, gain: &[i32], offset: &[i32], x: &mut [i16]) {
         for ((x, &gain), &offset) in x.iter_mut().zip(gain).zip(offset) {
-            *x = sat16(mulhi(self.value(*x), gain).wrapping_add(offset));
+            *x = sat16(mulhi_add(offset, self.value(*x), gain));
         }
     }
 }
