@@ -12,6 +12,7 @@ mod error;
 pub mod executor;
 pub mod fuse;
 pub mod graph;
+pub mod observe;
 pub mod pack;
 pub mod plan;
 pub mod quantize;

@@ -12,6 +12,7 @@ use crate::observer::Observer;
 use crate::optimizer::{Optimizers, Rates};
 use crate::options::TrainOptions;
 use crate::prepare::Data;
+use crate::qat::Tuner;
 use crate::random::{Random, Stream};
 use crate::schedule::Schedule;
 use crate::step::{BatchResult, Step};
@@ -25,6 +26,8 @@ pub(crate) struct Trainer<'a, B: AutodiffBackend> {
     pub(crate) config: &'a ModelConfig,
     pub(crate) data: &'a Data,
     pub(crate) device: &'a B::Device,
+    /// Quantization-aware training.
+    pub(crate) tuner: Option<Tuner<'a, B>>,
 }
 
 /// Result of an epoch.
@@ -46,7 +49,7 @@ impl<B: AutodiffBackend> Trainer<'_, B> {
         optimizers: &mut Optimizers<Network<B>, B>,
         observer: &mut dyn Observer,
     ) -> Result<Trained<B>, TrainError> {
-        let Self { options, config, data, device } = self;
+        let Self { options, config, data, device, tuner } = self;
         let mut masking = Random::new(options.seed, epoch, Stream::Masks);
         let batches = Batches::new(&data.train, options, config.classes, epoch);
         let accumulate = options.accumulate;
@@ -57,13 +60,25 @@ impl<B: AutodiffBackend> Trainer<'_, B> {
         let step = Step::<B> { config, accumulate, mixed, device };
         let mut total = BatchResult::default();
         let mut learning_rate = 0.0;
+        if let Some(tuner) = tuner {
+            tuner.start_epoch(&model);
+        }
         std::thread::scope(|scope| {
             let mut waiting = batches.prefetch(scope);
             for number in 1..=steps {
                 let done = (epoch - 1) * steps + number - 1;
                 learning_rate = schedule.rate(done);
-                let (gradients, loss) =
-                    gradients(&step, &model, &mut waiting, &mut masking, &mut total);
+                if let Some(tuner) = tuner {
+                    tuner.start_step(number - 1, &model)?;
+                }
+                let (gradients, loss) = gradients(
+                    &step,
+                    &model,
+                    &mut waiting,
+                    &mut masking,
+                    tuner.as_ref(),
+                    &mut total,
+                );
                 if !loss.is_finite() {
                     return Err(TrainError::Diverged { epoch, step: number, loss });
                 }
@@ -91,13 +106,14 @@ fn gradients<B: AutodiffBackend>(
     model: &Network<B>,
     batches: &mut impl Iterator<Item = Batch>,
     masking: &mut Random,
+    tuner: Option<&Tuner<'_, B>>,
     total: &mut BatchResult,
 ) -> (GradientsParams, f64) {
     let mut accumulator = GradientsAccumulator::new();
     let mut mean = 0.0;
     for batch in batches.take(step.accumulate) {
         let images = batch.labels.len();
-        let (gradients, result) = step.run(model, batch, masking);
+        let (gradients, result) = step.run(model, batch, masking, tuner);
         accumulator.accumulate(model, gradients);
         mean += result.loss / step.accumulate as f64;
         total.loss += result.loss * images as f64;

@@ -8,6 +8,7 @@ use picovit_models::{ModelConfig, Network, normalize, with_products_in};
 
 use crate::batch::Batch;
 use crate::masks;
+use crate::qat::Tuner;
 use crate::random::Random;
 use crate::targets;
 
@@ -49,16 +50,27 @@ impl<B: AutodiffBackend> Step<'_, B> {
         model: &Network<B>,
         batch: Batch,
         random: &mut Random,
+        tuner: Option<&Tuner<'_, B>>,
     ) -> (GradientsParams, BatchResult) {
-        let images = normalize::<B>(self.config, &batch.pixels, self.device);
-        let masks = masks::draw(self.config, batch.labels.len(), random, self.device);
-        let logits = match self.mixed {
-            true => with_products_in(model.clone(), FloatDType::BF16).forward_masked(images, masks),
-            false => model.forward_masked(images, masks),
+        let Batch { pixels, labels, targets } = batch;
+        let targets = TensorData::new(targets, [labels.len(), self.config.classes]);
+        let targets = Tensor::from_data(targets, self.device);
+        let (logits, loss) = match tuner {
+            Some(tuner) => tuner.forward(model, &pixels, targets),
+            None => {
+                let images = normalize::<B>(self.config, &pixels, self.device);
+                let masks = masks::draw(self.config, labels.len(), random, self.device);
+                let logits = match self.mixed {
+                    true => {
+                        let model = with_products_in(model.clone(), FloatDType::BF16);
+                        model.forward_masked(images, masks)
+                    }
+                    false => model.forward_masked(images, masks),
+                };
+                (logits.clone(), cross_entropy(logits, targets))
+            }
         };
-        let correct = correct(logits.clone().inner(), &batch.labels);
-        let targets = TensorData::new(batch.targets, logits.dims());
-        let loss = cross_entropy(logits, Tensor::from_data(targets, self.device));
+        let correct = correct(logits.inner(), &labels);
         let value = loss.clone().inner().into_scalar().elem::<f64>();
         let share = match self.accumulate {
             1 => loss,
