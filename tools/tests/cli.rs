@@ -437,3 +437,43 @@ fn a_killed_training_resumes() {
         path,
     );
 }
+
+#[test]
+fn a_checkpoint_is_tuned_for_int8() {
+    let dir = workshop();
+    let path = dir.path();
+    let tune = ["train", "--qat", "--from", "best.mpk", "--out", "tuned"];
+    let text = complaint(&tune, path);
+    assert!(text.contains("trained on") && text.contains("--dataset"), "{text}");
+    let options = ["--dataset", "pictures", "--validation", "10", "--batch-size", "10"];
+    let more = ["--epochs", "1", "--qat-images", "8", "--backend", "flex"];
+    let text = succeed(&[&tune[..], &options, &more].concat(), path);
+    assert!(text.contains("its int8 model: accuracy"), "{text}");
+    let line = fs::read_to_string(path.join("tuned/metrics.jsonl")).unwrap();
+    let metrics: Value = serde_json::from_str(&line).unwrap();
+    assert!(metrics["int8"]["logit_sqnr_db"].as_f64().unwrap() > 20.0, "{line}");
+    // Model and normalisation are the checkpoint's.
+    assert_eq!(json(&path.join("tuned/best.json")), json(&path.join("best.json")));
+
+    let text = complaint(
+        &[
+            "train",
+            "--qat",
+            "--from",
+            "best.mpk",
+            "--model",
+            "cvt_2_4",
+            "--dataset",
+            "pictures",
+            "--out",
+            "o",
+        ],
+        path,
+    );
+    assert!(text.contains("cvt_2_4") && text.contains("leave out --model"), "{text}");
+    let named = ["train", "--model", "cct_2_3x2", "--dataset", "pictures", "--out", "o"];
+    let text = complaint(&[&named[..], &["--qat"]].concat(), path);
+    assert!(text.contains("--from"), "{text}");
+    let text = complaint(&[&named[..], &["--distill", "0.5"]].concat(), path);
+    assert!(text.contains("--qat"), "{text}");
+}
