@@ -303,14 +303,16 @@ fn a_model_that_does_not_fit_is_refused_with_figures() {
 }
 
 #[test]
-fn a_stack_that_is_too_small_faults_and_is_named() {
+fn a_stack_that_is_too_small_is_named() {
     let dir = TempDir::new().unwrap();
     let model = dir.path().join("random.pvit");
     fs::write(&model, random_network(32, 7)).unwrap();
-    for board in ["mps2-an386", "mps3-an547"] {
+    // The older processors have no register for the stack's limit: how they end is up to chance.
+    for board in ["mps2-an505", "mps3-an547"] {
         let args = ["run", "--images", "1", "--stack", "1", "--board", board, "--model"];
         let args = args.map(OsStr::new).into_iter().chain([model.as_os_str()]);
         let complaint = complaint(&firmware(args));
+        assert!(complaint.contains("hard fault at"), "{complaint}");
         assert!(complaint.contains("--stack KB makes it larger"), "{complaint}");
     }
 }
