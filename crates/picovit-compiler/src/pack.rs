@@ -91,7 +91,8 @@ fn buffers(graph: &Graph, q: &QGraph, packing: Packing) -> (Vec<Buffer>, Vec<Buf
             }
             QOp::Embed { record, linear, .. } => {
                 let mut sized = *record;
-                sized.weights = u32::from(linear.is_some());
+                let weights = linear.as_ref().is_some_and(|layer| !layer.weights.is_empty());
+                sized.weights = u32::from(weights);
                 let tokens = record.tokens as usize * record.width as usize;
                 (Some(2 * tokens), scratch_bytes_embed(&sized, packing))
             }
@@ -324,8 +325,15 @@ impl Writer {
             QOp::Embed { record, linear, positions } => {
                 let mut record = *record;
                 record.head = head;
-                if let Some(layer) = linear {
-                    [record.weights, record.bias, record.mults] = self.layer(layer);
+                match linear {
+                    Some(QLayer { weights, bias, mult }) if weights.is_empty() => {
+                        record.bias = self.constant(bias);
+                        record.mults = self.constant(mult);
+                    }
+                    Some(layer) => {
+                        [record.weights, record.bias, record.mults] = self.layer(layer);
+                    }
+                    None => {}
                 }
                 record.positions = positions.as_ref().map_or(0, |p| self.constant(p));
                 bytemuck::cast(record)

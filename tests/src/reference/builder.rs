@@ -134,6 +134,10 @@ impl Builder {
         };
         match &op.scaling {
             Scaling::Plain { zero_in, mult } => (record.zero_in, record.mult) = (*zero_in, *mult),
+            Scaling::Channels { zeros, mults } => {
+                record.bias = self.put(zeros);
+                record.mults = self.put(mults);
+            }
             Scaling::Linear { weights, bias, mults, shift } => {
                 record.weights = self.put(weights.data());
                 record.bias = self.put(bias);
@@ -369,7 +373,7 @@ fn macs(op: &Op) -> u64 {
             height * width * op.weights.data().len()
         }
         Op::Embed(op) => match &op.scaling {
-            Scaling::Plain { .. } => 0,
+            Scaling::Plain { .. } | Scaling::Channels { .. } => 0,
             Scaling::Linear { weights, .. } => {
                 (op.tokens - usize::from(op.class_token)) * weights.data().len()
             }

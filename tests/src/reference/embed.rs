@@ -30,6 +30,13 @@ pub enum Scaling {
         /// Multiplier of `(x - zero_in) << 16`.
         mult: i32,
     },
+    /// Every value by itself, channels with constants of their own.
+    Channels {
+        /// `[width]`: zero points of the input.
+        zeros: Vec<i32>,
+        /// `[width]`: multipliers of `(x - zero) << 16`.
+        mults: Vec<i32>,
+    },
     /// By a linear layer.
     Linear {
         /// `[width][in_channels]`.
@@ -61,7 +68,7 @@ impl Embed {
     #[must_use]
     pub fn in_channels(&self) -> usize {
         match &self.scaling {
-            Scaling::Plain { .. } => self.width,
+            Scaling::Plain { .. } | Scaling::Channels { .. } => self.width,
             Scaling::Linear { weights, .. } => weights.columns(),
         }
     }
@@ -86,6 +93,10 @@ impl Embed {
                 Scaling::Plain { zero_in, mult } => {
                     let centred = as_i32(i64::from(pixel[c]) - i64::from(*zero_in));
                     mulhi(shift_left(centred, 16), *mult)
+                }
+                Scaling::Channels { zeros, mults } => {
+                    let centred = as_i32(i64::from(pixel[c]) - i64::from(zeros[c]));
+                    mulhi(shift_left(centred, 16), mults[c])
                 }
                 Scaling::Linear { weights, bias, mults, shift } => {
                     mulhi(shift_left(affine(bias[c], weights.row(c), pixel), *shift), mults[c])
@@ -120,6 +131,10 @@ mod tests {
         let positions = Some(Matrix::new(3, 2, vec![11, -12, 0, 0, 1, 2]));
         let class = Embed { tokens: 3, class_token: true, positions, ..embed.clone() };
         assert_eq!(class.run(&input).data(), [11, -12, 0, 100, -9_999, 15_502]);
+
+        let channels = Scaling::Channels { zeros: vec![-28, 1], mults: vec![100 << 16, 3 << 16] };
+        let channels = Embed { scaling: channels, positions: None, ..embed.clone() };
+        assert_eq!(channels.run(&input).data(), [0, -84, -10_000, 378]);
 
         // A shift of 8 and a multiplier of 2^24 scale by exactly 1.
         let scaling = Scaling::Linear {

@@ -249,8 +249,14 @@ impl Filler {
                     self.linear(width, channels, 128, 6000.0, true);
                 Scaling::Linear { weights, bias, mults: mult, shift }
             } else {
-                let zero_in = self.random.i8().into();
-                Scaling::Plain { zero_in, mult: self.mult(60.0, 6000.0, 16) }
+                let mut one = || (self.random.i8().into(), self.mult(60.0, 6000.0, 16));
+                if width % 2 == 0 {
+                    let (zero_in, mult) = one();
+                    Scaling::Plain { zero_in, mult }
+                } else {
+                    let (zeros, mults) = (0..width).map(|_| one()).unzip();
+                    Scaling::Channels { zeros, mults }
+                }
             },
             patch,
             columns: if patch == 0 { 0 } else { columns },

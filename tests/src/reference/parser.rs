@@ -136,7 +136,13 @@ impl File<'_> {
     fn embed(&self, r: &format::EmbedRecord) -> Embed {
         let (tokens, width) = (usize::from(r.tokens), usize::from(r.width));
         let scaling = if r.weights == 0 {
-            Scaling::Plain { zero_in: r.zero_in, mult: r.mult }
+            match r.bias {
+                0 => Scaling::Plain { zero_in: r.zero_in, mult: r.mult },
+                bias => Scaling::Channels {
+                    zeros: self.i32s(bias, width),
+                    mults: self.i32s(r.mults, width),
+                },
+            }
         } else {
             Scaling::Linear {
                 weights: self.matrix(r.weights, width, r.in_channels.into()),

@@ -225,7 +225,9 @@ fn constant_tokens() {
                     Op::Embed(op) => {
                         match &mut op.scaling {
                             Scaling::Plain { mult, .. } => *mult = 0,
-                            Scaling::Linear { mults, .. } => mults.fill(0),
+                            Scaling::Channels { mults, .. } | Scaling::Linear { mults, .. } => {
+                                mults.fill(0);
+                            }
                         }
                         op.positions = op.positions.take().filter(|_| op.class_token);
                     }

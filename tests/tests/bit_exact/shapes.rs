@@ -296,6 +296,7 @@ fn every_feature_comes_up() {
                     count("class token", op.class_token);
                     count("linear", matches!(op.scaling, Scaling::Linear { .. }));
                     count("plain", matches!(op.scaling, Scaling::Plain { .. }));
+                    count("channels", matches!(op.scaling, Scaling::Channels { .. }));
                 }
                 Op::Attention(op) => count("groups", op.groups > 1),
                 Op::Mlp(op) => {

@@ -275,6 +275,7 @@ fn rules_of_the_operations() {
     rule(20).op::<EmbedRecord>(UNFOLD, |r| r.patch = 3);
     rule(20).op::<EmbedRecord>(UNFOLD, |r| r.zero_in = 1);
     rule(20).op::<EmbedRecord>(UNFOLD, |r| r.mult = 1);
+    rule(20).op::<EmbedRecord>(EMBED, |r| (r.bias, r.mults) = (r.positions, r.positions));
     rule(20).op::<EmbedRecord>(EMBED, |r| r.in_channels += 1);
     rule(20).op::<EmbedRecord>(EMBED, |r| r.shift = 1);
 

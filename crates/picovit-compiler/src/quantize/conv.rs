@@ -3,11 +3,23 @@
 use picovit::Site;
 use picovit::format::ConvRecord;
 
-use super::scale::{Affine, InputQuant, QWeights, quantize_weights};
+use super::scale::{Affine, InputQuant, QWeights, quantize_weights, to_i32};
 use super::{Context, QLayer, QOp, RAILS8};
 use crate::error::CompileError;
 use crate::fuse::{Concat, FusedOp};
 use crate::graph::{Activation, Conv, NodeId};
+
+/// Whether channels of a convolution's output may have scales of their own, because what follows
+/// takes them into account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Channels {
+    /// They share one.
+    Alike,
+    /// Those of a ReLU may, as all their zeros are -128.
+    OfRelu,
+    /// They may.
+    Each,
+}
 
 impl Activation {
     /// Inputs below this give zero to within any int8 output, so the input range may stop here.
@@ -46,14 +58,24 @@ impl QWeights {
     /// [`CompileError::Range`] where an accumulator or multiplier does not fit.
     pub(super) fn layer(self, name: &str, output: Affine) -> Result<QLayer, CompileError> {
         let outputs = vec![output; self.bias.len()];
-        self.layer_of(name, &outputs)
+        self.layer_of(name, &outputs, output.zero)
     }
 
-    /// As [`Self::layer`], with an output of its own for every channel.
+    /// As [`Self::layer`], with an output of its own for every channel. The operation adds one zero
+    /// point to all of them; the rest of their own goes into the bias.
     ///
     /// # Errors
     /// [`CompileError::Range`] where an accumulator or multiplier does not fit.
-    pub(super) fn layer_of(self, name: &str, outputs: &[Affine]) -> Result<QLayer, CompileError> {
+    pub(super) fn layer_of(
+        mut self,
+        name: &str,
+        outputs: &[Affine],
+        zero: f64,
+    ) -> Result<QLayer, CompileError> {
+        for ((bias, step), output) in self.bias.iter_mut().zip(&self.scale).zip(outputs) {
+            let moved = f64::from(*bias) + (output.zero - zero) * output.scale / step;
+            *bias = to_i32(name, "a bias", moved)?;
+        }
         let scales: Vec<f64> = outputs.iter().map(|output| output.scale).collect();
         let (mult, shift) = self.multipliers(name, &scales, 128)?;
         if shift > 0 {
@@ -128,22 +150,24 @@ impl Context<'_> {
         (graph.nodes[before].inputs[usize::from(saved_first)], weights)
     }
 
-    /// int8 scales of a ReLU's channels, each its own range; all zeros are -128.
-    fn relu_channels(&self, id: NodeId, weights: &QWeights) -> Vec<Affine> {
+    /// int8 quantization of channels, each by its own range; with a ReLU all zeros are -128.
+    fn channels(&self, id: NodeId, weights: &QWeights, relu: bool) -> Vec<Affine> {
         let stats = self.calibration.node(id).iter().zip(&weights.scale);
-        let most = self.calibration.extremes(id).1;
+        let (low, high) = self.calibration.extremes(id);
         // A channel that hardly answers must not blow its successors' weights up.
-        let channels =
-            stats.map(|(s, step)| Affine::int8_at_least(0.0, s.max.max(most / 256.0), step / 0.49));
+        let least = low.abs().max(high) / 256.0;
+        let channels = stats.map(|(s, step)| {
+            let low = if relu { 0.0 } else { s.min };
+            Affine::int8_at_least(low, s.max.max(least), step / 0.49)
+        });
         channels.collect()
     }
 
-    /// `next_is_conv` says that what follows folds scales per channel into its weights.
     pub(super) fn conv(
         &mut self,
         index: usize,
         op: FusedOp,
-        next_is_conv: bool,
+        channels_of: Channels,
     ) -> Result<QOp, CompileError> {
         let FusedOp::Conv { conv: id, table, concat } = op else {
             unreachable!("called for a convolution")
@@ -169,12 +193,17 @@ impl Context<'_> {
             Some(activation) => weights.output(activation.input_range((lo, hi))),
             None => weights.output((if conv.relu { 0.0 } else { lo }, hi)),
         };
-        let outputs = if next_is_conv && conv.relu && table.is_none() {
-            self.relu_channels(id, &weights)
-        } else {
-            vec![between; channels]
+        let each = match channels_of {
+            Channels::Alike => false,
+            Channels::OfRelu => conv.relu,
+            Channels::Each => true,
         };
-        let layer = weights.layer_of(&name, &outputs)?;
+        let (outputs, zero_out) = match each && table.is_none() {
+            true if conv.relu => (self.channels(id, &weights, true), -128.0),
+            true => (self.channels(id, &weights, false), 0.0),
+            false => (vec![between; channels], between.zero),
+        };
+        let layer = weights.layer_of(&name, &outputs, zero_out)?;
         let table = table.map(|table| {
             let (lo, hi) = self.calibration.range(table);
             let out = Affine::int8(lo, hi);
@@ -199,8 +228,8 @@ impl Context<'_> {
                 pool.map(|pool| pool.padding_after),
                 "the pooling padding",
             )?,
-            zero_out: between.zero as i8,
-            low: if conv.relu { between.zero as i8 } else { -128 },
+            zero_out: zero_out as i8,
+            low: if conv.relu { zero_out as i8 } else { -128 },
             in_channels2: match concat {
                 Some(Concat { saved, .. }) => {
                     let channels = graph.nodes[saved].shape.channels;

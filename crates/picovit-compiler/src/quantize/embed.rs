@@ -52,15 +52,16 @@ impl Context<'_> {
             }
             None => {
                 let quant = &self.maps[&map].affine;
-                if quant.iter().any(|affine| *affine != quant[0]) {
-                    return Err(CompileError::Unsupported {
-                        node: self.name(map),
-                        reason: "its channels have scales of their own".into(),
-                    });
+                let mult = |affine: &Affine| multiplier(&self.name(map), affine.scale / stream, 16);
+                if quant.iter().all(|affine| *affine == quant[0]) {
+                    record.zero_in = quant[0].zero as i32;
+                    record.mult = mult(&quant[0])?;
+                    None
+                } else {
+                    let bias = quant.iter().map(|affine| affine.zero as i32).collect();
+                    let mult = quant.iter().map(mult).collect::<Result<_, _>>()?;
+                    Some(QLayer { weights: vec![], bias, mult })
                 }
-                record.zero_in = quant[0].zero as i32;
-                record.mult = multiplier(&self.name(map), quant[0].scale / stream, 16)?;
-                None
             }
         };
         let constants = self.positions(class_token, positions, shape.tokens() * width);

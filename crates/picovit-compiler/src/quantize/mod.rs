@@ -33,6 +33,7 @@ use crate::calibrate::Calibration;
 use crate::error::CompileError;
 use crate::fuse::{Concat, FusedOp, fuse};
 use crate::graph::{Graph, NodeId};
+use conv::Channels;
 use scale::{Affine, InputQuant, multiplier, shift_for};
 
 /// int16 values keep this much room above the calibrated range: one bit of sixteen buys safety
@@ -266,7 +267,8 @@ pub fn quantize(
             QOp::Float(builder.context.float(index, *op)?)
         } else {
             let next = fused.get(position + 1);
-            builder.integer(index, *op, scales, next)?
+            let next_is_float = next.is_some_and(|next| format.is_float(&op_name(graph, next)));
+            builder.integer(index, *op, scales, next, next_is_float)?
         };
         if float {
             builder.floats.insert(op.output());
@@ -368,12 +370,17 @@ impl Builder<'_> {
         op: FusedOp,
         (before, after): (f64, f64),
         next: Option<&FusedOp>,
+        next_is_float: bool,
     ) -> Result<QOp, CompileError> {
         let context = &mut self.context;
         match op {
             FusedOp::Conv { .. } => {
-                let next_is_conv = matches!(next, Some(FusedOp::Conv { .. }));
-                context.conv(index, op, next_is_conv)
+                let channels = match next {
+                    Some(FusedOp::Conv { .. }) => Channels::OfRelu,
+                    Some(FusedOp::Embed { linear: None, .. }) if !next_is_float => Channels::Each,
+                    _ => Channels::Alike,
+                };
+                context.conv(index, op, channels)
             }
             FusedOp::InvertedResidual { .. } => context.inverted_residual(index, op),
             FusedOp::Embed { .. } => context.embed(index, op, after),

@@ -6,7 +6,7 @@ use super::{Layer, Value, ensure, unfolds};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
 use crate::format::{EmbedRecord, MAX_WIDTH, Packing, TOKENS, unfolded_index};
-use crate::kernels::{Block, mulhi, sat16};
+use crate::kernels::{Block, mulhi_add, sat16};
 use crate::model::Constants;
 use crate::rows::{pairs_mut, rows_mut};
 use crate::scratch::Scratch;
@@ -17,6 +17,8 @@ pub struct Embed<'a> {
     pub(crate) record: &'a EmbedRecord,
     positions: &'a [i16],
     linear: Option<Layer<'a>>,
+    /// Zero point and multiplier of each channel, where channels have their own.
+    channels: Option<(&'a [i32], &'a [i32])>,
 }
 
 impl<'a> Embed<'a> {
@@ -29,9 +31,11 @@ impl<'a> Embed<'a> {
         ensure(plain && zero && class && tokens > 0, constants)?;
         ensure((1..=MAX_WIDTH).contains(&width), constants)?;
         let unfolds = unfolds(r.pixels(), r.columns as usize, r.patch as usize);
-        let direct = r.weights == 0 && r.in_channels == r.width && r.bias == 0 && r.mults == 0;
+        let direct = r.weights == 0 && r.in_channels == r.width && r.shift == 0;
+        let alike = direct && r.bias == 0 && r.mults == 0;
+        let each = direct && r.bias != 0 && r.zero_in == 0 && r.mult == 0;
         let linear = r.weights != 0 && r.in_channels > 0 && r.zero_in == 0 && r.mult == 0;
-        ensure(unfolds && ((direct && r.shift == 0) || linear), constants)?;
+        ensure(unfolds && (alike || each || linear), constants)?;
         let positions = match r.positions {
             0 => Default::default(),
             offset => constants.slice(offset, &[tokens, width])?,
@@ -39,7 +43,11 @@ impl<'a> Embed<'a> {
         let layer = [r.weights, r.bias, r.mults];
         let layer =
             linear.then(|| Layer::decode(constants, layer, (width, r.in_channels as usize)));
-        Ok(Self { record: r, positions, linear: layer.transpose()? })
+        let channels = match each {
+            true => Some((constants.slice(r.bias, &[width])?, constants.slice(r.mults, &[width])?)),
+            false => None,
+        };
+        Ok(Self { record: r, positions, linear: layer.transpose()?, channels })
     }
 
     /// The record.
@@ -85,9 +93,18 @@ impl<'a> Embed<'a> {
         match &self.linear {
             None => {
                 for (token, out) in rows_mut(pixels, width).enumerate() {
-                    for (out, &x) in out.iter_mut().zip(self.pixel(input, token)) {
-                        let value = mulhi((x as i32 - r.zero_in) << 16, r.mult);
-                        *out = sat16(value.wrapping_add(*out as i32));
+                    let values = out.iter_mut().zip(self.pixel(input, token));
+                    let add = |out: &mut i16, x: i8, zero: i32, mult: i32| {
+                        let centred = (x as i32).wrapping_sub(zero).wrapping_shl(16);
+                        *out = sat16(mulhi_add(*out as i32, centred, mult));
+                    };
+                    match self.channels {
+                        None => values.for_each(|(out, &x)| add(out, x, r.zero_in, r.mult)),
+                        Some((zeros, mults)) => {
+                            for (((out, &x), &zero), &mult) in values.zip(zeros).zip(mults) {
+                                add(out, x, zero, mult);
+                            }
+                        }
                     }
                 }
             }
