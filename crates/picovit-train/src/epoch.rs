@@ -14,7 +14,8 @@ use crate::options::TrainOptions;
 use crate::prepare::Data;
 use crate::random::{Random, Stream};
 use crate::schedule::Schedule;
-use crate::step::{BatchResult, Step};
+use crate::step::BatchResult;
+use crate::team::Team;
 
 /// A network without gradients.
 type Plain<B> = Network<<B as AutodiffBackend>::InnerBackend>;
@@ -24,7 +25,7 @@ pub(crate) struct Trainer<'a, B: AutodiffBackend> {
     pub(crate) options: &'a TrainOptions,
     pub(crate) config: &'a ModelConfig,
     pub(crate) data: &'a Data,
-    pub(crate) device: &'a B::Device,
+    pub(crate) team: Team<B>,
 }
 
 /// Result of an epoch.
@@ -46,14 +47,13 @@ impl<B: AutodiffBackend> Trainer<'_, B> {
         optimizers: &mut Optimizers<Network<B>, B>,
         observer: &mut dyn Observer,
     ) -> Result<Trained<B>, TrainError> {
-        let Self { options, config, data, device } = self;
+        let Self { options, config, data, team } = self;
         let mut masking = Random::new(options.seed, epoch, Stream::Masks);
         let batches = Batches::new(&data.train, options, config.classes, epoch);
         let accumulate = options.accumulate;
         // Batches that would not fill a step are left out.
         let steps = batches.len() / accumulate;
         let schedule = schedule(options, steps);
-        let step = Step::<B> { config, accumulate, device };
         let mut total = BatchResult::default();
         let mut learning_rate = 0.0;
         std::thread::scope(|scope| {
@@ -61,8 +61,8 @@ impl<B: AutodiffBackend> Trainer<'_, B> {
             for number in 1..=steps {
                 let done = (epoch - 1) * steps + number - 1;
                 learning_rate = schedule.rate(done);
-                let (gradients, loss) =
-                    gradients(&step, &model, &mut waiting, &mut masking, &mut total);
+                let batches = waiting.by_ref().take(team.accumulate());
+                let (gradients, loss) = gradients(team, &model, batches, &mut masking, &mut total);
                 if !loss.is_finite() {
                     return Err(TrainError::Diverged { epoch, step: number, loss });
                 }
@@ -86,19 +86,19 @@ impl<B: AutodiffBackend> Trainer<'_, B> {
 
 /// The gradients of one step and their mean loss; adds to the epoch's result.
 fn gradients<B: AutodiffBackend>(
-    step: &Step<B>,
+    team: &mut Team<B>,
     model: &Network<B>,
-    batches: &mut impl Iterator<Item = Batch>,
+    batches: impl Iterator<Item = Batch>,
     masking: &mut Random,
     total: &mut BatchResult,
 ) -> (GradientsParams, f64) {
     let mut accumulator = GradientsAccumulator::new();
     let mut mean = 0.0;
-    for batch in batches.take(step.accumulate) {
+    for batch in batches {
         let images = batch.labels.len();
-        let (gradients, result) = step.run(model, batch, masking);
+        let (gradients, result) = team.run(model, batch, masking);
         accumulator.accumulate(model, gradients);
-        mean += result.loss / step.accumulate as f64;
+        mean += result.loss / team.accumulate() as f64;
         total.loss += result.loss * images as f64;
         total.correct += result.correct;
     }

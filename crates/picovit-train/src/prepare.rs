@@ -23,6 +23,13 @@ pub(crate) fn check(options: &TrainOptions) -> Result<(), TrainError> {
     if options.accumulate == 0 {
         return fail("accumulate", "is 0, must be at least 1".into());
     }
+    if options.devices == 0 || options.devices > options.batch_size {
+        let problem = format!(
+            "is {}, must be at least 1 and at most the batch size of {}",
+            options.devices, options.batch_size
+        );
+        return fail("devices", problem);
+    }
     let rates = [
         ("learning_rate", options.learning_rate),
         ("min_learning_rate", options.min_learning_rate),
@@ -113,6 +120,11 @@ pub(crate) fn load(options: &TrainOptions) -> Result<Data, TrainError> {
                 train.len()
             ),
         });
+    }
+    if train.len() < options.devices {
+        let problem =
+            format!("is {}, {} training images are too few", options.devices, train.len());
+        return Err(TrainError::Option { option: "devices", problem });
     }
     Ok(Data { train: all.select(train), validation: all.select(validation), config })
 }

@@ -6,9 +6,7 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor, TensorData};
 use picovit_models::{ModelConfig, Network, normalize};
 
-use crate::batch::Batch;
-use crate::masks;
-use crate::random::Random;
+use crate::shard::Shard;
 use crate::targets;
 
 /// Sums over the images of one or more batches; the loss of a single batch is its mean.
@@ -32,7 +30,7 @@ impl BatchResult {
     }
 }
 
-/// One batch: forward under dropout, and backward.
+/// A batch, or a device's part of one: forward under dropout, and backward.
 pub(crate) struct Step<'a, B: AutodiffBackend> {
     pub(crate) config: &'a ModelConfig,
     /// Batches whose gradients are added up for one update.
@@ -41,26 +39,21 @@ pub(crate) struct Step<'a, B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> Step<'_, B> {
-    /// This batch's share of the gradients, and its result.
-    pub(crate) fn run(
-        &self,
-        model: &Network<B>,
-        batch: Batch,
-        random: &mut Random,
-    ) -> (GradientsParams, BatchResult) {
+    /// The part's share of the step's gradients, and its own result.
+    pub(crate) fn run(&self, model: &Network<B>, shard: Shard) -> (GradientsParams, BatchResult) {
+        let Shard { batch, masks, share } = shard;
         let images = normalize::<B>(self.config, &batch.pixels, self.device);
-        let masks = masks::draw(self.config, batch.labels.len(), random, self.device);
-        let logits = model.forward_masked(images, masks);
-        let correct = correct(logits.clone().inner(), &batch.labels);
+        let logits = model.forward_masked(images, masks.into_tensors(self.device));
+        let answers = logits.clone().inner();
         let targets = TensorData::new(batch.targets, logits.dims());
         let loss = cross_entropy(logits, Tensor::from_data(targets, self.device));
-        let value = loss.clone().inner().into_scalar().elem::<f64>();
-        let share = match self.accumulate {
-            1 => loss,
-            several => loss / several as f64,
-        };
-        let gradients = GradientsParams::from_grads(share.backward(), model);
-        (gradients, BatchResult { loss: value, correct })
+        let value = loss.clone().inner();
+        // Reading waits for the device, so it comes when all work has been handed over.
+        let divisor = self.accumulate as f64 / share;
+        let part = if divisor == 1.0 { loss } else { loss / divisor };
+        let gradients = GradientsParams::from_grads(part.backward(), model);
+        let correct = correct(answers, &batch.labels);
+        (gradients, BatchResult { loss: value.into_scalar().elem(), correct })
     }
 }
 

@@ -16,6 +16,7 @@ use crate::options::TrainOptions;
 use crate::prepare::{check, load, open};
 use crate::state::{EpochMetrics, State, StateDir};
 use crate::step::validate;
+use crate::team::Team;
 
 /// What a finished run leaves behind.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,20 +50,22 @@ pub fn train_observed(
 ) -> Result<TrainSummary, TrainError> {
     let backend = backend.resolve()?;
     check(options)?;
-    backend.dispatch(Train { options, observer, backend: backend.to_string() })?
+    backend.dispatch(options.devices, Train { options, observer, backend: backend.to_string() })?
 }
 
-struct Train<'a> {
-    options: &'a TrainOptions,
-    observer: &'a mut dyn Observer,
-    backend: String,
+pub(crate) struct Train<'a> {
+    pub(crate) options: &'a TrainOptions,
+    pub(crate) observer: &'a mut dyn Observer,
+    /// Name of the backend.
+    pub(crate) backend: String,
 }
 
 impl Task for Train<'_> {
     type Output = Result<TrainSummary, TrainError>;
 
-    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
+    fn run<B: AutodiffBackend>(self, devices: &[B::Device]) -> Self::Output {
         let Self { options, observer, backend } = self;
+        let device = &devices[0];
         let dir = StateDir::new(&options.out_dir);
         let write = |source| TrainError::Write { path: options.out_dir.clone(), source };
 
@@ -98,7 +101,8 @@ impl Task for Train<'_> {
             }
         };
         observer.start(&backend, state.epoch, options.epochs, &options.out_dir);
-        let mut trainer = Trainer::<B> { options, config: &config, data: &data, device };
+        let team = Team::new(&config, options.accumulate, devices);
+        let mut trainer = Trainer::<B> { options, config: &config, data: &data, team };
         while state.epoch < options.epochs {
             let start = Instant::now();
             let epoch = state.epoch + 1;
