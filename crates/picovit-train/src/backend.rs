@@ -137,7 +137,7 @@ impl BackendChoice {
         match self {
             Self::Cuda => {
                 "install NVIDIA's driver, so that `nvidia-smi` lists a GPU, and the CUDA toolkit, \
-                 whose libraries compile the kernels"
+                 which compiles the kernels, in /usr/local/cuda or where CUDA_PATH says"
             }
             Self::CandleCuda => {
                 "install NVIDIA's driver, so that `nvidia-smi` lists a GPU, and the CUDA toolkit \

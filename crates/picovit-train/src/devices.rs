@@ -103,7 +103,8 @@ fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let hook = take_hook();
     set_hook(Box::new(move |info| {
         let message = info.payload_as_str().unwrap_or("it stopped without a reason");
-        collected.lock().unwrap_or_else(PoisonError::into_inner).push(message.to_owned());
+        let words: Vec<&str> = message.split_whitespace().collect();
+        collected.lock().unwrap_or_else(PoisonError::into_inner).push(words.join(" "));
     }));
     let result = catch_unwind(AssertUnwindSafe(work));
     set_hook(hook);
