@@ -11,27 +11,45 @@ use picovit_compiler::{AlignedBytes, Calibration, Compiled, Executor, Format, co
 use picovit_models::ModelConfig;
 use picovit_train::data::{DataSource, Dataset, Split};
 
-/// The least top-1 of the float model, in percent.
-const FLOAT_TOP1: f64 = 92.5;
-/// The most int8 may lose, in points.
-const DROP: f64 = 0.10;
-/// The least share of images on which both name the same class, in percent.
-const AGREEMENT: f64 = 99.5;
-/// The least signal to noise of the logits, in dB.
-const LOGIT_SQNR: f64 = 38.0;
-/// The same of f16 artifacts.
-const DROP_F16: f64 = 0.02;
-/// The same of f16 artifacts.
-const AGREEMENT_F16: f64 = 99.9;
-/// The largest arena for this model, in bytes.
-const ARENA: usize = 40 * 1024;
+/// What is promised of a model that ships.
+struct Promise {
+    /// Its folder in `models`.
+    model: &'static str,
+    /// The least top-1 of the float model, in percent.
+    float_top1: f64,
+    /// The most int8 may lose, in points.
+    drop: f64,
+    /// The least share of images on which both name the same class, in percent.
+    agreement: f64,
+    /// The least signal to noise of the logits, in dB.
+    logit_sqnr: f64,
+    /// The largest arena, in bytes.
+    arena: usize,
+}
 
-fn checkpoint() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/cct_2_3x2_fmnist/best.mpk")
+const CCT: Promise = Promise {
+    model: "cct_2_3x2_fmnist",
+    float_top1: 92.5,
+    drop: 0.10,
+    agreement: 99.5,
+    logit_sqnr: 38.0,
+    arena: 33 * 1024,
+};
+const CVT: Promise = Promise { model: "cvt_2_4_fmnist", float_top1: 88.0, logit_sqnr: 30.0, ..CCT };
+const VIT_LITE: Promise =
+    Promise { model: "vit_lite_2_4_fmnist", float_top1: 86.5, logit_sqnr: 30.0, ..CCT };
+
+/// The most an f16 artifact may lose, in points.
+const DROP_F16: f64 = 0.02;
+/// The least agreement of an f16 artifact, in percent.
+const AGREEMENT_F16: f64 = 99.9;
+
+fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")
 }
 
 fn data(split: Split, config: &ModelConfig) -> Dataset {
-    let shipped = checkpoint().parent().unwrap().join("data");
+    let shipped = models().join(CCT.model).join("data");
     let source = DataSource::named("fashion-mnist", Some(shipped)).unwrap();
     let size = config.image_size;
     let data = source.load_for(split, size.height, size.width, config.channels).unwrap();
@@ -45,8 +63,9 @@ struct Shipped {
 }
 
 impl Shipped {
-    fn load(format: &Format) -> Self {
-        let (graph, config) = picovit_models::load_graph(&checkpoint()).unwrap();
+    fn load(model: &str, format: &Format) -> Self {
+        let checkpoint = models().join(model).join("best.mpk");
+        let (graph, config) = picovit_models::load_graph(&checkpoint).unwrap();
         let calibration = data(Split::Calibration(512), &config);
         let images: Vec<&[u8]> = (0..calibration.len()).map(|i| calibration.image(i)).collect();
         assert_eq!(images.len(), 512);
@@ -75,26 +94,68 @@ impl Shipped {
     }
 }
 
-#[test]
-fn accuracy_drift_of_the_shipped_model_on_the_full_test_set() {
-    let (result, arena) = Shipped::load(&Format::Int8).evaluate();
-    assert!(result.top1_float >= FLOAT_TOP1, "float model: {result:?}");
-    assert!(result.top1_drop <= DROP, "{result:?}");
-    assert!(result.agreement >= AGREEMENT, "{result:?}");
-    assert!(result.logit_sqnr_db >= LOGIT_SQNR, "{result:?}");
-    assert!(arena <= ARENA, "arena of {arena} bytes");
+impl Promise {
+    fn is_kept(&self) {
+        let (result, arena) = Shipped::load(self.model, &Format::Int8).evaluate();
+        assert!(result.top1_float >= self.float_top1, "float model: {result:?}");
+        assert!(result.top1_drop <= self.drop, "{result:?}");
+        assert!(result.agreement >= self.agreement, "{result:?}");
+        assert!(result.logit_sqnr_db >= self.logit_sqnr, "{result:?}");
+        assert!(arena <= self.arena, "arena of {arena} bytes");
+    }
+
+    fn is_kept_by_f16(&self) {
+        let (result, _) = Shipped::load(self.model, &Format::F16).evaluate();
+        assert!(result.top1_drop.abs() <= DROP_F16, "{result:?}");
+        assert!(result.agreement >= AGREEMENT_F16, "{result:?}");
+    }
 }
 
 #[test]
-fn accuracy_drift_of_f16_on_the_full_test_set() {
-    let (result, _) = Shipped::load(&Format::F16).evaluate();
-    assert!(result.top1_drop.abs() <= DROP_F16, "{result:?}");
-    assert!(result.agreement >= AGREEMENT_F16, "{result:?}");
+fn accuracy_drift_of_cct_on_the_full_test_set() {
+    CCT.is_kept();
+}
+
+#[test]
+fn accuracy_drift_of_cvt_on_the_full_test_set() {
+    CVT.is_kept();
+}
+
+#[test]
+fn accuracy_drift_of_vit_lite_on_the_full_test_set() {
+    VIT_LITE.is_kept();
+}
+
+#[test]
+fn accuracy_drift_of_cct_on_f16_on_the_full_test_set() {
+    CCT.is_kept_by_f16();
+}
+
+#[test]
+fn accuracy_drift_of_cvt_on_f16_on_the_full_test_set() {
+    CVT.is_kept_by_f16();
+}
+
+#[test]
+fn accuracy_drift_of_vit_lite_on_f16_on_the_full_test_set() {
+    VIT_LITE.is_kept_by_f16();
+}
+
+/// Every model that ships is promised something.
+#[test]
+fn accuracy_drift_covers_every_model() {
+    let folders = std::fs::read_dir(models()).unwrap();
+    let mut found: Vec<_> =
+        folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect();
+    found.sort();
+    let mut promised = [CCT, CVT, VIT_LITE].map(|promise| promise.model);
+    promised.sort_unstable();
+    assert_eq!(found, promised);
 }
 
 #[test]
 fn accuracy_drift_layers_stay_close_and_unsaturated() {
-    let shipped = Shipped::load(&Format::Int8);
+    let shipped = Shipped::load(CCT.model, &Format::Int8);
     let bytes = AlignedBytes::new(&shipped.compiled.packed.bytes);
     let model = Model::parse(&bytes).unwrap();
     let images: Vec<&[u8]> = (0..256).map(|i| shipped.test.image(i)).collect();
@@ -110,8 +171,9 @@ fn accuracy_drift_layers_stay_close_and_unsaturated() {
 fn accuracy_drift_float_side_is_the_burn_module() {
     use burn::backend::Flex;
     let device = Default::default();
-    let (module, config) = picovit_models::load::<Flex>(&checkpoint(), &device).unwrap();
-    let shipped = Shipped::load(&Format::Int8);
+    let (module, config) =
+        picovit_models::load::<Flex>(&models().join(CCT.model).join("best.mpk"), &device).unwrap();
+    let shipped = Shipped::load(CCT.model, &Format::Int8);
     let count = 64;
     let pixels: Vec<u8> = (0..count).flat_map(|i| shipped.test.image(i).to_vec()).collect();
     let logits = picovit_models::float_logits(&module, &config, &pixels, 32, &device);

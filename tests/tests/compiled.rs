@@ -13,7 +13,7 @@ use picovit_compiler::graph::{
     Activation, Conv, Graph, ImageSpec, LayerNorm, Linear, NodeId, Op, Pool, Shape,
 };
 use picovit_compiler::quantize::op_name;
-use picovit_compiler::{Calibration, Format, compile, compile_as};
+use picovit_compiler::{Calibration, Format, Packing, compile, compile_as, compile_for};
 use picovit_tests::reference::{Aligned, FloatOp, Op as Operation, Random, parse, run};
 
 /// Float constants of any size: most near `scale`, some zero, a few large.
@@ -130,22 +130,27 @@ fn keeps_the_contract(graph: &Graph, seed: u64, format: &Format, name: &str) {
     let calibration: Vec<Vec<u8>> = (0..4).map(|_| image(100, 150)).collect();
     let calibration: Vec<&[u8]> = calibration.iter().map(Vec::as_slice).collect();
     let calibration = Calibration::run(graph, &calibration);
-    let compiled = compile_as(graph, &calibration, None, format)
-        .unwrap_or_else(|error| panic!("{name} is refused: {error}"));
-    let artifact = Aligned::copy(&compiled.packed.bytes);
-
-    let network = parse(&artifact);
-    assert_eq!(network.exp_table, picovit_tests::reference::exp_table());
-    let model = Model::parse(&artifact).unwrap();
-    let mut arena = Aligned::filled(model.arena_bytes(), 0xa5);
-    let mut engine = Engine::new(&model, &mut arena).unwrap();
     let mut images = vec![vec![0; len], vec![255; len], image(100, 150)];
     images.extend((0..4).map(|_| image(0, 255)));
     images.push(image(0, 1).iter().map(|&bit| bit * 255).collect());
+    for packing in Packing::ALL {
+        let compiled = compile_for(graph, &calibration, None, format, packing)
+            .unwrap_or_else(|error| panic!("{name} is refused: {error}"));
+        let artifact = Aligned::copy(&compiled.packed.bytes);
+        agrees_with_the_reference(&artifact, &images, &format!("{name}, {packing:?}"));
+    }
+}
+
+fn agrees_with_the_reference(artifact: &[u8], images: &[Vec<u8>], name: &str) {
+    let network = parse(artifact);
+    assert_eq!(network.exp_table, picovit_tests::reference::exp_table());
+    let model = Model::parse(artifact).unwrap();
+    let mut arena = Aligned::filled(model.arena_bytes(), 0xa5);
+    let mut engine = Engine::new(&model, &mut arena).unwrap();
     for image in images {
         let input: Vec<i8> = image.iter().map(|&p| (i16::from(p) - 128) as i8).collect();
         engine.input().copy_from_slice(&input);
-        assert_eq!(engine.run(), run(&artifact, &input), "{name}");
+        assert_eq!(engine.run(), run(artifact, &input), "{name}");
     }
 }
 

@@ -13,6 +13,7 @@ use picovit::{Engine, Model};
 use picovit_app::{
     App, AppError, Clip, ClipHeader, Clock, Cost, Direct, Settings, Shot, Verdict, WINDOW,
 };
+use picovit_firmware_tool::board;
 use picovit_tests::reference::{
     Aligned, BlockPlan, ConvPlan, Layout, Plan, PoolPlan, Pooling, Stage, StreamPlan, Style, build,
 };
@@ -109,25 +110,46 @@ fn real_model(dir: &TempDir) -> PathBuf {
     made
 }
 
-/// Runs the firmware and returns the JSON report.
-fn run(model: &Path, images: usize, overlay: &Path, json: &Path) -> Value {
-    let count = images.to_string();
-    let args: [&OsStr; 11] = [
-        "run".as_ref(),
-        "--board".as_ref(),
-        "mps2-an386".as_ref(),
-        "--model".as_ref(),
-        model.as_ref(),
-        "--images".as_ref(),
-        count.as_ref(),
-        "--overlay".as_ref(),
-        overlay.as_ref(),
-        "--json".as_ref(),
-        json.as_ref(),
-    ];
-    let output = firmware(args);
-    assert!(output.status.success(), "{}", said(&output));
-    serde_json::from_slice(&fs::read(json).expect("the report is there")).expect("valid JSON")
+/// One run of the firmware.
+struct Run<'a> {
+    board: &'a str,
+    /// KB to link for.
+    ram: u32,
+    model: &'a Path,
+    images: usize,
+}
+
+impl<'a> Run<'a> {
+    /// On the board and with the RAM that commands assume.
+    fn new(model: &'a Path, images: usize) -> Self {
+        Self { board: board::DEFAULT, ram: 128, model, images }
+    }
+
+    /// Runs it, checks what must hold of every report, and returns the report.
+    fn report(&self, overlay: &Path, json: &Path) -> Value {
+        let (ram, images) = (self.ram.to_string(), self.images.to_string());
+        let args: [&OsStr; 13] = [
+            "run".as_ref(),
+            "--board".as_ref(),
+            self.board.as_ref(),
+            "--ram".as_ref(),
+            ram.as_ref(),
+            "--model".as_ref(),
+            self.model.as_ref(),
+            "--images".as_ref(),
+            images.as_ref(),
+            "--overlay".as_ref(),
+            overlay.as_ref(),
+            "--json".as_ref(),
+            json.as_ref(),
+        ];
+        let output = firmware(args);
+        assert!(output.status.success(), "{}: {}", self.board, said(&output));
+        let report = fs::read(json).expect("the report is there");
+        let report = serde_json::from_slice(&report).expect("valid JSON");
+        self.check(&report);
+        report
+    }
 }
 
 const KEYS: [&str; 10] = [
@@ -143,27 +165,30 @@ const KEYS: [&str; 10] = [
     "stack_bytes",
 ];
 
-/// Checks what must hold of every report.
-fn check_report(report: &Value, model: &Path, images: usize) {
-    let mut keys: Vec<&str> =
-        report.as_object().expect("an object").keys().map(String::as_str).collect();
-    keys.sort_unstable();
-    assert_eq!(keys, KEYS);
-    let number = |key: &str| report[key].as_u64().unwrap_or_else(|| panic!("{key} is no number"));
-    assert_eq!(report["board"], "mps2-an386");
-    assert_eq!(report["logits_match"], true);
-    assert_eq!(number("images"), images as u64);
+impl Run<'_> {
+    /// Checks what must hold of every report.
+    fn check(&self, report: &Value) {
+        let mut keys: Vec<&str> =
+            report.as_object().expect("an object").keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, KEYS);
+        let number =
+            |key: &str| report[key].as_u64().unwrap_or_else(|| panic!("{key} is no number"));
+        assert_eq!(report["board"], self.board);
+        assert_eq!(report["logits_match"], true);
+        assert_eq!(number("images"), self.images as u64);
 
-    let bytes = Aligned::copy(&fs::read(model).expect("the model is there"));
-    let model = Model::parse(&bytes).expect("a valid model");
-    assert_eq!(number("arena_bytes"), model.arena_bytes() as u64);
-    assert!(number("ram_bytes") <= 128 * 1024, "{report}");
-    assert!(number("ram_bytes") >= number("arena_bytes") + number("stack_bytes"), "{report}");
-    assert!(number("flash_bytes") > number("code_bytes") + bytes.len() as u64, "{report}");
-    assert!((512..=8192).contains(&number("stack_bytes")), "{report}");
-    // A dual multiply-accumulate is the best the instruction set has; anything below half an
-    // instruction for each is a counter that misses some.
-    assert!(2 * number("instructions_per_inference") > model.header().macs, "{report}");
+        let bytes = Aligned::copy(&fs::read(self.model).expect("the model is there"));
+        let model = Model::parse(&bytes).expect("a valid model");
+        assert_eq!(number("arena_bytes"), model.arena_bytes() as u64);
+        assert!(number("ram_bytes") <= u64::from(self.ram) * 1024, "{report}");
+        assert!(number("ram_bytes") >= number("arena_bytes") + number("stack_bytes"), "{report}");
+        assert!(number("flash_bytes") > number("code_bytes") + bytes.len() as u64, "{report}");
+        assert!((512..=8192).contains(&number("stack_bytes")), "{report}");
+        // A dual multiply-accumulate is the best the instruction set has; anything below half an
+        // instruction for each is a counter that misses some.
+        assert!(2 * number("instructions_per_inference") > model.header().macs, "{report}");
+    }
 }
 
 /// Decodes a PNG to RGB and checks that it shows something.
@@ -186,8 +211,7 @@ fn the_chip_answers_what_the_host_answers() {
     let dir = TempDir::new().unwrap();
     let model = real_model(&dir);
     let overlay = dir.path().join("display/last.png");
-    let report = run(&model, 64, &overlay, &dir.path().join("report.json"));
-    check_report(&report, &model, 64);
+    Run::new(&model, 64).report(&overlay, &dir.path().join("report.json"));
     check_overlay(&overlay);
 }
 
@@ -196,8 +220,35 @@ fn the_chip_computes_with_floats_as_the_host_does() {
     let dir = TempDir::new().unwrap();
     let model = half_precision_model(&dir);
     let overlay = dir.path().join("display/last.png");
-    let report = run(&model, 4, &overlay, &dir.path().join("report.json"));
-    check_report(&report, &model, 4);
+    Run::new(&model, 4).report(&overlay, &dir.path().join("report.json"));
+}
+
+#[test]
+fn every_board_answers_what_the_host_answers() {
+    let dir = TempDir::new().unwrap();
+    let (whole, half) = (real_model(&dir), half_precision_model(&dir));
+    let (overlay, json) = (dir.path().join("last.png"), dir.path().join("report.json"));
+    for board in board::BOARDS.iter().filter(|board| board.name != board::DEFAULT) {
+        Run { board: board.name, ..Run::new(&whole, 3) }.report(&overlay, &json);
+        check_overlay(&overlay);
+        // 575 KB of constants: more than the M55's fast memory for code.
+        if board.name != "mps2-an500" {
+            Run { board: board.name, ..Run::new(&half, 1) }.report(&overlay, &json);
+        }
+    }
+}
+
+#[test]
+fn a_large_network_runs_where_the_board_has_the_memory() {
+    let dir = TempDir::new().unwrap();
+    let model = dir.path().join("large.pvit");
+    fs::write(&model, random_network(72, 1)).unwrap();
+    let (overlay, json) = (dir.path().join("last.png"), dir.path().join("report.json"));
+    for board in ["mps2-an505", "mps3-an547"] {
+        let run = Run { board, ram: 4096, ..Run::new(&model, 1) };
+        let report = run.report(&overlay, &json);
+        assert!(report["ram_bytes"].as_u64() > Some(128 * 1024), "{report}");
+    }
 }
 
 #[test]
@@ -206,12 +257,11 @@ fn a_random_network_gives_the_same_bytes_and_the_same_figures_every_time() {
     let model = dir.path().join("random.pvit");
     fs::write(&model, random_network(32, 7)).unwrap();
     let (all, json) = (dir.path().join("all"), dir.path().join("report.json"));
-    let first = run(&model, 3, &all, &json);
-    check_report(&first, &model, 3);
+    let first = Run::new(&model, 3).report(&all, &json);
     let pictures: Vec<_> =
         (0..3).map(|index| check_overlay(&all.join(format!("overlay-{index:04}.png")))).collect();
     assert!(pictures[0] != pictures[1] && pictures[1] != pictures[2]);
-    let second = run(&model, 3, &all, &json);
+    let second = Run::new(&model, 3).report(&all, &json);
     assert_eq!(first, second);
 }
 
@@ -250,6 +300,19 @@ fn a_model_that_does_not_fit_is_refused_with_figures() {
     fs::write(&model, random_network(72, 1)).unwrap();
     let complaint = complaint(&firmware(["build".as_ref(), "--model".as_ref(), model.as_os_str()]));
     assert!(complaint.contains("bytes more RAM than mps2-an386 has"), "{complaint}");
+}
+
+#[test]
+fn a_stack_that_is_too_small_faults_and_is_named() {
+    let dir = TempDir::new().unwrap();
+    let model = dir.path().join("random.pvit");
+    fs::write(&model, random_network(32, 7)).unwrap();
+    for board in ["mps2-an386", "mps3-an547"] {
+        let args = ["run", "--images", "1", "--stack", "1", "--board", board, "--model"];
+        let args = args.map(OsStr::new).into_iter().chain([model.as_os_str()]);
+        let complaint = complaint(&firmware(args));
+        assert!(complaint.contains("--stack KB makes it larger"), "{complaint}");
+    }
 }
 
 /// Counts how often it was asked.

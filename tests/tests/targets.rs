@@ -47,20 +47,28 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Builds the engine for a target with these features and returns the library.
-fn library(target: &str, features: &str) -> Vec<u8> {
+/// Builds the engine for a target, its extensions and features of the engine; returns the folder
+/// of the results and cargo's messages.
+fn build(target: &str, extensions: &[&str], features: &str) -> (PathBuf, String) {
     let toolchain = Toolchain::find(target, Choice::default(), &|_| {})
         .unwrap_or_else(|error| panic!("{target}: {error:?}; run tools/setup.sh"));
     let dir = root().join("target/engine").join(features);
     let output = toolchain
-        .cargo_build(&dir)
+        .cargo_build(&dir, extensions)
         .args(["--release", "--package", "picovit", "--features", features])
+        .arg("--message-format=json-render-diagnostics")
         .current_dir(root())
         .output()
         .expect("cargo can be started");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{target}: {said}");
-    let path = dir.join(target).join("release/libpicovit.rlib");
+    (dir.join(target).join("release"), String::from_utf8(output.stdout).expect("JSON is UTF-8"))
+}
+
+/// Builds the engine for a target with these features and returns the library.
+fn library(target: &str, features: &str) -> Vec<u8> {
+    let (dir, _) = build(target, &[], features);
+    let path = dir.join("libpicovit.rlib");
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -139,6 +147,28 @@ fn float_operations_bring_neither_allocator_nor_panics() {
         let (_, symbols) = objects(&library(target, "f16"));
         assert!(symbols.iter().any(|symbol| symbol.contains("float")), "{target}: no floats");
         refuse_panics(target, &symbols);
+    }
+}
+
+#[test]
+fn the_engine_knows_the_extensions_of_its_chip() {
+    for (target, extensions, expected) in [
+        ("thumbv6m-none-eabi", &[][..], &[][..]),
+        ("thumbv7em-none-eabihf", &[], &["dsp"]),
+        ("thumbv8m.main-none-eabihf", &[], &["armv8m"]),
+        ("thumbv8m.main-none-eabihf", &["dsp"], &["armv8m", "dsp"]),
+        ("thumbv8m.main-none-eabihf", &["mve"], &["armv8m", "dsp", "mve"]),
+        ("riscv32imc-unknown-none-elf", &[], &[]),
+    ] {
+        let (_, messages) = build(target, extensions, "");
+        let settings = messages.lines().find_map(|line| {
+            let message: serde_json::Value = serde_json::from_str(line).ok()?;
+            let ours = message["reason"] == "build-script-executed"
+                && message["package_id"].as_str()?.contains("crates/picovit#");
+            ours.then(|| message["cfgs"].clone())
+        });
+        let settings = settings.unwrap_or_else(|| panic!("{target}: no build script ran"));
+        assert_eq!(settings, serde_json::json!(expected), "{target} with {extensions:?}");
     }
 }
 

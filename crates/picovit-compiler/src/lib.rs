@@ -12,6 +12,7 @@ mod error;
 pub mod executor;
 pub mod fuse;
 pub mod graph;
+pub mod observe;
 pub mod pack;
 pub mod plan;
 pub mod quantize;
@@ -26,6 +27,7 @@ use graph::Graph;
 use pack::{Info, Packed};
 use quantize::SiteInfo;
 
+pub use picovit::format::Packing;
 pub use quantize::Format;
 
 /// A compiled network.
@@ -59,17 +61,31 @@ pub fn compile_as(
     dataset: Option<&str>,
     format: &Format,
 ) -> Result<Compiled, CompileError> {
+    compile_for(graph, calibration, dataset, format, Packing::Portable)
+}
+
+/// Compiles a graph to an artifact of this number format, its weights in this order.
+///
+/// # Errors
+/// [`CompileError`] names the node and what does not fit.
+pub fn compile_for(
+    graph: &Graph,
+    calibration: &Calibration,
+    dataset: Option<&str>,
+    format: &Format,
+    packing: Packing,
+) -> Result<Compiled, CompileError> {
     let quantized = quantize::quantize(graph, calibration, format)?;
     let info = Info {
         model: graph.name.clone(),
         format: format.name().into(),
-        target: "portable".into(),
+        target: packing.name().into(),
         generator: concat!("picovit ", env!("CARGO_PKG_VERSION")).into(),
         dataset: dataset.map(Into::into),
         parameters: graph.parameters(),
         calibration_images: calibration.images(),
         ops: quantized.names.clone(),
     };
-    let packed = pack::pack(graph, &quantized, &info, format)?;
+    let packed = pack::pack(graph, &quantized, &info, format, packing)?;
     Ok(Compiled { packed, sites: quantized.sites })
 }

@@ -8,10 +8,8 @@ use std::mem::size_of;
 use bytemuck::{Pod, Zeroable, bytes_of, cast_slice};
 use picovit::format::{
     EXP_ENTRIES, EXP_STEPS, FORMAT_F16, FORMAT_INT8, FORMAT_MIXED, Header, MAGIC, NormRecord,
-    OpKind, PACKING_PORTABLE, RECORD_BYTES, RecordHead, VERSION, align_up,
-};
-use picovit::format::{
-    scratch_bytes_attention, scratch_bytes_avg_pool, scratch_bytes_conv,
+    OpKind, Packing, RECORD_BYTES, RecordHead, VERSION, align_up, scratch_bytes_attention,
+    scratch_bytes_avg_pool, scratch_bytes_conv, scratch_bytes_embed,
     scratch_bytes_inverted_residual, scratch_bytes_mlp, scratch_bytes_seq_pool,
 };
 use serde::{Deserialize, Serialize};
@@ -63,7 +61,7 @@ struct Buffers {
 }
 
 /// Lists the buffers of a network: values and scratch memory with their lives.
-fn buffers(graph: &Graph, q: &QGraph) -> (Vec<Buffer>, Vec<Buffers>) {
+fn buffers(graph: &Graph, q: &QGraph, packing: Packing) -> (Vec<Buffer>, Vec<Buffers>) {
     let last_op = q.ops.len() - 1;
     let shape = graph.nodes[0].shape;
     let mut list = vec![Buffer { name: "input".into(), bytes: shape.len(), first: 0, last: 0 }];
@@ -75,12 +73,12 @@ fn buffers(graph: &Graph, q: &QGraph) -> (Vec<Buffer>, Vec<Buffers>) {
         let (output, scratch) = match op {
             QOp::Conv { record, .. } => {
                 let (h, w) = record.out_size();
-                (Some(h * w * record.out_channels as usize), scratch_bytes_conv(record))
+                (Some(h * w * record.out_channels as usize), scratch_bytes_conv(record, packing))
             }
             QOp::InvertedResidual { record, .. } => {
                 let (h, w) = record.out_size();
                 let output = h * w * record.out_channels as usize;
-                let scratch = scratch_bytes_inverted_residual(record);
+                let scratch = scratch_bytes_inverted_residual(record, packing);
                 ((record.residual == 0).then_some(output), scratch)
             }
             QOp::Fold { record, .. } => {
@@ -91,11 +89,14 @@ fn buffers(graph: &Graph, q: &QGraph) -> (Vec<Buffer>, Vec<Buffers>) {
             QOp::AvgPool { record } => {
                 (Some(2 * record.width as usize), scratch_bytes_avg_pool(record))
             }
-            QOp::Embed { record, .. } => {
-                (Some(2 * record.tokens as usize * record.width as usize), 0)
+            QOp::Embed { record, linear, .. } => {
+                let mut sized = *record;
+                sized.weights = u32::from(linear.is_some());
+                let tokens = record.tokens as usize * record.width as usize;
+                (Some(2 * tokens), scratch_bytes_embed(&sized, packing))
             }
-            QOp::Attention { record, .. } => (None, scratch_bytes_attention(record)),
-            QOp::Mlp { record, .. } => (None, scratch_bytes_mlp(record)),
+            QOp::Attention { record, .. } => (None, scratch_bytes_attention(record, packing)),
+            QOp::Mlp { record, .. } => (None, scratch_bytes_mlp(record, packing)),
             QOp::SeqPool { record, .. } => {
                 (Some(2 * record.width as usize), scratch_bytes_seq_pool(record))
             }
@@ -139,10 +140,11 @@ pub fn pack(
     q: &QGraph,
     info: &Info,
     format: &Format,
+    packing: Packing,
 ) -> Result<Packed, CompileError> {
-    let (list, ops) = buffers(graph, q);
+    let (list, ops) = buffers(graph, q, packing);
     let plan = plan(list);
-    let mut file = Writer { bytes: vec![0; size_of::<Header>()] };
+    let mut file = Writer { packing, bytes: vec![0; size_of::<Header>()] };
     let records = file.bytes.len();
     file.bytes.resize(records + q.ops.len() * RECORD_BYTES, 0);
     let constants = file.bytes.len();
@@ -180,7 +182,7 @@ pub fn pack(
             Format::F16 => FORMAT_F16,
             Format::Mixed(_) => FORMAT_MIXED,
         },
-        packing: PACKING_PORTABLE,
+        packing: packing as u8,
         file_bytes: file.bytes.len() as u32,
         arena_bytes: plan.arena_bytes as u32,
         ops: records as u32,
@@ -231,6 +233,7 @@ fn kind(op: &QOp) -> OpKind {
 
 /// The file under construction.
 struct Writer {
+    packing: Packing,
     bytes: Vec<u8>,
 }
 
@@ -252,9 +255,24 @@ impl Writer {
         }
     }
 
+    /// The offset of row-major matrices of so many rows each, packed one after the other.
+    fn matrices(&mut self, weights: &[i8], rows: usize, inputs: usize) -> u32 {
+        let bytes = self.packing.matrix_bytes(rows, inputs);
+        let mut packed = Vec::new();
+        for matrix in weights.chunks_exact(rows * inputs) {
+            let start = packed.len();
+            packed.resize(start + bytes, 0);
+            self.packing.pack(matrix, inputs, &mut packed[start..]);
+        }
+        self.constant(&packed)
+    }
+
     /// Offsets of a layer's weights, biases and multipliers.
     fn layer(&mut self, layer: &QLayer) -> [u32; 3] {
-        [self.constant(&layer.weights), self.constant(&layer.bias), self.constant(&layer.mult)]
+        let QLayer { weights, bias, mult } = layer;
+        let inputs = weights.len() / bias.len();
+        let weights = self.matrices(weights, bias.len(), inputs);
+        [weights, self.constant(bias), self.constant(mult)]
     }
 
     /// Appends an operation's constants and returns its record.
@@ -274,7 +292,10 @@ impl Writer {
                 record.head = head;
                 [record.weights1, record.bias1, record.mult1] = self.layer(&layers[0]);
                 record.table1 = self.constant(&tables[0]);
-                [record.weights2, record.bias2, record.mult2] = self.layer(&layers[1]);
+                // The depthwise convolution is no matrix product.
+                record.weights2 = self.constant(&layers[1].weights);
+                record.bias2 = self.constant(&layers[1].bias);
+                record.mult2 = self.constant(&layers[1].mult);
                 record.table2 = self.constant(&tables[1]);
                 [record.weights3, record.bias3, record.mult3] = self.layer(&layers[2]);
                 bytemuck::cast(record)
@@ -324,12 +345,14 @@ impl Writer {
                 let mut record = *record;
                 record.head = head;
                 record.norm = self.norm(norm);
-                record.qkv_weights = self.constant(qkv_weights);
+                let [width, head_dim] = [record.width, record.head_dim].map(usize::from);
+                record.qkv_weights = self.matrices(qkv_weights, head_dim, width);
                 record.qkv_bias = self.constant(qkv_bias);
                 record.qkv_mult = self.constant(qkv_mult);
                 record.exp_mult = self.constant(exp_mult);
                 record.out_mult = self.constant(out_mult);
-                record.proj_weights = self.constant(proj_weights);
+                record.proj_weights =
+                    self.matrices(proj_weights, width, proj_weights.len() / width);
                 record.proj_bias = self.constant(proj_bias);
                 record.proj_mult = self.constant(proj_mult);
                 bytemuck::cast(record)
@@ -354,11 +377,12 @@ impl Writer {
                     record.gain16 = self.constant(gain);
                     record.offset16 = self.constant(offset);
                 }
-                record.weights1 = self.constant(weights1);
+                let [width, hidden] = [record.width, record.hidden].map(usize::from);
+                record.weights1 = self.matrices(weights1, hidden, width);
                 record.bias1 = self.constant(bias1);
                 record.mult1 = self.constant(mult1);
                 record.table = self.constant(table);
-                record.weights2 = self.constant(weights2);
+                record.weights2 = self.matrices(weights2, width, hidden);
                 record.bias2 = self.constant(bias2);
                 record.mult2 = self.constant(mult2);
                 record.table2 = table2.as_ref().map_or(0, |table| self.constant(table));

@@ -30,7 +30,7 @@ pub use infer::{float_logits, normalize};
 pub use lower::{load_graph, lower};
 pub use modules::{
     Block, BlockMasks, Cct, ConvNorm, InvertedResidual, KerasCct, MobileVit, MobileVitBlock,
-    PreNormBlock, Stage, VitLite,
+    NoTaps, PreNormBlock, Stage, Taps, VitLite, with_products_in,
 };
 pub use network::Network;
 pub use record::{RecordError, load, save};

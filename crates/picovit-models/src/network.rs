@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use crate::config::{Architecture, ConfigError, ModelConfig};
-use crate::modules::{BlockMasks, Cct, KerasCct, MobileVit, VitLite};
+use crate::modules::{BlockMasks, Cct, KerasCct, MobileVit, Taps, VitLite};
 use crate::weights::{Initializer, Parameters};
 
 /// A network of any family. Checkpoints hold the record of the family's module, not of this
@@ -80,6 +80,17 @@ impl<B: Backend> Network<B> {
             Self::VitLite(vit) => vit.forward_masked(images, masks),
             Self::KerasCct(keras) => keras.forward_masked(images, masks),
             Self::MobileVit(mobilevit) => mobilevit.forward_masked(images, masks),
+        }
+    }
+
+    /// The same as [`Self::forward`], with convolutions whose gradients are fast and every value
+    /// shown to the taps. Batch normalisation uses its running statistics on autodiff backends too.
+    pub fn forward_tapped(&self, images: Tensor<B, 4>, taps: &mut impl Taps<B>) -> Tensor<B, 2> {
+        match self {
+            Self::Cct(cct) => cct.forward_tapped(images, taps),
+            Self::VitLite(vit) => vit.forward_tapped(images, taps),
+            Self::KerasCct(keras) => keras.forward_tapped(images, taps),
+            Self::MobileVit(mobilevit) => mobilevit.forward_tapped(images, taps),
         }
     }
 }

@@ -34,8 +34,16 @@ struct Arguments {
     limit: Option<usize>,
     #[arg(long)]
     validation: Option<usize>,
+    /// Edge of the images.
+    #[arg(long)]
+    image_size: Option<usize>,
+    #[arg(long)]
+    average_decay: Option<f64>,
     #[arg(long)]
     out: PathBuf,
+    /// Compute matrix products on bf16 values.
+    #[arg(long)]
+    mixed_precision: bool,
     #[arg(long)]
     from: Option<PathBuf>,
     #[arg(long)]
@@ -45,7 +53,10 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let source = DataSource::named(&arguments.data, arguments.data_dir)?;
-    let model = ModelConfig::named(&arguments.model)?;
+    let mut model = ModelConfig::named(&arguments.model)?;
+    if let Some(edge) = arguments.image_size {
+        model = model.with_image_size(edge, edge);
+    }
     let mut options = TrainOptions::new(model, source.clone(), arguments.out);
     if let Some(recipe) = &arguments.recipe {
         Recipe::load(recipe)?.apply(&mut options);
@@ -53,6 +64,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     options.epochs = arguments.epochs.unwrap_or(options.epochs);
     options.learning_rate = arguments.learning_rate.unwrap_or(options.learning_rate);
     options.warmup_epochs = arguments.warmup_epochs.unwrap_or(options.warmup_epochs);
+    options.average_decay = arguments.average_decay.unwrap_or(options.average_decay);
+    options.mixed_precision |= arguments.mixed_precision;
     options.seed = arguments.seed;
     options.limit = arguments.limit;
     options.from = arguments.from;

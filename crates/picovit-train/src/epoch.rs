@@ -12,6 +12,7 @@ use crate::observer::Observer;
 use crate::optimizer::{Optimizers, Rates};
 use crate::options::TrainOptions;
 use crate::prepare::Data;
+use crate::qat::Tuner;
 use crate::random::{Random, Stream};
 use crate::schedule::Schedule;
 use crate::step::BatchResult;
@@ -26,6 +27,8 @@ pub(crate) struct Trainer<'a, B: AutodiffBackend> {
     pub(crate) config: &'a ModelConfig,
     pub(crate) data: &'a Data,
     pub(crate) team: Team<B>,
+    /// Quantization-aware training.
+    pub(crate) tuner: Option<Tuner<'a, B>>,
 }
 
 /// Result of an epoch.
@@ -47,7 +50,7 @@ impl<B: AutodiffBackend> Trainer<'_, B> {
         optimizers: &mut Optimizers<Network<B>, B>,
         observer: &mut dyn Observer,
     ) -> Result<Trained<B>, TrainError> {
-        let Self { options, config, data, team } = self;
+        let Self { options, config, data, team, tuner } = self;
         let mut masking = Random::new(options.seed, epoch, Stream::Masks);
         let batches = Batches::new(&data.train, options, config.classes, epoch);
         let accumulate = options.accumulate;
@@ -56,13 +59,21 @@ impl<B: AutodiffBackend> Trainer<'_, B> {
         let schedule = schedule(options, steps);
         let mut total = BatchResult::default();
         let mut learning_rate = 0.0;
+        if let Some(tuner) = tuner {
+            tuner.start_epoch(&model);
+        }
         std::thread::scope(|scope| {
             let mut waiting = batches.prefetch(scope);
             for number in 1..=steps {
                 let done = (epoch - 1) * steps + number - 1;
                 learning_rate = schedule.rate(done);
-                let batches = waiting.by_ref().take(team.accumulate());
-                let (gradients, loss) = gradients(team, &model, batches, &mut masking, &mut total);
+                if let Some(tuner) = tuner {
+                    tuner.start_step(number - 1, &model)?;
+                }
+                let batches = waiting.by_ref().take(accumulate);
+                let tuner = tuner.as_ref();
+                let (gradients, loss) =
+                    gradients(team, &model, batches, &mut masking, tuner, &mut total);
                 if !loss.is_finite() {
                     return Err(TrainError::Diverged { epoch, step: number, loss });
                 }
@@ -90,13 +101,14 @@ fn gradients<B: AutodiffBackend>(
     model: &Network<B>,
     batches: impl Iterator<Item = Batch>,
     masking: &mut Random,
+    tuner: Option<&Tuner<'_, B>>,
     total: &mut BatchResult,
 ) -> (GradientsParams, f64) {
     let mut accumulator = GradientsAccumulator::new();
     let mut mean = 0.0;
     for batch in batches {
         let images = batch.labels.len();
-        let (gradients, result) = team.run(model, batch, masking);
+        let (gradients, result) = team.run(model, batch, masking, tuner);
         accumulator.accumulate(model, gradients);
         mean += result.loss / team.accumulate() as f64;
         total.loss += result.loss * images as f64;

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use picovit_compiler::CompileError;
 use picovit_models::{ConfigError, RecordError};
 
 use crate::backend::BackendError;
@@ -24,6 +25,9 @@ pub enum TrainError {
     /// A checkpoint cannot be read.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The network cannot be quantized, or cannot any more.
+    #[error("quantization-aware training cannot quantize the network: {0}")]
+    Quantize(#[from] CompileError),
     /// An option cannot be met.
     #[error("`{option}` {problem}")]
     Option {
@@ -75,7 +79,7 @@ pub enum TrainError {
         loss: f64,
     },
     /// A checkpoint was trained on other classes.
-    #[error("{} has {classes} classes, {data} has {found}; evaluate it on the data it was trained on", .checkpoint.display())]
+    #[error("{} has {classes} classes, {data} has {found}; take the data it was trained on", .checkpoint.display())]
     Classes {
         /// The checkpoint.
         checkpoint: PathBuf,

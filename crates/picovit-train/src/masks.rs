@@ -29,6 +29,11 @@ pub(crate) fn draw(config: &ModelConfig, batch: usize, random: &mut Random) -> M
 }
 
 impl Masks {
+    /// The masks of training that drops nothing.
+    pub(crate) const fn none() -> Self {
+        Self(vec![])
+    }
+
     /// The masks as tensors on a device.
     pub(crate) fn into_tensors<B: Backend>(self, device: &B::Device) -> Vec<BlockMasks<B>> {
         self.0.into_iter().map(|values| values.into_tensors(device)).collect()

@@ -6,12 +6,16 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::qat::Int8Metrics;
 use crate::state::EpochMetrics;
 
 /// Hears about progress and may stop the run.
 pub trait Observer {
     /// A run starts, or goes on behind `done` epochs.
     fn start(&mut self, _backend: &str, _done: usize, _epochs: usize, _out_dir: &Path) {}
+
+    /// Quantization-aware training is about to begin; so far, the int8 artifact does this well.
+    fn before(&mut self, _int8: &Int8Metrics) {}
 
     /// A step is done. `Break` aborts the run at once; `--resume` repeats the epoch.
     fn step(&mut self, _epoch: usize, _step: usize, _steps: usize, _loss: f64) -> ControlFlow<()> {
@@ -69,6 +73,10 @@ impl Observer for Console {
         self.line(&format!("training on {backend} into {}{from}", out_dir.display()));
     }
 
+    fn before(&mut self, int8: &Int8Metrics) {
+        self.line(&format!("before the first epoch: {}", describe(int8)));
+    }
+
     fn step(&mut self, epoch: usize, step: usize, steps: usize, loss: f64) -> ControlFlow<()> {
         if step == 1 {
             self.bar.reset();
@@ -83,9 +91,11 @@ impl Observer for Console {
     fn epoch(&mut self, m: &EpochMetrics, best: bool) -> ControlFlow<()> {
         let average = m.average_accuracy.map(|a| format!(" (average {:.2} %)", 100.0 * a));
         let average = average.unwrap_or_default();
+        let int8 = m.best_int8().map(|int8| format!("  {}", describe(&int8)));
+        let int8 = int8.unwrap_or_default();
         self.line(&format!(
             "epoch {:>3}/{}  lr {:.2e}  train loss {:.4} accuracy {:.2} %  validation loss {:.4} \
-             accuracy {:.2} %{average}  {:.0} images/s{}",
+             accuracy {:.2} %{average}{int8}  {:.0} images/s{}",
             m.epoch,
             self.epochs,
             m.learning_rate,
@@ -101,4 +111,13 @@ impl Observer for Console {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn describe(int8: &Int8Metrics) -> String {
+    format!(
+        "int8 accuracy {:.2} % agreement {:.2} % logits {:.1} dB",
+        100.0 * int8.accuracy,
+        100.0 * int8.agreement,
+        int8.logit_sqnr_db
+    )
 }

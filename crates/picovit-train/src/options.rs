@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::augment::{Augment, Mix};
 use crate::data::DataSource;
 use crate::optimizer::OptimizerKind;
+use crate::qat::Qat;
 use crate::schedule::ScheduleKind;
 
 /// A training run.
@@ -25,6 +26,10 @@ pub struct TrainOptions {
     /// Batches whose gradients make one step.
     #[serde(default = "one")]
     pub accumulate: usize,
+    /// Whether matrix products are computed on bf16 values. Weights, gradients of weights and all
+    /// else stay in single precision.
+    #[serde(default)]
+    pub mixed_precision: bool,
     /// Highest learning rate.
     pub learning_rate: f64,
     /// Learning rate over time.
@@ -68,9 +73,12 @@ pub struct TrainOptions {
     pub seed: u64,
     /// How much of the training data validates.
     pub validation: ValidationSize,
-    /// Checkpoint whose weights, normalisation and image size the run starts from.
+    /// Checkpoint whose weights the run starts from.
     #[serde(default)]
     pub from: Option<PathBuf>,
+    /// Quantization-aware training of `from`, whose normalisation and image size stay.
+    #[serde(default)]
+    pub qat: Option<Qat>,
     /// Use only so many training images, for a quick try.
     pub limit: Option<usize>,
     /// Folder of the results and the state.
@@ -122,6 +130,7 @@ impl TrainOptions {
             epochs: 22,
             batch_size: 128,
             accumulate: 1,
+            mixed_precision: false,
             learning_rate: 1e-3,
             schedule: ScheduleKind::Cosine,
             min_learning_rate: 1e-5,
@@ -140,6 +149,7 @@ impl TrainOptions {
             seed: 0,
             validation: ValidationSize::Fraction(1.0 / 12.0),
             from: None,
+            qat: None,
             limit: None,
             out_dir,
             workers: 0,

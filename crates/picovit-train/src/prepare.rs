@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
-use picovit_models::ModelConfig;
+use picovit_models::{ModelConfig, record};
 
 use crate::augment::Policy;
 use crate::data::{Dataset, Split};
 use crate::error::TrainError;
 use crate::options::TrainOptions;
+use crate::qat::Qat;
 use crate::random::{Random, Stream};
 use crate::state::{State, StateDir};
 
@@ -56,6 +58,9 @@ pub(crate) fn check(options: &TrainOptions) -> Result<(), TrainError> {
             return fail(option, format!("is {value}, must be at least 0 and below 1"));
         }
     }
+    if let Some(qat) = options.qat {
+        check_qat(qat, options)?;
+    }
     if !(0.0..=1.0).contains(&options.augment.erase) {
         return fail("erase", format!("is {}, must be in 0..=1", options.augment.erase));
     }
@@ -75,27 +80,58 @@ pub(crate) fn check(options: &TrainOptions) -> Result<(), TrainError> {
     Ok(())
 }
 
+fn check_qat(qat: Qat, options: &TrainOptions) -> Result<(), TrainError> {
+    let fail = |option, problem: String| Err(TrainError::Option { option, problem });
+    if options.devices != 1 {
+        let problem = "is {}, must be 1 with qat: the chip's values are computed on the host";
+        return fail("devices", problem.replace("{}", &options.devices.to_string()));
+    }
+    if options.from.is_none() {
+        let problem = "starts from a trained checkpoint; name it with --from";
+        return fail("qat", problem.into());
+    }
+    if options.mixed_precision {
+        let problem = "rounds as coarsely as int8 does, which quantization-aware training would learn; leave out one of them";
+        return fail("mixed_precision", problem.into());
+    }
+    for (option, value) in [("qat_every", qat.every), ("qat_images", qat.images)] {
+        if value == 0 {
+            return fail(option, "is 0, must be at least 1".into());
+        }
+    }
+    for (option, value) in [("distill", qat.distill), ("float_share", qat.float_share)] {
+        if !(0.0..=1.0).contains(&value) {
+            return fail(option, format!("is {value}, must be in 0..=1"));
+        }
+    }
+    if qat.float_share == 1.0 {
+        return fail("float_share", "is 1, which leaves nothing to the int8 model".into());
+    }
+    Ok(())
+}
+
 /// Data of a run, fitted to the model.
 pub(crate) struct Data {
     pub(crate) config: ModelConfig,
     pub(crate) train: Dataset,
     pub(crate) validation: Dataset,
+    /// What calibrates ranges in quantization-aware training.
+    pub(crate) calibration: Option<Dataset>,
 }
 
 pub(crate) fn load(options: &TrainOptions) -> Result<Data, TrainError> {
-    let model = &options.model;
-    let channels = options.data.channels().unwrap_or(3).min(model.channels);
-    model.clone().with_channels(channels).validate()?;
-    let size = model.image_size;
-    let all = options.data.load_for(Split::Train, size.height, size.width, channels)?;
-    let (mean, std) = all.statistics();
-    let config = model
-        .clone()
-        .with_channels(channels)
-        .with_normalization(mean, std)
-        .with_labels(all.class_names.clone())
-        .with_dataset(&all.name);
-    config.validate()?;
+    let tuned = options.from.as_ref().filter(|_| options.qat.is_some());
+    let (config, all) = match tuned {
+        Some(checkpoint) => tuned_model(options, checkpoint)?,
+        None => new_model(options)?,
+    };
+    let calibration = options.qat.map(|qat| {
+        let (size, split) = (config.image_size, Split::Calibration(qat.images));
+        let data = options.data.load_for(split, size.height, size.width, config.channels)?;
+        let indices: Vec<usize> = (0..data.len().min(qat.images)).collect();
+        Ok::<_, TrainError>(data.select(&indices))
+    });
+    let calibration = calibration.transpose()?;
     let mut indices: Vec<usize> = (0..all.len()).collect();
     Random::new(options.seed, 0, Stream::Split).shuffle(&mut indices);
     indices.truncate(options.limit.unwrap_or(all.len()));
@@ -126,7 +162,54 @@ pub(crate) fn load(options: &TrainOptions) -> Result<Data, TrainError> {
             format!("is {}, {} training images are too few", options.devices, train.len());
         return Err(TrainError::Option { option: "devices", problem });
     }
-    Ok(Data { train: all.select(train), validation: all.select(validation), config })
+    let (train, validation) = (all.select(train), all.select(validation));
+    Ok(Data { config, train, validation, calibration })
+}
+
+/// A model to train, fitted to the data.
+fn new_model(options: &TrainOptions) -> Result<(ModelConfig, Dataset), TrainError> {
+    let model = &options.model;
+    let channels = options.data.channels().unwrap_or(3).min(model.channels);
+    model.clone().with_channels(channels).validate()?;
+    let size = model.image_size;
+    let all = options.data.load_for(Split::Train, size.height, size.width, channels)?;
+    let (mean, std) = all.statistics();
+    let config = model
+        .clone()
+        .with_channels(channels)
+        .with_normalization(mean, std)
+        .with_labels(all.class_names.clone())
+        .with_dataset(&all.name);
+    config.validate()?;
+    Ok((config, all))
+}
+
+/// The model of a checkpoint as it is: another normalisation would make another network of it.
+fn tuned_model(
+    options: &TrainOptions,
+    checkpoint: &Path,
+) -> Result<(ModelConfig, Dataset), TrainError> {
+    let config = record::load_config(checkpoint)?;
+    if config.name != options.model.name {
+        let problem = format!(
+            "is {}, but {} holds {}; leave out --model",
+            options.model.name,
+            checkpoint.display(),
+            config.name
+        );
+        return Err(TrainError::Option { option: "model", problem });
+    }
+    let size = config.image_size;
+    let all = options.data.load_for(Split::Train, size.height, size.width, config.channels)?;
+    if all.class_names.len() != config.classes {
+        return Err(TrainError::Classes {
+            checkpoint: checkpoint.into(),
+            classes: config.classes,
+            data: all.name,
+            found: all.class_names.len(),
+        });
+    }
+    Ok((config, all))
 }
 
 /// The state to resume from, or none for a new run.

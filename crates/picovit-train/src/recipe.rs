@@ -25,6 +25,8 @@ pub struct Recipe {
     pub batch_size: Option<usize>,
     /// Batches whose gradients make one step.
     pub accumulate: Option<usize>,
+    /// Whether matrix products are computed on bf16 values.
+    pub mixed_precision: Option<bool>,
     /// How weights are updated.
     pub optimizer: Option<OptimizerKind>,
     /// Highest learning rate.
@@ -72,6 +74,18 @@ pub struct Recipe {
     pub cutmix: Option<f64>,
     /// Last epoch that mixes; 0 for all.
     pub mix_until: Option<usize>,
+    /// In quantization-aware training, steps from one quantization of the weights to the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qat_every: Option<usize>,
+    /// In quantization-aware training, images that calibrate the ranges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qat_images: Option<usize>,
+    /// In quantization-aware training, the checkpoint's share of the loss; the labels get the rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distill: Option<f32>,
+    /// In quantization-aware training, the float model's share of the loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub float_share: Option<f32>,
 }
 
 /// Why a recipe cannot be used.
@@ -109,12 +123,13 @@ pub enum RecipeError {
     },
 }
 
-const RECIPES: [(&str, &str); 5] = [
+const RECIPES: [(&str, &str); 6] = [
     ("cct-200", include_str!("../recipes/cct-200.toml")),
     ("cct-300", include_str!("../recipes/cct-300.toml")),
     ("keras-30", include_str!("../recipes/keras-30.toml")),
     ("mobilevit", include_str!("../recipes/mobilevit.toml")),
     ("muon-30", include_str!("../recipes/muon-30.toml")),
+    ("qat", include_str!("../recipes/qat.toml")),
 ];
 
 impl Recipe {
@@ -159,7 +174,7 @@ impl Recipe {
     }
 
     /// Sets what the recipe says. Rates of dropout go into the model's configuration, as far as
-    /// its family has them.
+    /// its family has them; what is for quantization-aware training counts where that is asked for.
     pub fn apply(&self, options: &mut TrainOptions) {
         set(&mut options.epochs, self.epochs);
         set(&mut options.batch_size, self.batch_size);
@@ -175,6 +190,7 @@ impl Recipe {
         set(&mut options.weight_decay, self.weight_decay);
         set(&mut options.decay_all, self.decay_all);
         set(&mut options.clip_norm, self.clip_norm);
+        set(&mut options.mixed_precision, self.mixed_precision);
         set(&mut options.average_decay, self.average_decay);
         set(&mut options.label_smoothing, self.label_smoothing);
         let scale = self.crop_scale.as_ref().map(|scale| <[f32; 2]>::try_from(&scale[..]).ok());
@@ -190,6 +206,12 @@ impl Recipe {
         let [attention, path] = options.model.architecture.dropout_rates_mut();
         set(attention, self.attention_dropout);
         set(path, self.stochastic_depth);
+        if let Some(qat) = &mut options.qat {
+            set(&mut qat.every, self.qat_every);
+            set(&mut qat.images, self.qat_images);
+            set(&mut qat.distill, self.distill);
+            set(&mut qat.float_share, self.float_share);
+        }
     }
 }
 

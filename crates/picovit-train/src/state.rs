@@ -15,6 +15,7 @@ use picovit_models::ModelConfig;
 use picovit_models::record::write_atomic;
 
 use crate::options::TrainOptions;
+use crate::qat::Int8Metrics;
 
 /// Result of one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,12 @@ pub struct EpochMetrics {
     /// The same for the moving average of the weights, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub average_accuracy: Option<f64>,
+    /// The int8 artifact of the weights on the validation images, in quantization-aware training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub int8: Option<Int8Metrics>,
+    /// The same for the moving average of the weights, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_int8: Option<Int8Metrics>,
     /// Training speed.
     pub images_per_second: f64,
     /// Duration of the epoch, validation included.
@@ -46,21 +53,42 @@ pub struct EpochMetrics {
 }
 
 impl EpochMetrics {
-    /// Validation accuracy, then loss, of the better of the weights and their average.
+    /// Validation accuracy, then loss, of the weights. Of an int8 artifact count its accuracy and
+    /// its agreement with the float model.
+    fn weights_score(&self) -> (f64, f64) {
+        let accuracy = self.int8.map_or(self.val_accuracy, |int8| int8.accuracy + int8.agreement);
+        (accuracy, -self.val_loss)
+    }
+
+    /// The same for the average of the weights, where there is one.
+    fn average_score(&self) -> Option<(f64, f64)> {
+        let accuracy = match self.average_int8 {
+            Some(int8) => Some(int8.accuracy + int8.agreement),
+            None => self.average_accuracy,
+        };
+        accuracy.zip(self.average_loss.map(|loss| -loss))
+    }
+
+    /// The better of the two.
     fn score(&self) -> (f64, f64) {
-        let weights = (self.val_accuracy, -self.val_loss);
-        let average = self.average_accuracy.zip(self.average_loss.map(|loss| -loss));
-        average.filter(|average| *average > weights).unwrap_or(weights)
+        let weights = self.weights_score();
+        self.average_score().filter(|average| *average > weights).unwrap_or(weights)
     }
 
     /// Whether the average of the weights is better than the weights.
     pub fn averaged(&self) -> bool {
-        self.score() != (self.val_accuracy, -self.val_loss)
+        self.score() != self.weights_score()
     }
 
-    /// Validation accuracy of the better of the weights and their average.
+    /// Validation accuracy of the better of the weights and their average, of the float model.
     pub fn accuracy(&self) -> f64 {
-        self.score().0
+        let average = self.average_accuracy.filter(|_| self.averaged());
+        average.unwrap_or(self.val_accuracy)
+    }
+
+    /// The int8 artifact of the better of the two, in quantization-aware training.
+    pub fn best_int8(&self) -> Option<Int8Metrics> {
+        if self.averaged() { self.average_int8 } else { self.int8 }
     }
 }
 

@@ -3,9 +3,11 @@
 use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{ElementConversion, Tensor, TensorData};
-use picovit_models::{ModelConfig, Network, normalize};
+use burn::tensor::{ElementConversion, FloatDType, Tensor, TensorData};
+use picovit_models::{ModelConfig, Network, normalize, with_products_in};
 
+use crate::batch::Batch;
+use crate::qat::Tuner;
 use crate::shard::Shard;
 use crate::targets;
 
@@ -35,24 +37,44 @@ pub(crate) struct Step<'a, B: AutodiffBackend> {
     pub(crate) config: &'a ModelConfig,
     /// Batches whose gradients are added up for one update.
     pub(crate) accumulate: usize,
+    /// Whether matrix products are computed on bf16 values.
+    pub(crate) mixed: bool,
     pub(crate) device: &'a B::Device,
 }
 
 impl<B: AutodiffBackend> Step<'_, B> {
     /// The part's share of the step's gradients, and its own result.
-    pub(crate) fn run(&self, model: &Network<B>, shard: Shard) -> (GradientsParams, BatchResult) {
-        let Shard { batch, masks, share } = shard;
-        let images = normalize::<B>(self.config, &batch.pixels, self.device);
-        let logits = model.forward_masked(images, masks.into_tensors(self.device));
-        let answers = logits.clone().inner();
-        let targets = TensorData::new(batch.targets, logits.dims());
-        let loss = cross_entropy(logits, Tensor::from_data(targets, self.device));
+    pub(crate) fn run(
+        &self,
+        model: &Network<B>,
+        shard: Shard,
+        tuner: Option<&Tuner<'_, B>>,
+    ) -> (GradientsParams, BatchResult) {
+        let Shard { batch: Batch { pixels, labels, targets }, masks, share } = shard;
+        let targets = TensorData::new(targets, [labels.len(), self.config.classes]);
+        let targets = Tensor::from_data(targets, self.device);
+        let (logits, loss) = match tuner {
+            Some(tuner) => tuner.forward(model, &pixels, targets),
+            None => {
+                let images = normalize::<B>(self.config, &pixels, self.device);
+                let masks = masks.into_tensors(self.device);
+                let logits = match self.mixed {
+                    true => {
+                        let model = with_products_in(model.clone(), FloatDType::BF16);
+                        model.forward_masked(images, masks)
+                    }
+                    false => model.forward_masked(images, masks),
+                };
+                (logits.clone(), cross_entropy(logits, targets))
+            }
+        };
+        let answers = logits.inner();
         let value = loss.clone().inner();
-        // Reading waits for the device, so it comes when all work has been handed over.
         let divisor = self.accumulate as f64 / share;
         let part = if divisor == 1.0 { loss } else { loss / divisor };
         let gradients = GradientsParams::from_grads(part.backward(), model);
-        let correct = correct(answers, &batch.labels);
+        // Reading waits for the device, so it comes when all work has been handed over.
+        let correct = correct(answers, &labels);
         (gradients, BatchResult { loss: value.into_scalar().elem(), correct })
     }
 }

@@ -16,7 +16,9 @@ use burn::tensor::backend::AutodiffBackend;
 use picovit_models::{ModelConfig, Network};
 
 use crate::batch::Batch;
-use crate::masks;
+use crate::masks::{self, Masks};
+use crate::options::TrainOptions;
+use crate::qat::Tuner;
 use crate::random::Random;
 use crate::shard::{Shard, shards};
 use crate::step::{BatchResult, Step};
@@ -25,6 +27,7 @@ use crate::step::{BatchResult, Step};
 pub(crate) struct Team<B: AutodiffBackend> {
     config: ModelConfig,
     accumulate: usize,
+    mixed: bool,
     /// Works on the caller's thread.
     first: B::Device,
     others: Vec<Worker<B>>,
@@ -32,15 +35,19 @@ pub(crate) struct Team<B: AutodiffBackend> {
 
 impl<B: AutodiffBackend> Team<B> {
     /// A team of one device or more.
-    pub(crate) fn new(config: &ModelConfig, accumulate: usize, devices: &[B::Device]) -> Self {
+    pub(crate) fn new(config: &ModelConfig, options: &TrainOptions, devices: &[B::Device]) -> Self {
+        let (accumulate, mixed) = (options.accumulate, options.mixed_precision);
         let (first, others) = devices.split_first().expect("a backend has a device");
-        let start = |device: &B::Device| Worker::start(config.clone(), accumulate, device.clone());
-        Self {
-            config: config.clone(),
-            accumulate,
-            first: first.clone(),
-            others: others.iter().map(start).collect(),
-        }
+        let others = others.iter().map(|device| {
+            let (config, device) = (config.clone(), device.clone());
+            Worker::start(move |model, shard| {
+                let model = Network::<B>::from_inner(model.to_device(&device));
+                let step = Step { config: &config, accumulate, mixed, device: &device };
+                step.run(&model, shard, None)
+            })
+        });
+        let others = others.collect();
+        Self { config: config.clone(), accumulate, mixed, first: first.clone(), others }
     }
 
     /// Batches whose gradients make one step.
@@ -55,8 +62,12 @@ impl<B: AutodiffBackend> Team<B> {
         model: &Network<B>,
         batch: Batch,
         random: &mut Random,
+        tuner: Option<&Tuner<'_, B>>,
     ) -> (GradientsParams, BatchResult) {
-        let masks = masks::draw(&self.config, batch.labels.len(), random);
+        let masks = match tuner {
+            Some(_) => Masks::none(),
+            None => masks::draw(&self.config, batch.labels.len(), random),
+        };
         let mut shards = shards(batch, masks, 1 + self.others.len()).into_iter();
         let own = shards.next().expect("one part at least");
         let mut shares = vec![];
@@ -66,8 +77,9 @@ impl<B: AutodiffBackend> Team<B> {
             worker.give(model.valid(), shard);
         }
         let share = own.share;
-        let step = Step { config: &self.config, accumulate: self.accumulate, device: &self.first };
-        let (gradients, own) = step.run(model, own);
+        let Self { config, accumulate, mixed, first, .. } = &*self;
+        let step = Step { config, accumulate: *accumulate, mixed: *mixed, device: first };
+        let (gradients, own) = step.run(model, own, tuner);
         if self.others.is_empty() {
             return (gradients, own);
         }
@@ -96,14 +108,14 @@ struct Worker<B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> Worker<B> {
-    fn start(config: ModelConfig, accumulate: usize, device: B::Device) -> Self {
+    fn start(
+        step: impl Fn(Plain<B>, Shard) -> (GradientsParams, BatchResult) + Send + 'static,
+    ) -> Self {
         let (work, waiting) = channel::<(Plain<B>, Shard)>();
         let (results, done) = channel();
         let thread = spawn(move || {
-            let step = Step::<B> { config: &config, accumulate, device: &device };
             for (weights, shard) in waiting {
-                let model = Network::<B>::from_inner(weights.to_device(&device));
-                if results.send(step.run(&model, shard)).is_err() {
+                if results.send(step(weights, shard)).is_err() {
                     break;
                 }
             }
@@ -152,8 +164,7 @@ mod tests {
     use crate::data::{DataKind, DataSource};
     use crate::observer::{Observer, Silent};
     use crate::optimizer::OptimizerKind;
-    use crate::options::{TrainOptions, ValidationSize};
-    use crate::random::Stream;
+    use crate::options::ValidationSize;
     use crate::test_model::parameters;
     use crate::train::Train;
 
@@ -276,14 +287,11 @@ mod tests {
 
     #[test]
     fn a_panic_of_a_device_comes_through() {
-        let config = ModelConfig::named("cct_2_3x2").unwrap();
-        let model = crate::test_model::model();
-        let masks = masks::draw(&config, 1, &mut Random::new(0, 1, Stream::Masks));
-        let batch = Batch { pixels: vec![0; 5], labels: vec![0], targets: vec![0.1; 10] };
-        let mut worker = Worker::<B>::start(config, 1, Default::default());
-        worker.give(model.valid(), Shard { batch, masks, share: 1.0 });
+        let batch = Batch { pixels: vec![], labels: vec![], targets: vec![] };
+        let shard = Shard { batch, masks: Masks::none(), share: 1.0 };
+        let mut worker = Worker::<B>::start(|_, _| panic!("out of memory"));
+        worker.give(crate::test_model::model().valid(), shard);
         let panic = catch_unwind(AssertUnwindSafe(|| worker.take())).map(|_| ()).unwrap_err();
-        let message = panic.downcast_ref::<String>().unwrap();
-        assert!(message.contains("5 bytes are no images"), "{message}");
+        assert_eq!(panic.downcast_ref(), Some(&"out of memory"));
     }
 }

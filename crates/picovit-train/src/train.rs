@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::module::AutodiffModule;
+use burn::tensor::DType;
 use burn::tensor::backend::AutodiffBackend;
 use picovit_models::{ModelConfig, Network, record};
 
@@ -14,6 +15,7 @@ use crate::observer::{Console, Observer};
 use crate::optimizer::Optimizers;
 use crate::options::TrainOptions;
 use crate::prepare::{check, load, open};
+use crate::qat::Tuner;
 use crate::state::{EpochMetrics, State, StateDir};
 use crate::step::validate;
 use crate::team::Team;
@@ -66,6 +68,14 @@ impl Task for Train<'_> {
     fn run<B: AutodiffBackend>(self, devices: &[B::Device]) -> Self::Output {
         let Self { options, observer, backend } = self;
         let device = &devices[0];
+        if options.mixed_precision && !B::supports_dtype(device, DType::BF16) {
+            return Err(TrainError::Option {
+                option: "mixed_precision",
+                problem: format!(
+                    "needs bf16, which `{backend}` does not compute with; leave it out"
+                ),
+            });
+        }
         let dir = StateDir::new(&options.out_dir);
         let write = |source| TrainError::Write { path: options.out_dir.clone(), source };
 
@@ -101,8 +111,18 @@ impl Task for Train<'_> {
             }
         };
         observer.start(&backend, state.epoch, options.epochs, &options.out_dir);
-        let team = Team::new(&config, options.accumulate, devices);
-        let mut trainer = Trainer::<B> { options, config: &config, data: &data, team };
+        let tuner = match (options.qat, &options.from, &data.calibration) {
+            (Some(qat), Some(from), Some(images)) => {
+                let teacher = record::load_weights::<B::InnerBackend>(from, &config, device)?;
+                Some(Tuner::new(qat, &config, images, teacher))
+            }
+            _ => None,
+        };
+        if let (Some(tuner), 0) = (&tuner, state.epoch) {
+            observer.before(&tuner.evaluate(&model, &data.validation)?);
+        }
+        let team = Team::new(&config, options, devices);
+        let mut trainer = Trainer::<B> { options, config: &config, data: &data, team, tuner };
         while state.epoch < options.epochs {
             let start = Instant::now();
             let epoch = state.epoch + 1;
@@ -116,6 +136,11 @@ impl Task for Train<'_> {
             let plain = model.valid();
             let val = validate(&plain);
             let averaged = average.as_ref().map(validate);
+            let int8 = |model: &Network<B::InnerBackend>| {
+                let tuner = trainer.tuner.as_ref();
+                tuner.map(|tuner| tuner.evaluate(model, &data.validation)).transpose()
+            };
+            let average_int8 = average.as_ref().map(int8).transpose()?.flatten();
             let train = trained.total.per(trained.images);
             let metrics = EpochMetrics {
                 epoch,
@@ -126,6 +151,8 @@ impl Task for Train<'_> {
                 val_accuracy: val.accuracy,
                 average_loss: averaged.map(|score| score.loss),
                 average_accuracy: averaged.map(|score| score.accuracy),
+                int8: int8(&plain)?,
+                average_int8,
                 images_per_second: trained.images as f64 / seconds,
                 seconds: start.elapsed().as_secs_f64(),
                 backend: backend.clone(),

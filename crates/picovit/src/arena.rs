@@ -64,7 +64,8 @@ pub const fn arena_bytes(artifact: &[u8]) -> usize {
         "artifact of another format version: quantize the checkpoint again"
     );
     assert!(
-        crate::format::readable(artifact[6]) && artifact[7] == crate::format::PACKING_PORTABLE,
+        crate::format::readable(artifact[6])
+            && crate::format::Packing::from_id(artifact[7]).is_some(),
         "artifact for another target: quantize the checkpoint with a --target this build supports"
     );
     u32::from_le_bytes([artifact[16], artifact[17], artifact[18], artifact[19]]) as usize

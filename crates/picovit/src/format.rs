@@ -5,21 +5,22 @@
 //! ("buffers") are in bytes and 16-byte aligned.
 
 pub mod float;
+pub mod packing;
 
 use bytemuck::{Pod, Zeroable};
+
+pub use packing::{Packing, TOKENS};
 
 /// First four bytes of every artifact.
 pub const MAGIC: [u8; 4] = *b"PVIT";
 /// Version of the format described here. A reader accepts exactly its own version.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// [`Header::format`]: int8 weights and activations, int16 residual stream.
 pub const FORMAT_INT8: u8 = 0;
 /// [`Header::format`]: f16 weights, f32 activations.
 pub const FORMAT_F16: u8 = 1;
 /// [`Header::format`]: some operations of either kind.
 pub const FORMAT_MIXED: u8 = 2;
-/// [`Header::packing`]: row-major weights, executable by every engine.
-pub const PACKING_PORTABLE: u8 = 0;
 /// Alignment of the artifact, of the arena and of every offset in the file.
 pub const ALIGN: usize = 16;
 /// Entries of the table of exponentials; entry `i` is `round(255 * exp(-i / EXP_STEPS))`.
@@ -54,7 +55,7 @@ pub struct Header {
     pub version: u16,
     /// Number format: [`FORMAT_INT8`], [`FORMAT_F16`] or [`FORMAT_MIXED`].
     pub format: u8,
-    /// Weight packing, [`PACKING_PORTABLE`].
+    /// Order of the weights, a [`Packing`].
     pub packing: u8,
     /// Length of the file.
     pub file_bytes: u32,
@@ -702,37 +703,57 @@ const fn buffer(count: usize, each: usize) -> usize {
     align_up(count.saturating_mul(each))
 }
 
-/// Scratch memory of a convolution: one input patch, then one row of the convolution's map.
+/// Scratch memory of a convolution: one input patch, the block of a matrix product, then one row of
+/// the convolution's map where it is pooled.
 #[must_use]
-pub const fn scratch_bytes_conv(op: &ConvRecord) -> usize {
+pub const fn scratch_bytes_conv(op: &ConvRecord, packing: Packing) -> usize {
     let taps = op.kernel as usize * op.kernel as usize;
-    buffer(taps, op.all_channels())
-        .saturating_add(buffer(op.map_size().1, op.out_channels as usize))
+    let patch = taps.saturating_mul(op.all_channels());
+    let row = match op.pool_kernel {
+        0 => 0,
+        _ => buffer(op.map_size().1, op.out_channels as usize),
+    };
+    align_up(patch).saturating_add(packing.block_bytes(patch)).saturating_add(row)
+}
+
+/// Scratch memory of an embedding: the block of a matrix product, where there is one.
+#[must_use]
+pub const fn scratch_bytes_embed(op: &EmbedRecord, packing: Packing) -> usize {
+    match op.weights {
+        0 => 0,
+        _ => packing.block_bytes(op.in_channels as usize),
+    }
 }
 
 /// Scratch memory of an attention sub-block, for one group of tokens: keys and values of one head,
-/// the attention output of all heads but the last, and the rows of one query.
+/// the attention output of all heads but the last, scores and their weights, rows, and the blocks of
+/// two matrix products.
 #[must_use]
-pub const fn scratch_bytes_attention(op: &AttentionRecord) -> usize {
+pub const fn scratch_bytes_attention(op: &AttentionRecord, packing: Packing) -> usize {
     let groups = if op.groups == 0 { 1 } else { op.groups as usize };
     let (tokens, head_dim) = (op.tokens as usize / groups, op.head_dim as usize);
-    let heads = op.heads as usize;
+    let (width, heads) = (op.width as usize, op.heads as usize);
+    let inner = heads.saturating_mul(head_dim);
     let stored = head_dim.saturating_mul(heads.saturating_sub(1));
-    buffer(tokens, head_dim)
-        .saturating_mul(2)
+    align_up(packing.matrix_bytes(tokens, head_dim))
+        .saturating_add(align_up(packing.matrix_bytes(head_dim, tokens)))
         .saturating_add(buffer(tokens, stored))
-        .saturating_add(buffer(op.width as usize, 1))
-        .saturating_add(buffer(head_dim, 1))
-        .saturating_add(buffer(tokens, 4))
+        .saturating_add(buffer(tokens, 4 * TOKENS))
         .saturating_add(buffer(tokens, 1))
-        .saturating_add(buffer(head_dim, 4))
-        .saturating_add(buffer(heads, head_dim))
+        .saturating_add(align_up(max(width, head_dim.saturating_mul(TOKENS).saturating_add(inner))))
+        .saturating_add(packing.block_bytes(max(width, inner)))
+        .saturating_add(packing.block_bytes(max(head_dim, tokens)))
 }
 
-/// Scratch memory of an MLP sub-block: one normalised token and one hidden token.
+/// Scratch memory of an MLP sub-block: rows of two tokens, and the blocks of both layers.
 #[must_use]
-pub const fn scratch_bytes_mlp(op: &MlpRecord) -> usize {
-    buffer(op.width as usize, 1) + buffer(op.hidden as usize, 1)
+pub const fn scratch_bytes_mlp(op: &MlpRecord, packing: Packing) -> usize {
+    let (width, hidden) = (op.width as usize, op.hidden as usize);
+    buffer(max(width, hidden), TOKENS) + packing.block_bytes(width) + packing.block_bytes(hidden)
+}
+
+const fn max(a: usize, b: usize) -> usize {
+    if a > b { a } else { b }
 }
 
 /// Scratch memory of sequence pooling: one normalised token, the scores, their weights, the sums.
@@ -744,12 +765,19 @@ pub const fn scratch_bytes_seq_pool(op: &SeqPoolRecord) -> usize {
         + buffer(op.width as usize, 4)
 }
 
-/// Scratch memory of an inverted residual: the expanded rows one depthwise row needs, and one of
-/// its pixels.
+/// Scratch memory of an inverted residual: the expanded rows one depthwise row needs, two of its
+/// pixels, and the blocks of both matrix products.
 #[must_use]
-pub const fn scratch_bytes_inverted_residual(op: &InvertedResidualRecord) -> usize {
-    let row = (op.in_width as usize).saturating_mul(op.hidden as usize);
-    buffer(op.kernel as usize, row).saturating_add(buffer(op.hidden as usize, 1))
+pub const fn scratch_bytes_inverted_residual(
+    op: &InvertedResidualRecord,
+    packing: Packing,
+) -> usize {
+    let hidden = op.hidden as usize;
+    let row = (op.in_width as usize).saturating_mul(hidden);
+    buffer(op.kernel as usize, row)
+        .saturating_add(buffer(hidden, TOKENS))
+        .saturating_add(packing.block_bytes(op.in_channels as usize))
+        .saturating_add(packing.block_bytes(hidden))
 }
 
 /// Scratch memory of the mean over all pixels: the sums.

@@ -4,9 +4,8 @@ use bytemuck::Pod;
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
 
 use crate::error::Error;
-use crate::format::{
-    ALIGN, EXP_ENTRIES, Header, MAGIC, OpKind, PACKING_PORTABLE, RECORD_BYTES, VERSION,
-};
+use crate::format::{ALIGN, EXP_ENTRIES, Header, MAGIC, OpKind, Packing, RECORD_BYTES, VERSION};
+use crate::kernels::Matrix;
 use crate::ops::{Op, Value};
 
 const CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
@@ -26,6 +25,7 @@ pub struct Model<'a> {
     bytes: &'a [u8],
     header: &'a Header,
     records: &'a [u8],
+    packing: Packing,
     exp_table: &'a [u8; EXP_ENTRIES],
     labels: &'a str,
     info: &'a str,
@@ -56,22 +56,21 @@ impl<'a> Model<'a> {
             Header { format, .. } if !crate::format::readable(format) => {
                 return Err(Error::Format { found: format });
             }
-            Header { packing, .. } if packing != PACKING_PORTABLE => {
-                return Err(Error::Packing { found: packing });
-            }
             Header { file_bytes, .. } if file_bytes != found => {
                 return Err(Error::Length { expected: file_bytes, found });
             }
             _ => {}
         }
+        let packing = Packing::from_id(header.packing);
+        let packing = packing.ok_or(Error::Packing { found: header.packing })?;
         if header.checksum != checksum(bytes) {
             return Err(Error::Checksum);
         }
-        Self::from_header(bytes, header).ok_or(Error::Header)?.validated()
+        Self::from_header(bytes, header, packing).ok_or(Error::Header)?.validated()
     }
 
     /// The parts the header points to.
-    fn from_header(bytes: &'a [u8], header: &'a Header) -> Option<Self> {
+    fn from_header(bytes: &'a [u8], header: &'a Header, packing: Packing) -> Option<Self> {
         let records = section(bytes, header.ops, header.op_count as usize * RECORD_BYTES)?;
         let exp_table = section(bytes, header.exp_table, EXP_ENTRIES)?.try_into().ok()?;
         let text =
@@ -86,7 +85,7 @@ impl<'a> Model<'a> {
             && header.width > 0
             && matches!(header.channels, 1 | 3)
             && header.logit_shift < 32;
-        plain.then_some(Self { bytes, header, records, exp_table, labels, info })
+        plain.then_some(Self { bytes, header, records, packing, exp_table, labels, info })
     }
 
     /// Checks every operation, and that each takes what the one before it gives.
@@ -123,13 +122,22 @@ impl<'a> Model<'a> {
     pub fn op(&self, index: u16) -> Result<Op<'a>, Error> {
         let start = index as usize * RECORD_BYTES;
         let record = self.records.get(start..start + RECORD_BYTES);
-        Op::decode(record.unwrap_or_default(), Constants { bytes: self.bytes, index })
+        Op::decode(
+            record.unwrap_or_default(),
+            Constants { bytes: self.bytes, index, packing: self.packing },
+        )
     }
 
     /// The header.
     #[must_use]
     pub fn header(&self) -> &'a Header {
         self.header
+    }
+
+    /// Order of the weights.
+    #[must_use]
+    pub fn packing(&self) -> Packing {
+        self.packing
     }
 
     /// Number of operations.
@@ -221,6 +229,7 @@ fn section(bytes: &[u8], start: u32, length: usize) -> Option<&[u8]> {
 pub(crate) struct Constants<'a> {
     bytes: &'a [u8],
     index: u16,
+    packing: Packing,
 }
 
 impl<'a> Constants<'a> {
@@ -233,6 +242,23 @@ impl<'a> Constants<'a> {
             .ok_or(error)?;
         let bytes = section(self.bytes, offset, length).ok_or(error)?;
         bytemuck::try_cast_slice(bytes).map_err(|_| error)
+    }
+
+    /// Order of the weights.
+    pub(crate) fn packing(&self) -> Packing {
+        self.packing
+    }
+
+    /// A packed matrix at `offset`.
+    pub(crate) fn matrix(
+        &self,
+        offset: u32,
+        outputs: usize,
+        inputs: usize,
+    ) -> Result<Matrix<'a>, Error> {
+        let packing = self.packing;
+        let bytes = self.slice(offset, &[packing.matrix_bytes(outputs, inputs)])?;
+        Ok(Matrix { packing, outputs, inputs, bytes })
     }
 
     /// The record itself.

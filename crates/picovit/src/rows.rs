@@ -21,6 +21,31 @@ pub(crate) fn rows_mut<T>(mut rest: &mut [T], width: usize) -> impl Iterator<Ite
     })
 }
 
+/// Rows of `width` values, two at a time; the second of the last pair may be missing and is empty.
+#[inline(always)]
+pub(crate) fn pairs<T>(mut rest: &[T], width: usize) -> impl Iterator<Item = [&[T]; 2]> {
+    core::iter::from_fn(move || {
+        let (first, after) = rest.split_at_checked(width)?;
+        let (second, after) = after.split_at_checked(width).unwrap_or_default();
+        rest = after;
+        (width > 0).then_some([first, second])
+    })
+}
+
+/// Rows of `width` values, two at a time, to be written.
+#[inline(always)]
+pub(crate) fn pairs_mut<T>(
+    mut rest: &mut [T],
+    width: usize,
+) -> impl Iterator<Item = [&mut [T]; 2]> {
+    core::iter::from_fn(move || {
+        let (first, after) = core::mem::take(&mut rest).split_at_mut_checked(width)?;
+        let (second, after) = after.split_at_mut_checked(width).unwrap_or_default();
+        rest = after;
+        (width > 0).then_some([first, second])
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,5 +59,10 @@ mod tests {
         rows_mut(&mut values, 5).for_each(|row| row.fill(9));
         assert_eq!(values, [9; 5]);
         assert_eq!(rows_mut(&mut values, 0).count(), 0);
+        assert!(pairs(&[1, 2, 3, 4, 5, 6, 7], 2).eq([[&[1, 2][..], &[3, 4]], [&[5, 6], &[]]]));
+        assert_eq!(pairs(&values, 0).count(), 0);
+        let mut pairs = pairs_mut(&mut values, 2);
+        assert!(pairs.next().is_some_and(|[first, second]| first.len() == 2 && second.len() == 2));
+        assert!(pairs.next().is_none());
     }
 }

@@ -37,17 +37,27 @@ fn main() {
     println!("cargo:rustc-env=PICOVIT_FRAMES_FILE={}", frames.display());
 }
 
-/// Writes the memory map, for 128 KB of RAM or as many as `PICOVIT_RAM_KB` says.
+/// Writes the memory map that `PICOVIT_MEMORY` names, for `PICOVIT_RAM_KB` of RAM (128) with
+/// `PICOVIT_STACK_KB` of stack (8): linking fails when the variables need more than the rest.
 fn memory_map(out: &Path) {
-    println!("cargo:rerun-if-changed=memory.x");
-    println!("cargo:rerun-if-env-changed=PICOVIT_RAM_KB");
-    let ram: u32 = match env::var("PICOVIT_RAM_KB") {
-        Ok(text) => text.parse().expect("PICOVIT_RAM_KB is a number"),
-        Err(_) => 128,
-    };
-    let map = fs::read_to_string("memory.x").expect("memory.x is there");
-    let map = map.replace("120K", &format!("{}K", ram - 8)).replace("128K", &format!("{ram}K"));
-    fs::write(out.join("memory.x"), map).expect("OUT_DIR is writable");
+    println!("cargo:rerun-if-changed=memory");
+    let map = setting("PICOVIT_MEMORY", "mps2-an386") + ".x";
+    let (ram, stack) = (setting("PICOVIT_RAM_KB", "128"), setting("PICOVIT_STACK_KB", "8"));
+    // Linkers differ in which symbols they take where memory is laid out: they get numbers.
+    for (from, to) in [(map.as_str(), "memory.x"), ("stack.x", "stack.x")] {
+        let script = Path::new("memory").join(from);
+        let text = fs::read_to_string(&script)
+            .unwrap_or_else(|error| panic!("PICOVIT_MEMORY: {}: {error}", script.display()));
+        let text = text.replace("RAM_SIZE", &format!("{ram}K"));
+        let text = text.replace("STACK_SIZE", &format!("{stack}K"));
+        fs::write(out.join(to), text).expect("OUT_DIR is writable");
+    }
+}
+
+/// What an environment variable says.
+fn setting(variable: &str, default: &str) -> String {
+    println!("cargo:rerun-if-env-changed={variable}");
+    env::var(variable).unwrap_or_else(|_| default.to_owned())
 }
 
 /// The file that an environment variable names.

@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use bytemuck::Pod;
-use picovit::format;
+use picovit::format::{self, Packing};
 
 use super::{
     Attention, AvgPool, ClassPool, Conv, Embed, Fold, Head, InvertedResidual, Layer, Mlp, Network,
@@ -112,7 +112,7 @@ impl Builder {
             in_channels2: op.second.map_or(0, |second| second.channels as u16),
             ..Default::default()
         };
-        let scratch = self.buffer(format::scratch_bytes_conv(&record));
+        let scratch = self.buffer(format::scratch_bytes_conv(&record, Packing::Portable));
         let (height, width) = op.out_size();
         let output = self.buffer(height * width * op.out_channels);
         record.head = head(1, input, output, scratch);
@@ -141,6 +141,10 @@ impl Builder {
                 record.shift = *shift as u16;
             }
         }
+        let bytes = format::scratch_bytes_embed(&record, Packing::Portable);
+        if bytes > 0 {
+            record.head.scratch = self.buffer(bytes);
+        }
         (record, output)
     }
 
@@ -164,7 +168,7 @@ impl Builder {
             groups: op.groups as u16,
             ..Default::default()
         };
-        let scratch = self.buffer(format::scratch_bytes_attention(&record));
+        let scratch = self.buffer(format::scratch_bytes_attention(&record, Packing::Portable));
         record.head = head(3, x, x, scratch);
         record
     }
@@ -194,7 +198,7 @@ impl Builder {
             zero2: op.second.as_ref().map_or(0, |second| second.zero),
             ..Default::default()
         };
-        let scratch = self.buffer(format::scratch_bytes_mlp(&record));
+        let scratch = self.buffer(format::scratch_bytes_mlp(&record, Packing::Portable));
         record.head = head(4, x, x, scratch);
         record
     }
@@ -261,7 +265,8 @@ impl Builder {
             mult3,
             ..Default::default()
         };
-        let scratch = self.buffer(format::scratch_bytes_inverted_residual(&record));
+        let scratch =
+            self.buffer(format::scratch_bytes_inverted_residual(&record, Packing::Portable));
         let output = if op.residual.is_some() {
             input
         } else {
@@ -425,7 +430,7 @@ pub fn build(network: &Network, layout: Layout) -> Vec<u8> {
 
     let header = format::Header {
         magic: *b"PVIT",
-        version: 2,
+        version: 3,
         format: network.format,
         packing: 0,
         file_bytes: builder.file.len() as u32,

@@ -43,6 +43,33 @@ impl File<'_> {
         Matrix::new(rows, columns, self.i8s(offset, rows * columns))
     }
 
+    /// Matrices one below the other, each of so many rows, in the order of the file's packing.
+    fn matrices(&self, offset: u32, count: usize, rows: usize, columns: usize) -> Matrix<i8> {
+        if self.0[7] == 0 {
+            return self.weights(offset, count * rows, columns);
+        }
+        let (tiles, quads) = (rows.div_ceil(4), columns.div_ceil(4));
+        let halves = self.i16s(offset, count * tiles * quads * 8);
+        let mut values = Vec::new();
+        for (matrix, row, column) in (0..count).flat_map(|matrix| {
+            (0..rows).flat_map(move |row| (0..columns).map(move |column| (matrix, row, column)))
+        }) {
+            let (p, h) = (column % 4 % 2, column % 4 / 2);
+            let tile = (matrix * tiles + row / 4) * quads + column / 4;
+            let half = halves[((tile * 2 + p) * 2 + row % 4 / 2) * 2 + h];
+            // 256 * odd + even, with even in -127..127.
+            let even = half.rem_euclid(256);
+            let even = if even > 127 { even - 256 } else { even };
+            let value = if row % 2 == 0 { even } else { (half - even) / 256 };
+            values.push(i8::try_from(value).expect("weights are in -127..127"));
+        }
+        Matrix::new(count * rows, columns, values)
+    }
+
+    fn matrix(&self, offset: u32, rows: usize, columns: usize) -> Matrix<i8> {
+        self.matrices(offset, 1, rows, columns)
+    }
+
     fn norm(&self, record: &format::NormRecord, width: usize) -> Norm {
         Norm {
             epsilon: u64::from(record.epsilon_high) << 32 | u64::from(record.epsilon_low),
@@ -98,7 +125,7 @@ impl File<'_> {
             zero_in: self.i8s(r.zero_in, inputs),
             zero_out: r.zero_out,
             low: r.low,
-            weights: self.weights(r.weights, outputs, kernel * kernel * inputs),
+            weights: self.matrix(r.weights, outputs, kernel * kernel * inputs),
             bias: self.i32s(r.bias, outputs),
             mult: self.i32s(r.mult, outputs),
             table: self.table(r.table),
@@ -112,7 +139,7 @@ impl File<'_> {
             Scaling::Plain { zero_in: r.zero_in, mult: r.mult }
         } else {
             Scaling::Linear {
-                weights: self.weights(r.weights, width, r.in_channels.into()),
+                weights: self.matrix(r.weights, width, r.in_channels.into()),
                 bias: self.i32s(r.bias, width),
                 mults: self.i32s(r.mults, width),
                 shift: r.shift.into(),
@@ -140,12 +167,12 @@ impl File<'_> {
             heads,
             head_dim,
             norm: self.norm(&r.norm, width),
-            qkv_weights: self.weights(r.qkv_weights, 3 * inner, width),
+            qkv_weights: self.matrices(r.qkv_weights, 3 * heads, head_dim, width),
             qkv_bias: self.i32s(r.qkv_bias, 3 * inner),
             qkv_mult: self.i32s(r.qkv_mult, 3 * inner),
             exp_mult: self.i32s(r.exp_mult, heads),
             out_mult: self.u64s(r.out_mult, heads),
-            proj_weights: self.weights(r.proj_weights, width, inner),
+            proj_weights: self.matrix(r.proj_weights, width, inner),
             proj_bias: self.i32s(r.proj_bias, width),
             proj_mult: self.i32s(r.proj_mult, width),
             score_shift: r.score_shift.into(),
@@ -165,12 +192,12 @@ impl File<'_> {
                 gain: self.i32s(r.gain16, width),
                 offset: self.i32s(r.offset16, width),
             }),
-            weights1: self.weights(r.weights1, hidden, width),
+            weights1: self.matrix(r.weights1, hidden, width),
             bias1: self.i32s(r.bias1, hidden),
             mult1: self.i32s(r.mult1, hidden),
             zero1: r.zero1,
             table: self.i8s(r.table, 256),
-            weights2: self.weights(r.weights2, width, hidden),
+            weights2: self.matrix(r.weights2, width, hidden),
             bias2: self.i32s(r.bias2, width),
             mult2: self.i32s(r.mult2, width),
             shift: r.shift.into(),
@@ -181,7 +208,7 @@ impl File<'_> {
 
     fn layer(&self, places: [u32; 3], rows: usize, columns: usize, zero: i8) -> Layer {
         Layer {
-            weights: self.weights(places[0], rows, columns),
+            weights: self.matrix(places[0], rows, columns),
             bias: self.i32s(places[1], rows),
             mult: self.i32s(places[2], rows),
             zero,
@@ -202,7 +229,12 @@ impl File<'_> {
             border: r.border,
             expansion: self.layer([r.weights1, r.bias1, r.mult1], hidden, inputs, r.zero1),
             table1: self.i8s(r.table1, 256),
-            depthwise: self.layer([r.weights2, r.bias2, r.mult2], hidden, taps, r.zero2),
+            depthwise: Layer {
+                weights: self.weights(r.weights2, hidden, taps),
+                bias: self.i32s(r.bias2, hidden),
+                mult: self.i32s(r.mult2, hidden),
+                zero: r.zero2,
+            },
             table2: self.i8s(r.table2, 256),
             projection: self.layer([r.weights3, r.bias3, r.mult3], outputs, hidden, r.zero_out),
             residual: (r.residual == 1)
@@ -282,7 +314,7 @@ pub fn parse(artifact: &[u8]) -> Network {
     let file = File(artifact);
     let header: format::Header = file.record(0);
     assert_eq!(header.magic, *b"PVIT");
-    assert_eq!((header.version, header.packing), (2, 0));
+    assert!(header.version == 3 && header.packing <= 1);
     assert_eq!(header.file_bytes as usize, artifact.len());
     assert_eq!(header.checksum, checksum(artifact));
     let mut places = vec![header.input];

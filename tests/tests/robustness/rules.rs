@@ -109,7 +109,8 @@ fn the_rules_break_what_they_mean() {
 fn rules_of_the_header() {
     rule(2).header(|h| h.magic[3] = b'U');
     rule(2).header(|h| h.version = 1);
-    rule(2).header(|h| h.version = 3);
+    rule(2).header(|h| h.version = 2);
+    rule(2).header(|h| h.version = 4);
     rule(2).header(|h| h.format = 0xff);
     rule(2).header(|h| h.packing = 0xff);
     rule(3).header(|h| h.file_bytes += 16);

@@ -14,8 +14,12 @@ pub struct Board {
     pub cpu: &'static str,
     /// What the compiler calls it.
     pub target: &'static str,
+    /// Instruction set extensions beyond the target's, by the compiler's names.
+    pub target_features: &'static [&'static str],
     /// The package in the firmware workspace.
     pub package: &'static str,
+    /// The memory map in that package.
+    pub memory: &'static str,
     /// The emulator.
     pub emulator: &'static str,
     /// Bytes of flash.
@@ -35,12 +39,14 @@ impl Board {
 }
 
 /// The emulated boards.
-pub const BOARDS: [Board; 2] = [
+pub const BOARDS: [Board; 4] = [
     Board {
         name: "mps2-an386",
         cpu: "Cortex-M4F",
         target: "thumbv7em-none-eabihf",
+        target_features: &[],
         package: "picovit-mps2",
+        memory: "mps2-an386",
         emulator: "qemu-system-arm",
         flash: 4 * 1024 * 1024,
         icount_shift: 2,
@@ -50,11 +56,37 @@ pub const BOARDS: [Board; 2] = [
         name: "mps2-an500",
         cpu: "Cortex-M7F",
         target: "thumbv7em-none-eabihf",
+        target_features: &[],
         package: "picovit-mps2",
+        memory: "mps2-an386",
         emulator: "qemu-system-arm",
         flash: 4 * 1024 * 1024,
         icount_shift: 2,
         clock: 25_000_000,
+    },
+    Board {
+        name: "mps2-an505",
+        cpu: "Cortex-M33",
+        target: "thumbv8m.main-none-eabihf",
+        target_features: &["dsp"],
+        package: "picovit-mps2",
+        memory: "mps2-an505",
+        emulator: "qemu-system-arm",
+        flash: 4 * 1024 * 1024,
+        icount_shift: 1,
+        clock: 20_000_000,
+    },
+    Board {
+        name: "mps3-an547",
+        cpu: "Cortex-M55",
+        target: "thumbv8m.main-none-eabihf",
+        target_features: &["dsp", "mve"],
+        package: "picovit-mps2",
+        memory: "mps3-an547",
+        emulator: "qemu-system-arm",
+        flash: 8 * 1024 * 1024,
+        icount_shift: 2,
+        clock: 32_000_000,
     },
 ];
 

@@ -45,13 +45,15 @@ pub(crate) fn build(
     let lock = File::create(&lock_path).map_err(Error::file("create", &lock_path))?;
     lock.lock().map_err(Error::file("lock", &lock_path))?;
 
-    let mut command = toolchain.cargo_build(&target_dir);
+    let mut command = toolchain.cargo_build(&target_dir, board.target_features);
     command
         .current_dir(&workspace)
         .args(["--release", "--locked", "--package", board.package])
         .arg("--message-format=json-render-diagnostics")
         .env("PICOVIT_MODEL", &contents.model)
+        .env("PICOVIT_MEMORY", board.memory)
         .env("PICOVIT_RAM_KB", args.ram.to_string())
+        .env("PICOVIT_STACK_KB", args.stack.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

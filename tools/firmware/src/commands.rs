@@ -313,11 +313,11 @@ fn failure(board: &'static Board, end: &End, errors: &[String], pictures: usize)
         Some(2) => (format!("panic {after}: {}", errors.join("; ")), "this is a fault in picovit"),
         Some(3) => (
             format!("{} {after}", errors.join("; ")),
-            "most likely the stack ran over its end; memory.x sets its size",
+            "most likely the stack ran over its end: --stack KB makes it larger",
         ),
         _ if end.complaints.contains("Lockup") => (
             format!("the processor locked up {after}"),
-            "most likely the stack ran over its end; memory.x sets its size",
+            "most likely the stack ran over its end: --stack KB makes it larger",
         ),
         _ => (
             format!("{} {after} {}", end.status, end.complaints),

@@ -63,6 +63,9 @@ struct BuildArgs {
     /// RAM to link the firmware for, in KB; linking fails where it does not suffice.
     #[arg(long, value_name = "KB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(32..=4096))]
     ram: u32,
+    /// How much of it is the stack, in KB: a model of 1000 classes needs more than the default.
+    #[arg(long, value_name = "KB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=28))]
+    stack: u32,
 }
 
 impl BuildArgs {

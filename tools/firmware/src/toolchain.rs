@@ -94,10 +94,10 @@ impl Toolchain {
         if self.build_std { version + ", core built from source" } else { version }
     }
 
-    /// `cargo build` for the target with results under `target_dir`, free of what the environment
-    /// says about builds for the host.
+    /// `cargo build` for the target and these instruction set extensions, with results under
+    /// `target_dir`, free of what the environment says about builds for the host.
     #[must_use]
-    pub fn cargo_build(&self, target_dir: &Path) -> Command {
+    pub fn cargo_build(&self, target_dir: &Path, target_features: &[&str]) -> Command {
         let mut command = Command::new(&self.cargo);
         for variable in [
             "RUSTFLAGS",
@@ -118,10 +118,22 @@ impl Toolchain {
             command.arg(target_dir);
         }
         if let Some(linker) = &self.linker {
-            let target = self.target.to_uppercase().replace(['-', '.'], "_");
-            command.env(format!("CARGO_TARGET_{target}_LINKER"), linker);
+            command.env(self.setting("LINKER"), linker);
+        }
+        let flags = self.setting("RUSTFLAGS");
+        if target_features.is_empty() {
+            command.env_remove(flags);
+        } else {
+            let enabled: Vec<String> =
+                target_features.iter().map(|name| format!("+{name}")).collect();
+            command.env(flags, format!("-C target-feature={}", enabled.join(",")));
         }
         command
+    }
+
+    /// The variable that holds a setting of cargo's for the target.
+    fn setting(&self, name: &str) -> String {
+        format!("CARGO_TARGET_{}_{name}", self.target.to_uppercase().replace(['-', '.'], "_"))
     }
 }
 
@@ -212,11 +224,13 @@ mod tests {
             build_std: true,
             ..Toolchain::new("thumbv8m.main-none-eabi", "cargo".into(), "rustc".into())
         };
-        let command = toolchain.cargo_build(Path::new("t"));
+        let command = toolchain.cargo_build(Path::new("t"), &["dsp", "mve"]);
         let variables: Vec<_> = command.get_envs().collect();
         assert!(variables.contains(&("RUSTFLAGS".as_ref(), None)));
         let linker = "CARGO_TARGET_THUMBV8M_MAIN_NONE_EABI_LINKER".as_ref();
         assert!(variables.contains(&(linker, Some("ld".as_ref()))));
+        let flags = "CARGO_TARGET_THUMBV8M_MAIN_NONE_EABI_RUSTFLAGS".as_ref();
+        assert!(variables.contains(&(flags, Some("-C target-feature=+dsp,+mve".as_ref()))));
         let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
         assert_eq!(args[..2], ["build", "--target"]);
         assert!(args.contains(&"build-std=core".into()));

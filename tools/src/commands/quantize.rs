@@ -9,7 +9,7 @@ use picovit_compiler::calibrate::Method;
 use picovit_compiler::drift::{self, Evaluation, LayerDrift};
 use picovit_compiler::graph::Graph;
 use picovit_compiler::sensitivity::{self, Sensitivity};
-use picovit_compiler::{AlignedBytes, Calibration, Format, compile_as};
+use picovit_compiler::{AlignedBytes, Calibration, Format, Packing, compile_for};
 use picovit_models::ModelConfig;
 use picovit_train::data::Split;
 use serde::Serialize;
@@ -23,8 +23,24 @@ const LAYER_IMAGES: usize = 256;
 /// Instruction set the weights are packed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Target {
-    /// Row-major; runs everywhere.
+    /// Row-major, for processors without an instruction set named here.
     Portable,
+    /// Cortex-M4 and M4F.
+    CortexM4,
+    /// Cortex-M7.
+    CortexM7,
+    /// Cortex-M33 with DSP.
+    CortexM33,
+}
+
+impl Target {
+    /// The order of the weights that its kernels take.
+    const fn packing(self) -> Packing {
+        match self {
+            Self::Portable => Packing::Portable,
+            Self::CortexM4 | Self::CortexM7 | Self::CortexM33 => Packing::CortexM,
+        }
+    }
 }
 
 /// Number format of a whole artifact.
@@ -70,8 +86,8 @@ pub struct Args {
     /// Write the artifact only if the logit SQNR over the calibration images is at least this.
     #[arg(long, value_name = "DB")]
     min_sqnr_db: Option<f64>,
-    /// Weight packing.
-    #[arg(long, value_enum, default_value = "portable")]
+    /// Processor that the weights are packed for. Artifacts run on all, but fast on theirs.
+    #[arg(long, value_enum, default_value = "cortex-m4")]
     target: Target,
     /// Calibration images: a folder of images, or a data set whose training images are taken
     /// [default: the data set the model was trained on].
@@ -133,7 +149,9 @@ pub fn run(args: &Args) -> Result<()> {
     let sensitivity = sensitivity.then(|| measure(&graph, &calibration, &samples)).transpose();
     let sensitivity = sensitivity.wrap_err_with(cannot)?;
     let format = format(args, sensitivity.as_deref().unwrap_or_default());
-    let compiled = compile_as(&graph, &calibration, config.dataset.as_deref(), &format)
+    let packing = args.target.packing();
+    let dataset = config.dataset.as_deref();
+    let compiled = compile_for(&graph, &calibration, dataset, &format, packing)
         .into_diagnostic()
         .wrap_err_with(cannot)?;
     let packed = &compiled.packed;
@@ -175,7 +193,7 @@ pub fn run(args: &Args) -> Result<()> {
     let report = Report {
         model: &graph.name,
         format: format.name(),
-        target: "portable",
+        target: packing.name(),
         artifact_bytes: packed.bytes.len(),
         weight_bytes: packed.weight_bytes,
         arena_bytes: packed.plan.arena_bytes,

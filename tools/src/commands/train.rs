@@ -3,30 +3,31 @@
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
-use miette::{IntoDiagnostic, Result};
-use picovit_models::ModelConfig;
+use miette::{IntoDiagnostic, Result, miette};
+use picovit_models::{ModelConfig, record};
 use picovit_train::data::DataSource;
 use picovit_train::{
-    BackendChoice, OptimizerKind, Policy, Recipe, TrainOptions, ValidationSize, train,
+    BackendChoice, OptimizerKind, Policy, Qat, Recipe, TrainOptions, ValidationSize, train,
 };
 
 /// Train a model.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
-    /// Model name, see `cargo tools models`.
-    #[arg(long)]
-    model: String,
-    /// Data set: fashion-mnist, cifar10, cifar100 or a folder with one subfolder a class.
-    #[arg(long)]
-    dataset: String,
+    /// Model name, see `cargo tools models` [default: that of the checkpoint given with --from].
+    #[arg(long, required_unless_present = "from")]
+    model: Option<String>,
+    /// Data set: fashion-mnist, cifar10, cifar100 or a folder with one subfolder a class [default:
+    /// that of the checkpoint given with --from].
+    #[arg(long, required_unless_present = "from")]
+    dataset: Option<String>,
     /// Folder of the data set's files.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Where to compute.
     #[arg(long, default_value = "auto")]
     backend: BackendChoice,
-    /// How to train: cct-200, cct-300, keras-30, mobilevit, muon-30, or a TOML file. The options
-    /// below override it.
+    /// How to train: cct-200, cct-300, keras-30, mobilevit, muon-30, qat, or a TOML file. The
+    /// options below override it [default with --qat: qat].
     #[arg(long, value_name = "RECIPE")]
     recipe: Option<String>,
     #[command(flatten)]
@@ -34,6 +35,10 @@ pub struct Args {
     /// Start from the weights of this checkpoint.
     #[arg(long, value_name = "CHECKPOINT")]
     from: Option<PathBuf>,
+    /// Quantization-aware training of the checkpoint given with --from: computes with the values of
+    /// the int8 engine, so that the weights adapt to its rounding.
+    #[arg(long, requires = "from")]
+    qat: bool,
     /// Number of training images kept for validation [default: one in twelve].
     #[arg(long, value_name = "N")]
     validation: Option<usize>,
@@ -93,6 +98,9 @@ struct Overrides {
     /// Share of the weights' moving average that stays at a step, as in 0.999.
     #[arg(long, value_name = "SHARE")]
     average_decay: Option<f64>,
+    /// Compute matrix products on bf16 values.
+    #[arg(long)]
+    mixed_precision: bool,
     /// Share of the target spread over all classes.
     #[arg(long, value_name = "SHARE")]
     label_smoothing: Option<f32>,
@@ -120,6 +128,19 @@ struct Overrides {
     /// CutMix's alpha; 0 turns it off.
     #[arg(long, value_name = "ALPHA")]
     cutmix: Option<f64>,
+    /// With --qat, steps from one quantization of the weights to the next.
+    #[arg(long, value_name = "STEPS", requires = "qat")]
+    qat_every: Option<usize>,
+    /// With --qat, number of images that calibrate the ranges.
+    #[arg(long, value_name = "N", requires = "qat")]
+    qat_images: Option<usize>,
+    /// With --qat, share of the loss that compares with the answers of the float checkpoint; the
+    /// rest compares with the labels.
+    #[arg(long, value_name = "SHARE", requires = "qat")]
+    distill: Option<f32>,
+    /// With --qat, share of the loss that is the float model's own.
+    #[arg(long, value_name = "SHARE", requires = "qat")]
+    float_share: Option<f32>,
 }
 
 impl Overrides {
@@ -135,6 +156,7 @@ impl Overrides {
             warmup_epochs: self.warmup_epochs,
             clip_norm: self.clip_norm,
             average_decay: self.average_decay,
+            mixed_precision: self.mixed_precision.then_some(true),
             label_smoothing: self.label_smoothing,
             attention_dropout: self.attention_dropout,
             stochastic_depth: self.stochastic_depth,
@@ -144,19 +166,36 @@ impl Overrides {
             erase: self.erase,
             mixup: self.mixup,
             cutmix: self.cutmix,
+            qat_every: self.qat_every,
+            qat_images: self.qat_images,
+            distill: self.distill,
+            float_share: self.float_share,
             ..Recipe::default()
         }
     }
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let mut model = ModelConfig::named(&args.model).into_diagnostic()?;
+    let start = match &args.from {
+        Some(checkpoint) => Some(record::load_config(checkpoint).into_diagnostic()?),
+        None => None,
+    };
+    let mut model = match (&args.model, &start) {
+        (None, Some(start)) => start.clone(),
+        (name, _) => ModelConfig::named(name.as_deref().unwrap_or_default()).into_diagnostic()?,
+    };
     if let Some(edge) = args.image_size {
         model = model.with_image_size(edge, edge);
     }
-    let data = DataSource::named(&args.dataset, args.data_dir.clone()).into_diagnostic()?;
+    let dataset = args.dataset.clone().or_else(|| start.and_then(|start| start.dataset));
+    let dataset = dataset.ok_or_else(|| {
+        miette!("the checkpoint does not say what it was trained on; name the data with --dataset")
+    })?;
+    let data = DataSource::named(&dataset, args.data_dir.clone()).into_diagnostic()?;
     let mut options = TrainOptions::new(model, data, args.out.clone());
-    if let Some(recipe) = &args.recipe {
+    options.qat = args.qat.then(Qat::default);
+    let recipe = args.recipe.clone().or_else(|| args.qat.then(|| "qat".to_owned()));
+    if let Some(recipe) = &recipe {
         Recipe::load(recipe).into_diagnostic()?.apply(&mut options);
     }
     args.overrides.recipe().apply(&mut options);
@@ -175,5 +214,13 @@ pub fn run(args: &Args) -> Result<()> {
         100.0 * summary.best.accuracy(),
         summary.checkpoint.display()
     );
+    if let Some(int8) = summary.best.best_int8() {
+        println!(
+            "its int8 model: accuracy {:.2} %, agreement {:.2} %, logit SQNR {:.1} dB",
+            100.0 * int8.accuracy,
+            100.0 * int8.agreement,
+            int8.logit_sqnr_db
+        );
+    }
     Ok(())
 }

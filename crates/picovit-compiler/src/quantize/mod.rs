@@ -61,6 +61,18 @@ pub struct SiteInfo {
     pub least: f32,
 }
 
+impl SiteInfo {
+    /// Whether the gradient of quantization is zero at a quantized value: it lies at an end of the
+    /// range that cuts values off.
+    #[must_use]
+    pub fn is_saturated(&self, q: i32) -> bool {
+        let (low, high) = self.rails;
+        // In front of an activation the range may end where the activation hardly moves.
+        let low = low.or(self.least.is_finite().then_some(-128));
+        q >= high || low.is_some_and(|low| q <= low)
+    }
+}
+
 /// An engine operation with its constants; buffer and constant offsets are still open.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "fields are named after those of the records")]

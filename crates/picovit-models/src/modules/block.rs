@@ -1,5 +1,7 @@
 //! The transformer block of CCT, CVT and ViT-Lite, and what all blocks have in common.
 
+use std::fmt::Arguments;
+
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
@@ -7,6 +9,8 @@ use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::backend::Backend;
 
 use super::builder::Builder;
+use super::precision::linear_rows;
+use super::taps::{NoTaps, Taps};
 use crate::config::ModelConfig;
 
 /// Transformer block; its second normalisation replaces the residual stream.
@@ -80,13 +84,29 @@ impl<B: Backend> Block<B> {
     }
 
     /// One block over `[batch, tokens, dim]`.
-    pub fn forward(&self, x: Tensor<B, 3>, mut masks: BlockMasks<B>) -> Tensor<B, 3> {
+    pub fn forward(&self, x: Tensor<B, 3>, masks: BlockMasks<B>) -> Tensor<B, 3> {
+        self.run(format_args!("block"), x, masks, &mut NoTaps)
+    }
+
+    /// The same; its values are tapped below `name`.
+    fn run(
+        &self,
+        name: Arguments<'_>,
+        x: Tensor<B, 3>,
+        mut masks: BlockMasks<B>,
+        taps: &mut impl Taps<B>,
+    ) -> Tensor<B, 3> {
         let [attention_path, mlp_path] = masks.take_paths();
-        let normed = self.pre_norm.forward(x.clone());
-        let branch = attend(&self.qkv, &self.proj, self.heads, normed, masks.attention);
-        let x = self.norm1.forward(x + masked(branch, attention_path));
-        let branch = apply(&self.linear2, gelu(apply(&self.linear1, x.clone())));
-        x + masked(branch, mlp_path)
+        let normed = taps.tap(format_args!("{name}.pre_norm"), self.pre_norm.forward(x.clone()));
+        let branch = attend(&self.qkv, &self.proj, self.heads, normed, masks.attention, name, taps);
+        let x = taps.tap(format_args!("{name}.add1"), x + masked(branch, attention_path));
+        let x = self.norm1.forward(x);
+        let residual = taps.tap(format_args!("{name}.norm1 (int16)"), x.clone());
+        let x = taps.tap(format_args!("{name}.norm1"), x);
+        let x = taps.tap(format_args!("{name}.linear1"), apply(&self.linear1, x));
+        let x = taps.tap(format_args!("{name}.gelu"), gelu(x));
+        let branch = apply(&self.linear2, x);
+        taps.tap(format_args!("{name}.add2"), residual + masked(branch, mlp_path))
     }
 }
 
@@ -95,8 +115,12 @@ pub(super) fn transform<B: Backend>(
     blocks: &[Block<B>],
     tokens: Tensor<B, 3>,
     masks: Vec<BlockMasks<B>>,
+    taps: &mut impl Taps<B>,
 ) -> Tensor<B, 3> {
-    blocks.iter().zip(masks).fold(tokens, |x, (block, masks)| block.forward(x, masks))
+    let blocks = blocks.iter().zip(masks).enumerate();
+    blocks.fold(tokens, |x, (index, (block, masks))| {
+        block.run(format_args!("blocks.{index}"), x, masks, taps)
+    })
 }
 
 /// The result of every block.
@@ -111,16 +135,19 @@ pub(super) fn block_outputs<B: Backend>(
     outputs.collect()
 }
 
-/// Multi-head attention over `[batch, tokens, dim]`; the width of a head follows from `qkv`.
-pub(crate) fn attend<B: Backend>(
+/// Multi-head attention over `[batch, tokens, dim]`; the width of a head follows from `qkv`. Its
+/// values are tapped below `name`.
+pub(super) fn attend<B: Backend>(
     qkv: &Linear<B>,
     proj: &Linear<B>,
     heads: usize,
     x: Tensor<B, 3>,
     mask: Option<Tensor<B, 4>>,
+    name: Arguments<'_>,
+    taps: &mut impl Taps<B>,
 ) -> Tensor<B, 3> {
     let [batch, tokens, _] = x.dims();
-    let qkv = apply(qkv, x);
+    let qkv = taps.tap(format_args!("{name}.qkv"), apply(qkv, x));
     let head_dim = qkv.dims()[2] / (3 * heads);
     let qkv = qkv.reshape([batch, tokens, 3 * heads, head_dim]).swap_dims(1, 2);
     let part = |index: usize| qkv.clone().narrow(1, index * heads, heads);
@@ -131,14 +158,14 @@ pub(crate) fn attend<B: Backend>(
         None => weights,
     };
     let mixed = weights.matmul(part(2)).swap_dims(1, 2).reshape([batch, tokens, heads * head_dim]);
-    apply(proj, mixed)
+    apply(proj, taps.tap(format_args!("{name}.attn"), mixed))
 }
 
 /// A linear layer on `[batch, tokens, dim]` as one matrix product: backends that would multiply
 /// image by image, and sum as many weight gradients, are several times slower.
 pub(crate) fn apply<B: Backend>(linear: &Linear<B>, x: Tensor<B, 3>) -> Tensor<B, 3> {
     let [batch, tokens, dim] = x.dims();
-    let y = linear.forward(x.reshape([batch * tokens, dim]));
+    let y = linear_rows(linear, x.reshape([batch * tokens, dim]));
     let width = y.dims()[1];
     y.reshape([batch, tokens, width])
 }
@@ -151,9 +178,14 @@ pub(crate) fn masked<B: Backend>(branch: Tensor<B, 3>, mask: Option<Tensor<B, 3>
 }
 
 /// Softmax over tokens of their scores, then the weighted sum: `[batch, dim]`.
-pub(crate) fn pool_sequence<B: Backend>(score: &Linear<B>, tokens: Tensor<B, 3>) -> Tensor<B, 2> {
-    let weights = softmax(score.forward(tokens.clone()), 1);
-    weights.swap_dims(1, 2).matmul(tokens).squeeze_dim::<2>(1)
+pub(crate) fn pool_sequence<B: Backend>(
+    score: &Linear<B>,
+    tokens: Tensor<B, 3>,
+    taps: &mut impl Taps<B>,
+) -> Tensor<B, 2> {
+    let weights = softmax(apply(score, tokens.clone()), 1);
+    let pooled = weights.swap_dims(1, 2).matmul(tokens).squeeze_dim::<2>(1);
+    taps.tap(format_args!("attention_pool"), pooled)
 }
 
 /// Masks for `forward` without dropout, one entry for every block.

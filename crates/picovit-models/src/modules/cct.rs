@@ -13,6 +13,8 @@ use super::block::{
 use super::builder::{Builder, ConvSizes};
 use super::im2col::{convolve, is_patchwise};
 use super::pool::max_pool;
+use super::precision::linear_rows;
+use super::taps::{NoTaps, Taps};
 use crate::config::{Architecture, ModelConfig, PositionalEmbedding};
 use crate::weights::Parameters;
 
@@ -77,47 +79,75 @@ impl<B: Backend> Cct<B> {
 
     /// Logits `[batch, classes]` of normalised images `[batch, channels, height, width]`.
     pub fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
-        let tokens = self.embed(self.tokens(images));
-        self.classify(transform(&self.blocks, tokens, no_masks(self.blocks.len())))
+        let tokens = self.embed(self.tokens(images), &mut NoTaps);
+        self.transform(tokens, no_masks(self.blocks.len()), &mut NoTaps)
     }
 
     /// The same under dropout: one entry of masks for each block.
     pub fn forward_masked(&self, images: Tensor<B, 4>, masks: Vec<BlockMasks<B>>) -> Tensor<B, 2> {
-        let tokens = self.embed(self.tokenize(images, convolve));
-        self.classify(transform(&self.blocks, tokens, masks))
+        self.train(images, masks, &mut NoTaps)
+    }
+
+    /// The same without dropout, every value shown to the taps.
+    pub fn forward_tapped(&self, images: Tensor<B, 4>, taps: &mut impl Taps<B>) -> Tensor<B, 2> {
+        self.train(images, no_masks(self.blocks.len()), taps)
+    }
+
+    fn train(
+        &self,
+        images: Tensor<B, 4>,
+        masks: Vec<BlockMasks<B>>,
+        taps: &mut impl Taps<B>,
+    ) -> Tensor<B, 2> {
+        let tokens = self.tokenize(images, convolve, taps);
+        let tokens = self.embed(tokens, taps);
+        self.transform(tokens, masks, taps)
     }
 
     /// Tokens `[batch, tokens, dim]` in raster order, positional embedding not yet added.
     pub fn tokens(&self, images: Tensor<B, 4>) -> Tensor<B, 3> {
-        self.tokenize(images, |conv, x| conv.forward(x))
+        self.tokenize(images, |conv, x| conv.forward(x), &mut NoTaps)
     }
 
     fn tokenize(
         &self,
         images: Tensor<B, 4>,
         convolve: impl Fn(&Conv2d<B>, Tensor<B, 4>) -> Tensor<B, 4>,
+        taps: &mut impl Taps<B>,
     ) -> Tensor<B, 3> {
-        let map = self.tokenizer.iter().fold(images, |x, conv| {
+        let map = self.tokenizer.iter().enumerate().fold(images, |x, (stage, conv)| {
             let map = convolve(conv, x);
-            if is_patchwise(conv) { map } else { max_pool(relu(map)) }
+            let map = if is_patchwise(conv) { map } else { max_pool(relu(map)) };
+            taps.tap(format_args!("tokenizer.{stage}"), map)
         });
         sequence(map)
     }
 
-    fn embed(&self, tokens: Tensor<B, 3>) -> Tensor<B, 3> {
+    fn embed(&self, tokens: Tensor<B, 3>, taps: &mut impl Taps<B>) -> Tensor<B, 3> {
         match &self.positional_emb {
-            Some(embedding) => tokens + embedding.val(),
-            None => tokens,
+            Some(embedding) => taps.tap(format_args!("positional_emb"), tokens + embedding.val()),
+            None => {
+                let last = self.tokenizer.len() - 1;
+                taps.tap(format_args!("tokenizer.{last} (int16)"), tokens)
+            }
         }
     }
 
     /// The result of every block, each `[batch, tokens, dim]`.
     pub fn block_outputs(&self, images: Tensor<B, 4>) -> Vec<Tensor<B, 3>> {
-        block_outputs(&self.blocks, self.embed(self.tokens(images)))
+        block_outputs(&self.blocks, self.embed(self.tokens(images), &mut NoTaps))
     }
 
-    fn classify(&self, tokens: Tensor<B, 3>) -> Tensor<B, 2> {
-        self.fc.forward(pool_sequence(&self.attention_pool, self.norm.forward(tokens)))
+    fn transform(
+        &self,
+        tokens: Tensor<B, 3>,
+        masks: Vec<BlockMasks<B>>,
+        taps: &mut impl Taps<B>,
+    ) -> Tensor<B, 2> {
+        let tokens = transform(&self.blocks, tokens, masks, taps);
+        let tokens = taps.tap(format_args!("norm"), self.norm.forward(tokens));
+        let pooled = pool_sequence(&self.attention_pool, tokens, taps);
+        taps.tap(format_args!("fc"), linear_rows(&self.fc, pooled))
     }
 }
 

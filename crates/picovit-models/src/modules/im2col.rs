@@ -6,8 +6,10 @@
 
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{FloatDType, Tensor};
+
+use super::precision::in_type_of;
 
 /// The same as `conv.forward(x)`, for square kernels without dilation and groups.
 pub(crate) fn convolve<B: Backend>(conv: &Conv2d<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
@@ -19,7 +21,9 @@ pub(crate) fn convolve<B: Backend>(conv: &Conv2d<B>, x: Tensor<B, 4>) -> Tensor<
     let steps = |size: usize| (size + 2 * border - kernel) / stride + 1;
     let (out_height, out_width) = (steps(height), steps(width));
 
-    let x = x.permute([0, 2, 3, 1]);
+    let dtype = x.dtype();
+    // Before the image is unfolded: what follows is many times larger.
+    let x = in_type_of(x, &weight).permute([0, 2, 3, 1]);
     let patches = if kernel == 1 && stride == 1 {
         x
     } else {
@@ -33,7 +37,7 @@ pub(crate) fn convolve<B: Backend>(conv: &Conv2d<B>, x: Tensor<B, 4>) -> Tensor<
     };
     let patches = patches.reshape([batch * out_height * out_width, kernel * kernel * inputs]);
     let weight = weight.permute([2, 3, 1, 0]).reshape([kernel * kernel * inputs, outputs]);
-    let mut y = patches.matmul(weight);
+    let mut y = patches.matmul(weight).cast(FloatDType::from(dtype));
     if let Some(bias) = &conv.bias {
         y = y + bias.val().reshape([1, outputs]);
     }
@@ -61,12 +65,13 @@ pub(super) fn surround<B: Backend, const AXIS: usize>(
 ) -> Tensor<B, 4> {
     let mut shape = x.dims();
     shape[AXIS] = border + stride;
-    let back = Tensor::zeros(shape, &x.device());
+    let (device, dtype) = (x.device(), x.dtype());
+    let back = Tensor::zeros(shape, (&device, dtype));
     if border == 0 {
         return Tensor::cat(vec![x, back], AXIS);
     }
     shape[AXIS] = border;
-    let front = Tensor::zeros(shape, &x.device());
+    let front = Tensor::zeros(shape, (&device, dtype));
     Tensor::cat(vec![front, x, back], AXIS)
 }
 

@@ -13,6 +13,8 @@ use super::cct::sequence;
 use super::im2col::convolve;
 use super::pool::max_pool_same;
 use super::pre_norm::{Mlp, PreNormBlock, Sizes};
+use super::precision::linear_rows;
+use super::taps::{NoTaps, Taps};
 use crate::config::{Architecture, ModelConfig};
 use crate::weights::Parameters;
 
@@ -68,29 +70,56 @@ impl<B: Backend> KerasCct<B> {
 
     /// Logits `[batch, classes]` of normalised images `[batch, channels, height, width]`.
     pub fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
-        let tokens = self.tokenize(images, |conv, x| conv.forward(x));
-        self.transform(tokens, no_masks(self.blocks.len()))
+        let tokens = self.tokenize(images, |conv, x| conv.forward(x), &mut NoTaps);
+        self.transform(tokens, no_masks(self.blocks.len()), &mut NoTaps)
     }
 
     /// The same under dropout: one entry of masks for each block.
     pub fn forward_masked(&self, images: Tensor<B, 4>, masks: Vec<BlockMasks<B>>) -> Tensor<B, 2> {
-        self.transform(self.tokenize(images, convolve), masks)
+        self.train(images, masks, &mut NoTaps)
+    }
+
+    /// The same without dropout, every value shown to the taps.
+    pub fn forward_tapped(&self, images: Tensor<B, 4>, taps: &mut impl Taps<B>) -> Tensor<B, 2> {
+        self.train(images, no_masks(self.blocks.len()), taps)
+    }
+
+    fn train(
+        &self,
+        images: Tensor<B, 4>,
+        masks: Vec<BlockMasks<B>>,
+        taps: &mut impl Taps<B>,
+    ) -> Tensor<B, 2> {
+        let tokens = self.tokenize(images, convolve, taps);
+        self.transform(tokens, masks, taps)
     }
 
     fn tokenize(
         &self,
         images: Tensor<B, 4>,
         convolve: impl Fn(&Conv2d<B>, Tensor<B, 4>) -> Tensor<B, 4>,
+        taps: &mut impl Taps<B>,
     ) -> Tensor<B, 3> {
-        let stages = self.tokenizer.iter();
-        sequence(stages.fold(images, |x, conv| max_pool_same(relu(convolve(conv, x)))))
+        let stages = self.tokenizer.iter().enumerate();
+        sequence(stages.fold(images, |x, (stage, conv)| {
+            taps.tap(format_args!("tokenizer.{stage}"), max_pool_same(relu(convolve(conv, x))))
+        }))
     }
 
-    fn transform(&self, tokens: Tensor<B, 3>, masks: Vec<BlockMasks<B>>) -> Tensor<B, 2> {
+    fn transform(
+        &self,
+        tokens: Tensor<B, 3>,
+        masks: Vec<BlockMasks<B>>,
+        taps: &mut impl Taps<B>,
+    ) -> Tensor<B, 2> {
         let tokens = tokens + self.positional_emb.val();
-        let blocks = self.blocks.iter().zip(masks);
-        let tokens =
-            blocks.fold(tokens, |x, (block, masks)| block.forward(x, masks, Mlp::GeluTwice));
-        self.fc.forward(pool_sequence(&self.attention_pool, self.norm.forward(tokens)))
+        let tokens = taps.tap(format_args!("positional_emb"), tokens);
+        let blocks = self.blocks.iter().zip(masks).enumerate();
+        let tokens = blocks.fold(tokens, |x, (index, (block, masks))| {
+            block.forward(format_args!("blocks.{index}"), x, masks, Mlp::GeluTwice, taps)
+        });
+        let tokens = taps.tap(format_args!("norm"), self.norm.forward(tokens));
+        let pooled = pool_sequence(&self.attention_pool, tokens, taps);
+        taps.tap(format_args!("fc"), linear_rows(&self.fc, pooled))
     }
 }

@@ -1,5 +1,7 @@
 //! MobileViT: inverted residuals, and transformers over unfolded maps.
 
+use std::fmt::Arguments;
+
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, LayerNorm, Linear};
@@ -12,6 +14,8 @@ use super::builder::{Builder, ConvSizes};
 use super::depthwise::convolve_depthwise;
 use super::im2col::convolve;
 use super::pre_norm::{Mlp, PreNormBlock, Sizes};
+use super::precision::linear_rows;
+use super::taps::{NoTaps, Taps};
 use crate::config::mobilevit::{Inverted, PATCH};
 use crate::config::{Architecture, ModelConfig};
 use crate::weights::Parameters;
@@ -32,7 +36,7 @@ pub struct MobileVit<B: Backend> {
 }
 
 /// Convolution without bias, and batch normalisation. In autodiff, the batch's own statistics
-/// normalise and the running ones follow.
+/// normalise and the running ones follow, unless the network runs for its taps.
 #[derive(Module, Debug)]
 pub struct ConvNorm<B: Backend> {
     /// Convolution.
@@ -78,11 +82,15 @@ pub struct MobileVitBlock<B: Backend> {
     pub fusion: ConvNorm<B>,
 }
 
-/// How convolutions are computed: by the backend, or as matrix products for training.
+/// How the network is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
+    /// Convolutions by the backend.
     Infer,
+    /// Convolutions as matrix products, for their gradients.
     Train,
+    /// The same with running statistics, as lowering folds them.
+    Tune,
 }
 
 impl<B: Backend> MobileVit<B> {
@@ -120,26 +128,45 @@ impl<B: Backend> MobileVit<B> {
 
     /// Logits `[batch, classes]` of normalised images `[batch, channels, height, width]`.
     pub fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
-        let layers = self.stages.iter().map(|stage| stage.block.layers.len()).sum();
-        self.run(images, no_masks(layers), Mode::Infer)
+        self.run(images, no_masks(self.layers()), Mode::Infer, &mut NoTaps)
     }
 
     /// The same under dropout: one entry of masks for each transformer layer.
     pub fn forward_masked(&self, images: Tensor<B, 4>, masks: Vec<BlockMasks<B>>) -> Tensor<B, 2> {
-        self.run(images, masks, Mode::Train)
+        self.run(images, masks, Mode::Train, &mut NoTaps)
     }
 
-    fn run(&self, images: Tensor<B, 4>, masks: Vec<BlockMasks<B>>, mode: Mode) -> Tensor<B, 2> {
+    /// The same without dropout and with the running statistics, every value shown to the taps.
+    pub fn forward_tapped(&self, images: Tensor<B, 4>, taps: &mut impl Taps<B>) -> Tensor<B, 2> {
+        self.run(images, no_masks(self.layers()), Mode::Tune, taps)
+    }
+
+    /// Number of transformer layers.
+    fn layers(&self) -> usize {
+        self.stages.iter().map(|stage| stage.block.layers.len()).sum()
+    }
+
+    fn run(
+        &self,
+        images: Tensor<B, 4>,
+        masks: Vec<BlockMasks<B>>,
+        mode: Mode,
+        taps: &mut impl Taps<B>,
+    ) -> Tensor<B, 2> {
         let mut masks = masks.into_iter();
-        let x = silu(self.stem.forward(images, mode));
-        let x = self.early.iter().fold(x, |x, block| block.forward(x, mode));
-        let x = self
-            .stages
-            .iter()
-            .fold(x, |x, stage| stage.block.forward(stage.down.forward(x, mode), &mut masks, mode));
-        let x = silu(self.head.forward(x, mode));
+        let x = self.stem.forward_silu(format_args!("stem"), images, mode, taps);
+        let x = self.early.iter().enumerate().fold(x, |x, (index, block)| {
+            block.forward(format_args!("early.{index}"), x, mode, taps)
+        });
+        let x = self.stages.iter().enumerate().fold(x, |x, (index, stage)| {
+            let x = stage.down.forward(format_args!("stages.{index}.down"), x, mode, taps);
+            let name = format_args!("stages.{index}.block");
+            stage.block.forward(name, x, &mut masks, mode, taps)
+        });
+        let x = self.head.forward_silu(format_args!("head"), x, mode, taps);
         let average = x.flatten::<3>(2, 3).mean_dim(2).squeeze_dim::<2>(2);
-        self.fc.forward(average)
+        let average = taps.tap(format_args!("average"), average);
+        taps.tap(format_args!("fc"), linear_rows(&self.fc, average))
     }
 }
 
@@ -152,15 +179,41 @@ impl<B: Backend> ConvNorm<B> {
     }
 
     fn forward(&self, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
-        self.norm.forward(run_conv(&self.conv, x, mode))
+        let x = run_conv(&self.conv, x, mode);
+        match mode {
+            Mode::Infer | Mode::Train => self.norm.forward(x),
+            Mode::Tune => self.normalize(x),
+        }
+    }
+
+    /// Convolution, normalisation and SiLU, tapped in front of SiLU and behind it.
+    fn forward_silu(
+        &self,
+        name: Arguments<'_>,
+        x: Tensor<B, 4>,
+        mode: Mode,
+        taps: &mut impl Taps<B>,
+    ) -> Tensor<B, 4> {
+        let x = taps.tap(name, self.forward(x, mode));
+        taps.tap(format_args!("{name}.silu"), silu(x))
+    }
+
+    /// Normalises by the running statistics, in autodiff too.
+    fn normalize(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let norm = &self.norm;
+        let deviation = norm.running_var.value_sync().add_scalar(norm.epsilon).sqrt();
+        let factor = norm.gamma.val() / deviation;
+        let offset = norm.beta.val() - norm.running_mean.value_sync() * factor.clone();
+        let shape = [1, factor.dims()[0], 1, 1];
+        x * factor.reshape(shape) + offset.reshape(shape)
     }
 }
 
 fn run_conv<B: Backend>(conv: &Conv2d<B>, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
     match mode {
         Mode::Infer => conv.forward(x),
-        Mode::Train if conv.groups > 1 => convolve_depthwise(conv, x),
-        Mode::Train => convolve(conv, x),
+        Mode::Train | Mode::Tune if conv.groups > 1 => convolve_depthwise(conv, x),
+        Mode::Train | Mode::Tune => convolve(conv, x),
     }
 }
 
@@ -176,11 +229,20 @@ impl<B: Backend> InvertedResidual<B> {
         }
     }
 
-    fn forward(&self, x: Tensor<B, 4>, mode: Mode) -> Tensor<B, 4> {
-        let y = silu(self.expand.forward(x.clone(), mode));
-        let y = silu(self.depthwise.forward(y, mode));
+    fn forward(
+        &self,
+        name: Arguments<'_>,
+        x: Tensor<B, 4>,
+        mode: Mode,
+        taps: &mut impl Taps<B>,
+    ) -> Tensor<B, 4> {
+        let y = self.expand.forward_silu(format_args!("{name}.expand"), x.clone(), mode, taps);
+        let y = self.depthwise.forward_silu(format_args!("{name}.depthwise"), y, mode, taps);
         let y = self.project.forward(y, mode);
-        if self.has_residual() { x + y } else { y }
+        match self.has_residual() {
+            true => taps.tap(format_args!("{name}.add"), x + y),
+            false => taps.tap(format_args!("{name}.project"), y),
+        }
     }
 
     /// Whether the input is added to the result.
@@ -216,21 +278,25 @@ impl<B: Backend> MobileVitBlock<B> {
 
     fn forward(
         &self,
+        name: Arguments<'_>,
         input: Tensor<B, 4>,
         masks: &mut impl Iterator<Item = BlockMasks<B>>,
         mode: Mode,
+        taps: &mut impl Taps<B>,
     ) -> Tensor<B, 4> {
-        let x = silu(self.local.forward(input.clone(), mode));
+        let x = self.local.forward_silu(format_args!("{name}.local"), input.clone(), mode, taps);
         let x = run_conv(&self.widen, x, mode);
         let [_, _, height, width] = x.dims();
-        let tokens = self
-            .layers
-            .iter()
-            .zip(masks)
-            .fold(unfold(x), |x, (layer, masks)| layer.forward(x, masks, Mlp::Silu));
+        let tokens = taps.tap(format_args!("{name}.unfold"), unfold(x));
+        let layers = self.layers.iter().zip(masks).enumerate();
+        let tokens = layers.fold(tokens, |x, (index, (layer, masks))| {
+            layer.forward(format_args!("{name}.layers.{index}"), x, masks, Mlp::Silu, taps)
+        });
         let x = fold(self.norm.forward(tokens), height, width);
-        let x = silu(self.narrow.forward(x, mode));
-        silu(self.fusion.forward(Tensor::cat(vec![input, x], 1), mode))
+        let x = taps.tap(format_args!("{name}.fold"), x);
+        let x = self.narrow.forward_silu(format_args!("{name}.narrow"), x, mode, taps);
+        let x = Tensor::cat(vec![input, x], 1);
+        self.fusion.forward_silu(format_args!("{name}.fusion"), x, mode, taps)
     }
 }
 

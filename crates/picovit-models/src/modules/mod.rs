@@ -9,6 +9,8 @@ mod keras_cct;
 mod mobilevit;
 mod pool;
 mod pre_norm;
+mod precision;
+mod taps;
 mod vit_lite;
 
 pub(crate) use im2col::{border, is_patchwise};
@@ -19,6 +21,8 @@ pub use keras_cct::KerasCct;
 pub use mobilevit::{ConvNorm, InvertedResidual, MobileVit, MobileVitBlock, Stage};
 pub(crate) use pre_norm::Mlp;
 pub use pre_norm::PreNormBlock;
+pub use precision::with_products_in;
+pub use taps::{NoTaps, Taps};
 pub use vit_lite::VitLite;
 
 /// Epsilon of every normalisation.

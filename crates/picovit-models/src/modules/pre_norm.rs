@@ -1,6 +1,8 @@
 //! The transformer block of the Keras CCT and of MobileViT: both branches are normalised in front and
 //! added to what came in.
 
+use std::fmt::Arguments;
+
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
@@ -9,6 +11,7 @@ use burn::tensor::backend::Backend;
 
 use super::block::{BlockMasks, apply, attend, masked};
 use super::builder::Builder;
+use super::taps::Taps;
 
 /// Transformer block with a normalisation in front of either branch.
 #[derive(Module, Debug)]
@@ -66,27 +69,32 @@ impl<B: Backend> PreNormBlock<B> {
         }
     }
 
-    /// One block over `[sequences, tokens, dim]`.
+    /// One block over `[sequences, tokens, dim]`; its values are tapped below `name`.
     pub(super) fn forward(
         &self,
+        name: Arguments<'_>,
         x: Tensor<B, 3>,
         mut masks: BlockMasks<B>,
         mlp: Mlp,
+        taps: &mut impl Taps<B>,
     ) -> Tensor<B, 3> {
         let [attention_path, mlp_path] = masks.take_paths();
-        let normed = self.norm1.forward(x.clone());
-        let branch = attend(&self.qkv, &self.proj, self.heads, normed, masks.attention);
+        let normed = taps.tap(format_args!("{name}.norm1"), self.norm1.forward(x.clone()));
+        let branch = attend(&self.qkv, &self.proj, self.heads, normed, masks.attention, name, taps);
         let x = x + masked(masked(branch, masks.attention_output), attention_path);
-        let branch = apply(&self.linear1, self.norm2.forward(x.clone()));
+        let x = taps.tap(format_args!("{name}.add1"), x);
+        let normed = taps.tap(format_args!("{name}.norm2"), self.norm2.forward(x.clone()));
+        let branch = taps.tap(format_args!("{name}.linear1"), apply(&self.linear1, normed));
         let hidden = match mlp {
-            Mlp::Silu => silu(branch),
-            Mlp::GeluTwice => gelu(branch),
+            Mlp::Silu => taps.tap(format_args!("{name}.silu"), silu(branch)),
+            Mlp::GeluTwice => taps.tap(format_args!("{name}.gelu1"), gelu(branch)),
         };
         let branch = apply(&self.linear2, masked(hidden, masks.mlp_hidden));
         let branch = match mlp {
             Mlp::Silu => branch,
-            Mlp::GeluTwice => gelu(branch),
+            Mlp::GeluTwice => gelu(taps.tap(format_args!("{name}.linear2"), branch)),
         };
-        x + masked(masked(branch, masks.mlp_output), mlp_path)
+        let x = x + masked(masked(branch, masks.mlp_output), mlp_path);
+        taps.tap(format_args!("{name}.add2"), x)
     }
 }

@@ -10,6 +10,8 @@ use super::block::{Block, BlockMasks, block_outputs, block_sizes, no_masks, tran
 use super::builder::Builder;
 use super::cct::{patches, positions, sequence};
 use super::im2col::convolve;
+use super::precision::linear_rows;
+use super::taps::{NoTaps, Taps};
 use crate::config::{Architecture, ModelConfig};
 use crate::weights::Parameters;
 
@@ -56,14 +58,29 @@ impl<B: Backend> VitLite<B> {
 
     /// Logits `[batch, classes]` of normalised images `[batch, channels, height, width]`.
     pub fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
-        let tokens = self.embed(self.tokens(images));
-        self.classify(transform(&self.blocks, tokens, no_masks(self.blocks.len())))
+        let tokens = self.embed(self.tokens(images), &mut NoTaps);
+        self.transform(tokens, no_masks(self.blocks.len()), &mut NoTaps)
     }
 
     /// The same under dropout: one entry of masks for each block.
     pub fn forward_masked(&self, images: Tensor<B, 4>, masks: Vec<BlockMasks<B>>) -> Tensor<B, 2> {
-        let tokens = self.embed(sequence(convolve(&self.tokenizer[0], images)));
-        self.classify(transform(&self.blocks, tokens, masks))
+        self.train(images, masks, &mut NoTaps)
+    }
+
+    /// The same without dropout, every value shown to the taps.
+    pub fn forward_tapped(&self, images: Tensor<B, 4>, taps: &mut impl Taps<B>) -> Tensor<B, 2> {
+        self.train(images, no_masks(self.blocks.len()), taps)
+    }
+
+    fn train(
+        &self,
+        images: Tensor<B, 4>,
+        masks: Vec<BlockMasks<B>>,
+        taps: &mut impl Taps<B>,
+    ) -> Tensor<B, 2> {
+        let map = taps.tap(format_args!("tokenizer.0"), convolve(&self.tokenizer[0], images));
+        let tokens = self.embed(sequence(map), taps);
+        self.transform(tokens, masks, taps)
     }
 
     /// Tokens `[batch, patches, dim]` in raster order, without class token and positions.
@@ -71,23 +88,29 @@ impl<B: Backend> VitLite<B> {
         sequence(self.tokenizer[0].forward(images))
     }
 
-    fn embed(&self, tokens: Tensor<B, 3>) -> Tensor<B, 3> {
+    fn embed(&self, tokens: Tensor<B, 3>, taps: &mut impl Taps<B>) -> Tensor<B, 3> {
         let [batch, _, dim] = tokens.dims();
         let class = self.class_emb.val().expand([batch, 1, dim]);
         let tokens = Tensor::cat(vec![class, tokens], 1);
         match &self.positional_emb {
-            Some(embedding) => tokens + embedding.val(),
-            None => tokens,
+            Some(embedding) => taps.tap(format_args!("positional_emb"), tokens + embedding.val()),
+            None => taps.tap(format_args!("class_emb"), tokens),
         }
     }
 
     /// The result of every block, each `[batch, 1 + patches, dim]`.
     pub fn block_outputs(&self, images: Tensor<B, 4>) -> Vec<Tensor<B, 3>> {
-        block_outputs(&self.blocks, self.embed(self.tokens(images)))
+        block_outputs(&self.blocks, self.embed(self.tokens(images), &mut NoTaps))
     }
 
-    fn classify(&self, tokens: Tensor<B, 3>) -> Tensor<B, 2> {
-        let class = tokens.narrow(1, 0, 1);
-        self.fc.forward(self.norm.forward(class).squeeze_dim::<2>(1))
+    fn transform(
+        &self,
+        tokens: Tensor<B, 3>,
+        masks: Vec<BlockMasks<B>>,
+        taps: &mut impl Taps<B>,
+    ) -> Tensor<B, 2> {
+        let class = transform(&self.blocks, tokens, masks, taps).narrow(1, 0, 1);
+        let class = taps.tap(format_args!("class"), self.norm.forward(class).squeeze_dim::<2>(1));
+        taps.tap(format_args!("fc"), linear_rows(&self.fc, class))
     }
 }

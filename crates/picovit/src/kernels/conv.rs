@@ -54,9 +54,7 @@ pub fn copy_patch(
         let (border, rest) = row.split_at_mut_checked(before * channels).unwrap_or_default();
         fill(zero, border);
         let (inner, border) = rest.split_at_mut_checked(pixels.len()).unwrap_or_default();
-        for (v, &pixel) in inner.iter_mut().zip(pixels) {
-            *v = pixel;
-        }
+        copy(pixels, inner);
         fill(zero, border);
     }
 }
@@ -84,19 +82,24 @@ pub fn copy_patch_pair(
         let (first, second) = pixel.split_at_mut_checked(channels[0]).unwrap_or_default();
         for ((map, channels), target) in maps.into_iter().zip(channels).zip([first, second]) {
             let source = map.get(index * channels..(index + 1) * channels).unwrap_or_default();
-            for (v, &value) in target.iter_mut().zip(source) {
-                *v = value;
-            }
+            copy(source, target);
         }
+    }
+}
+
+/// Copies as much as there is.
+#[inline]
+fn copy(source: &[i8], target: &mut [i8]) {
+    let count = source.len().min(target.len());
+    if let (Some(source), Some(target)) = (source.get(..count), target.get_mut(..count)) {
+        target.copy_from_slice(source);
     }
 }
 
 /// Repeats one pixel.
 fn fill(pixel: &[i8], row: &mut [i8]) {
     for target in rows_mut(row, pixel.len()) {
-        for (v, &zero) in target.iter_mut().zip(pixel) {
-            *v = zero;
-        }
+        copy(pixel, target);
     }
 }
 
@@ -112,11 +115,33 @@ pub fn max_into_row(row: &[i8], channels: usize, window: Window, out: &mut [i8])
         let end = (start + window.kernel).saturating_sub(window.padding).min(width);
         let pixels = row.get(first * channels..end * channels).unwrap_or_default();
         for pixel in rows(pixels, channels) {
-            for (out, &v) in out.iter_mut().zip(pixel) {
-                *out = (*out).max(v);
-            }
+            max_into(pixel, out);
         }
     }
+}
+
+/// Takes each value into the one at its place.
+#[inline]
+fn max_into(values: &[i8], out: &mut [i8]) {
+    let (fours, values) = values.as_chunks();
+    let (out_fours, out) = out.as_chunks_mut();
+    for (out, &four) in out_fours.iter_mut().zip(fours) {
+        *out = max4(*out, four);
+    }
+    for (out, &v) in out.iter_mut().zip(values) {
+        *out = (*out).max(v);
+    }
+}
+
+#[cfg(dsp)]
+use super::cortex_m::max4;
+
+/// The larger of each of four values.
+#[cfg(not(dsp))]
+#[inline(always)]
+fn max4(mut a: [i8; 4], b: [i8; 4]) -> [i8; 4] {
+    a.iter_mut().zip(b).for_each(|(a, b)| *a = (*a).max(b));
+    a
 }
 
 #[cfg(test)]

@@ -3,20 +3,26 @@
 //! Kernels work on slices whose lengths the model's validation has fixed. Where a length does
 //! not fit they do less, they never panic: there is no indexing and no division that could.
 
-mod attention;
+mod block;
 mod conv;
+#[cfg(dsp)]
+mod cortex_m;
 mod depthwise;
 #[cfg(feature = "f16")]
 pub mod float;
+mod layer;
 mod linear;
+mod matmul;
 mod norm;
 mod requant;
 mod softmax;
 
-pub use attention::{scores, weighted_sum};
+pub use block::{Block, Operand};
 pub use conv::{Window, copy_patch, copy_patch_pair, max_into_row};
 pub use depthwise::depthwise;
+pub use layer::{Int8, linear_add16, linear_int8, scores, weighted_sums};
 pub use linear::{dot, dot_i16};
+pub use matmul::{Matrix, matmul};
 pub use norm::{NormalizedRow, normalize};
-pub use requant::{clamp8, mulhi, requant8, residual_add, sat8, sat16};
+pub use requant::{mulhi, mulhi_add, requant8, residual_add, sat8, sat16};
 pub use softmax::{row_mult, softmax_weights};

@@ -1,6 +1,6 @@
 //! Layer norm in integers, section 6 of `docs/arithmetic.md`.
 
-use super::requant::{mulhi, sat8, sat16};
+use super::requant::{mulhi, mulhi_add, sat8, sat16};
 
 /// A token's mean and reciprocal deviation, ready to normalise its channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,9 +14,14 @@ pub struct NormalizedRow {
 /// Statistics of one token.
 #[must_use]
 pub fn normalize(x: &[i16], epsilon: u64) -> NormalizedRow {
-    let mut sum = 0i32;
-    let mut squares = 0u64;
-    for &v in x {
+    #[cfg(dsp)]
+    let ((mut sum, mut squares), x_rest) = {
+        let (pairs, rest) = x.as_chunks::<2>();
+        (super::cortex_m::sums_of_squares(pairs), rest)
+    };
+    #[cfg(not(dsp))]
+    let ((mut sum, mut squares), x_rest) = ((0i32, 0u64), x);
+    for &v in x_rest {
         let v = v as i32;
         sum = sum.wrapping_add(v);
         squares = squares.wrapping_add((v * v) as u64);
@@ -50,8 +55,18 @@ impl NormalizedRow {
     /// The int8 output of all channels.
     #[inline]
     pub fn write8(&self, x: &[i16], gain: &[i32], offset: &[i32], out: &mut [i8]) {
-        for (((&x, &gain), &offset), out) in x.iter().zip(gain).zip(offset).zip(out) {
-            *out = sat8(mulhi(self.value(x), gain).wrapping_add(offset) >> 8);
+        #[cfg_attr(not(dsp), allow(unused_mut))]
+        let mut done = 0;
+        #[cfg(dsp)]
+        if self.shift >= 0 {
+            // (width * x - sum) << shift, modulo 2^32.
+            let shifted = |v: i32| v.wrapping_shl(self.shift as u32);
+            let row = (shifted(self.width), shifted(self.sum), self.inverse);
+            done = super::cortex_m::write8(x, row, gain, offset, out);
+        }
+        let rest = x.iter().zip(gain).zip(offset).zip(out).skip(done);
+        for (((&x, &gain), &offset), out) in rest {
+            *out = sat8(mulhi_add(offset, self.value(x), gain) >> 8);
         }
     }
 
@@ -59,7 +74,7 @@ impl NormalizedRow {
     #[inline]
     pub fn write16(&self, gain: &[i32], offset: &[i32], x: &mut [i16]) {
         for ((x, &gain), &offset) in x.iter_mut().zip(gain).zip(offset) {
-            *x = sat16(mulhi(self.value(*x), gain).wrapping_add(offset));
+            *x = sat16(mulhi_add(offset, self.value(*x), gain));
         }
     }
 }

@@ -21,25 +21,38 @@ pub fn sat16(v: i32) -> i16 {
     v.clamp(-32768, 32767) as i16
 }
 
-/// Clamps to `low..=127`.
+/// `addend + mulhi(a, m)`: one instruction on Cortex-M with DSP.
 #[must_use]
 #[inline(always)]
-pub fn clamp8(v: i32, low: i8) -> i8 {
-    v.min(127).max(low as i32) as i8
+pub fn mulhi_add(addend: i32, a: i32, m: i32) -> i32 {
+    #[cfg(dsp)]
+    {
+        let sum;
+        // SAFETY: reads three registers and writes another.
+        unsafe {
+            core::arch::asm!(
+                "smmlar {}, {}, {}, {}", out(reg) sum, in(reg) a, in(reg) m, in(reg) addend,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        sum
+    }
+    #[cfg(not(dsp))]
+    addend.wrapping_add(mulhi(a, m))
 }
 
 /// An accumulator to int8 with zero point `zero`.
 #[must_use]
 #[inline(always)]
 pub fn requant8(acc: i32, mult: i32, zero: i32) -> i8 {
-    sat8(zero.wrapping_add(mulhi(acc, mult)))
+    sat8(mulhi_add(zero, acc, mult))
 }
 
 /// An accumulator added to a value of the residual stream.
 #[must_use]
 #[inline(always)]
 pub fn residual_add(residual: i16, acc: i32, shift: u32, mult: i32) -> i16 {
-    sat16((residual as i32).wrapping_add(mulhi(acc.wrapping_shl(shift), mult)))
+    sat16(mulhi_add(residual as i32, acc.wrapping_shl(shift), mult))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Softmax weights by table and the reciprocal of their sum, section 7 of `docs/arithmetic.md`.
 
+use core::num::{NonZeroU32, NonZeroU64};
+
 use super::requant::mulhi;
 use crate::format::EXP_ENTRIES;
 
@@ -12,6 +14,15 @@ pub fn softmax_weights(
     table: &[u8; EXP_ENTRIES],
     weights: &mut [u8],
 ) -> u32 {
+    #[cfg(dsp)]
+    if let (fours, []) = scores.as_chunks() {
+        let max = super::cortex_m::largest(fours);
+        let mut sum = 0;
+        for (four, weights) in fours.iter().zip(weights.as_chunks_mut().0) {
+            (*weights, sum) = super::cortex_m::weights(four, max, shift, mult, table, sum);
+        }
+        return sum;
+    }
     let max = scores.iter().copied().max().unwrap_or(0);
     let mut sum = 0u32;
     for (&score, weight) in scores.iter().zip(weights) {
@@ -28,6 +39,37 @@ pub fn softmax_weights(
 #[must_use]
 #[inline]
 pub fn row_mult(numerator: u64, sum: u32) -> i32 {
-    let divisor = sum.max(1) as u64;
-    (numerator.saturating_add(divisor / 2) / divisor).min(i32::MAX as u64) as i32
+    let divisor = NonZeroU32::new(sum).unwrap_or(NonZeroU32::MIN);
+    let numerator = numerator.saturating_add(divisor.get() as u64 / 2);
+    divided(numerator, divisor).min(i32::MAX as u64) as i32
+}
+
+/// A quotient, digit by digit: chips have no division of 64 bits. Divisors are below 2^24, as are
+/// sums of at most 2^16 weights.
+fn divided(numerator: u64, divisor: NonZeroU32) -> u64 {
+    if divisor.get() >> 24 != 0 {
+        return numerator / NonZeroU64::from(divisor);
+    }
+    let (mut quotient, mut rest) = (0u64, 0u32);
+    for digit in numerator.to_be_bytes() {
+        rest = rest << 8 | digit as u32;
+        quotient = quotient << 8 | (rest / divisor) as u64;
+        rest %= divisor;
+    }
+    quotient
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotients_are_those_of_whole_numbers() {
+        for numerator in [0, 1, 254, 1 << 40, 0x0123_4567_89ab_cdef, u64::MAX] {
+            for divisor in [1, 2, 255, 16_320, 0xff_ffff, 0x100_0000, u32::MAX] {
+                let quotient = divided(numerator, NonZeroU32::new(divisor).unwrap());
+                assert_eq!(quotient, numerator / u64::from(divisor));
+            }
+        }
+    }
 }

@@ -1,13 +1,13 @@
-//! The attention sub-block, head by head and query by query: keys and values of one head and the
-//! scores of one query exist at a time.
+//! The attention sub-block, head by head, two queries at a time: keys and values of one head and the
+//! scores of two queries exist at a time.
 
-use super::{Norm, Value, ensure};
+use super::{Layer, Norm, Value, ensure};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
-use crate::format::{AttentionRecord, EXP_ENTRIES};
-use crate::kernels::{self, dot, mulhi, requant8, residual_add, row_mult};
+use crate::format::{AttentionRecord, EXP_ENTRIES, Packing, TOKENS};
+use crate::kernels::{self, Block, Int8, Matrix, row_mult};
 use crate::model::Constants;
-use crate::rows::{rows, rows_mut};
+use crate::rows::{pairs, pairs_mut, rows, rows_mut};
 use crate::scratch::Scratch;
 
 /// See [`AttentionRecord`].
@@ -15,57 +15,34 @@ use crate::scratch::Scratch;
 pub struct Attention<'a> {
     pub(crate) record: &'a AttentionRecord,
     norm: Norm<'a>,
-    qkv: [Projection<'a>; 3],
+    /// Query, key and value projections of all heads.
+    qkv: Layer<'a>,
     exp_mult: &'a [i32],
     out_mult: &'a [u64],
-    proj_weights: &'a [i8],
-    proj_bias: &'a [i32],
-    proj_mult: &'a [i32],
+    proj: Layer<'a>,
 }
 
-/// Scratch memory: keys and values of one head, attention output of the heads before the last, and
-/// the rows of one token.
+/// Form of queries, keys and values.
+const SYMMETRIC: Int8 = Int8 { low: -127, ..Int8::around(0) };
+
+/// Scratch memory.
 struct Memory<'s> {
+    /// Keys of one head, a matrix `[tokens][head_dim]`.
     keys: &'s mut [i8],
+    /// Values of one head, a matrix `[head_dim][tokens]`.
     values: &'s mut [i8],
+    /// Attention output of the heads before the last, `[tokens][(heads - 1) * head_dim]`.
     finished: &'s mut [i8],
-    y: &'s mut [i8],
-    query: &'s mut [i8],
+    /// Scores of two queries, `[2][tokens]`.
     scores: &'s mut [i32],
+    /// Weights of one query.
     weights: &'s mut [u8],
-    sums: &'s mut [i32],
-    inner: &'s mut [i8],
-}
-
-/// Query, key or value projection of all heads.
-#[derive(Clone, Copy, Debug, Default)]
-struct Projection<'a> {
-    weights: &'a [i8],
-    bias: &'a [i32],
-    mult: &'a [i32],
-}
-
-impl<'a> Projection<'a> {
-    /// The part of one head.
-    fn head(&self, head: usize, head_dim: usize, width: usize) -> Self {
-        let channels = head * head_dim..(head + 1) * head_dim;
-        let weights = channels.start * width..channels.end * width;
-        Self {
-            weights: self.weights.get(weights).unwrap_or_default(),
-            bias: self.bias.get(channels.clone()).unwrap_or_default(),
-            mult: self.mult.get(channels).unwrap_or_default(),
-        }
-    }
-
-    /// Symmetric int8 projection of one token.
-    #[inline]
-    fn token(&self, y: &[i8], out: &mut [i8]) {
-        let weights = rows(self.weights, y.len());
-        let constants = weights.zip(self.bias).zip(self.mult);
-        for (out, ((weights, &bias), &mult)) in out.iter_mut().zip(constants) {
-            *out = mulhi(dot(bias, weights, y), mult).clamp(-127, 127) as i8;
-        }
-    }
+    /// A token on its way into a block, or two of one head and a token of all heads.
+    rows: &'s mut [i8],
+    /// Block of normalised tokens, or of all heads' attention output.
+    wide: &'s mut [u8],
+    /// Block of queries, or of their weights.
+    narrow: &'s mut [u8],
 }
 
 impl<'a> Attention<'a> {
@@ -77,25 +54,27 @@ impl<'a> Attention<'a> {
         ensure(plain && shifts && groups && sizes.iter().all(|&s| s > 0), constants)?;
         let [_, width, heads, head_dim] = sizes.map(usize::from);
         let norm = Norm::decode(&r.norm, width, constants)?;
-        let weights: &[i8] = constants.slice(r.qkv_weights, &[3, heads, head_dim, width])?;
-        let bias: &[i32] = constants.slice(r.qkv_bias, &[3, heads, head_dim])?;
-        let mult: &[i32] = constants.slice(r.qkv_mult, &[3, heads, head_dim])?;
         let inner = heads * head_dim;
-        let mut qkv = [Projection::default(); 3];
-        let parts = rows(weights, inner * width);
-        let parts = parts.zip(rows(bias, inner)).zip(rows(mult, inner));
-        for (projection, ((weights, bias), mult)) in qkv.iter_mut().zip(parts) {
-            *projection = Projection { weights, bias, mult };
-        }
+        // Each head's part is a matrix of its own.
+        let part = constants.packing().matrix_bytes(head_dim, width);
+        let qkv = Layer {
+            weights: Matrix {
+                packing: constants.packing(),
+                outputs: head_dim,
+                inputs: width,
+                bytes: constants.slice(r.qkv_weights, &[3, heads, part])?,
+            },
+            bias: constants.slice(r.qkv_bias, &[3, inner])?,
+            mult: constants.slice(r.qkv_mult, &[3, inner])?,
+        };
+        let proj = [r.proj_weights, r.proj_bias, r.proj_mult];
         Ok(Self {
             record: r,
             norm,
             qkv,
             exp_mult: constants.slice(r.exp_mult, &[heads])?,
             out_mult: constants.slice(r.out_mult, &[heads])?,
-            proj_weights: constants.slice(r.proj_weights, &[width, heads, head_dim])?,
-            proj_bias: constants.slice(r.proj_bias, &[width])?,
-            proj_mult: constants.slice(r.proj_mult, &[width])?,
+            proj: Layer::decode(constants, proj, (width, inner))?,
         })
     }
 
@@ -103,6 +82,27 @@ impl<'a> Attention<'a> {
     #[must_use]
     pub fn record(&self) -> &'a AttentionRecord {
         self.record
+    }
+
+    /// Order of the weights.
+    pub(crate) fn packing(&self) -> Packing {
+        self.proj.weights.packing
+    }
+
+    /// One head's projection: 0 for queries, 1 for keys, 2 for values.
+    fn projection(&self, part: usize, head: usize) -> Layer<'a> {
+        let r = self.record;
+        let (heads, head_dim) = (r.heads as usize, r.head_dim as usize);
+        let index = part * heads + head;
+        let channels = index * head_dim..(index + 1) * head_dim;
+        let weights = self.qkv.weights;
+        let part = weights.packing.matrix_bytes(head_dim, weights.inputs);
+        let bytes = weights.bytes.get(index * part..(index + 1) * part).unwrap_or_default();
+        Layer {
+            weights: Matrix { bytes, ..weights },
+            bias: self.qkv.bias.get(channels.clone()).unwrap_or_default(),
+            mult: self.qkv.mult.get(channels).unwrap_or_default(),
+        }
     }
 
     pub(crate) fn input(&self) -> Value {
@@ -124,90 +124,152 @@ impl<'a> Attention<'a> {
         let width = r.width as usize;
         let tokens = (r.tokens as usize).checked_div(r.groups as usize).unwrap_or(0);
         let (heads, head_dim) = (r.heads as usize, r.head_dim as usize);
-        let stored = (heads - 1) * head_dim;
-        let keys: &mut [i8] = scratch.take(tokens * head_dim);
-        let values: &mut [i8] = scratch.take(tokens * head_dim);
-        let finished: &mut [i8] = scratch.take(tokens * stored);
-        let y: &mut [i8] = scratch.take(width);
-        let query: &mut [i8] = scratch.take(head_dim);
-        let scores: &mut [i32] = scratch.take(tokens);
-        let weights: &mut [u8] = scratch.take(tokens);
-        let sums: &mut [i32] = scratch.take(head_dim);
-        let inner: &mut [i8] = scratch.take(heads * head_dim);
-
-        let mut memory = Memory { keys, values, finished, y, query, scores, weights, sums, inner };
-        for (group, stream) in rows_mut(stream, tokens * width).enumerate() {
-            self.group(exp_table, group * tokens, stream, &mut memory, tap);
+        let (inner, stored) = (heads * head_dim, (heads - 1) * head_dim);
+        let packing = self.packing();
+        let mut memory = Memory {
+            keys: scratch.take(packing.matrix_bytes(tokens, head_dim)),
+            values: scratch.take(packing.matrix_bytes(head_dim, tokens)),
+            finished: scratch.take(tokens * stored),
+            scores: scratch.take(TOKENS * tokens),
+            weights: scratch.take(tokens),
+            rows: scratch.take(width.max(TOKENS * head_dim + inner)),
+            wide: scratch.take(packing.block_bytes(width.max(inner))),
+            narrow: scratch.take(packing.block_bytes(head_dim.max(tokens))),
+        };
+        for group in 0..r.groups as usize {
+            let first = group * tokens;
+            let stream = stream.get_mut(first * width..(first + tokens) * width);
+            let stream = stream.unwrap_or_default();
+            for head in 0..heads {
+                self.keys_and_values(head, first, stream, &mut memory, tap);
+                for pair in 0..tokens.div_ceil(TOKENS) {
+                    self.queries(exp_table, head, first, pair, stream, &mut memory, tap);
+                }
+            }
         }
     }
 
-    /// One run of tokens that attends within itself; `first` is the index of its first token.
-    fn group<P: Probe>(
+    /// Keys and values of one head; `first` is the index of the run's first token.
+    fn keys_and_values<P: Probe>(
+        &self,
+        head: usize,
+        first: usize,
+        stream: &[i16],
+        memory: &mut Memory<'_>,
+        tap: &mut Tap<'_, P>,
+    ) {
+        let r = self.record;
+        let (width, head_dim) = (r.width as usize, r.head_dim as usize);
+        let tokens = stream.len().checked_div(width).unwrap_or(0);
+        let Memory { keys, values, rows: row, wide, .. } = memory;
+        let mut block = Block::new(self.packing(), width, wide);
+        for (pair, x) in pairs(stream, width).enumerate() {
+            let token = TOKENS * pair;
+            for (i, x) in x.into_iter().enumerate().filter(|(_, x)| !x.is_empty()) {
+                let y = row.get_mut(..width).unwrap_or_default();
+                self.norm.token(x, y);
+                tap.i8(Site::Norm, first + token + i, 0, y);
+                block.set(i, y);
+            }
+            for (part, site) in [(1, Site::Key), (2, Site::Value)] {
+                let Some([one, two]) = pairs_mut(row, head_dim).next() else { continue };
+                self.projection(part, head).int8(&block, SYMMETRIC, [&mut *one, &mut *two]);
+                let two = if x[1].is_empty() { &mut [] } else { two };
+                for (i, values) in [&*one, &*two].into_iter().enumerate() {
+                    if !values.is_empty() {
+                        tap.i8(site, first + token + i, head * head_dim, values);
+                    }
+                }
+                let rows = [&*one, &*two];
+                if part == 1 {
+                    self.packing().set_outputs(keys, head_dim, token, rows);
+                } else {
+                    self.packing().set_inputs(values, tokens, token, rows);
+                }
+            }
+        }
+    }
+
+    /// Attention output of one head for two queries. The last head meets those before it and updates
+    /// the stream: keys and values are complete, and these tokens' queries are taken before.
+    #[allow(clippy::too_many_arguments, reason = "a position, and the memory it is about")]
+    fn queries<P: Probe>(
         &self,
         exp_table: &[u8; EXP_ENTRIES],
+        head: usize,
         first: usize,
+        pair: usize,
         stream: &mut [i16],
         memory: &mut Memory<'_>,
         tap: &mut Tap<'_, P>,
     ) {
         let r = self.record;
         let (width, heads, head_dim) = (r.width as usize, r.heads as usize, r.head_dim as usize);
-        let stored = (heads - 1) * head_dim;
-        let Memory { keys, values, finished, y, query, scores, weights, sums, inner } = memory;
-        let multipliers = self.exp_mult.iter().zip(self.out_mult).enumerate();
-        for (head, (&exp_mult, &out_mult)) in multipliers {
-            let [q, k, v] = self.qkv.map(|projection| projection.head(head, head_dim, width));
-            let column = head * head_dim;
-            let pairs = keys.chunks_exact_mut(head_dim.max(1)).zip(rows_mut(values, head_dim));
-            for (t, (x, (key, value))) in rows(stream, width).zip(pairs).enumerate() {
-                self.norm.token(x, y);
-                k.token(y, key);
-                v.token(y, value);
-                tap.i8(Site::Norm, first + t, 0, y);
-                tap.i8(Site::Key, first + t, column, key);
-                tap.i8(Site::Value, first + t, column, value);
-            }
-            // The last head meets those before it and updates the stream token by token: keys and
-            // values are complete, and a token's own query is taken before its update.
-            let last = head + 1 == heads;
-            for (t, x) in rows_mut(stream, width).enumerate() {
-                self.norm.token(x, y);
-                q.token(y, query);
-                kernels::scores(query, keys, scores);
-                let shift = r.score_shift as u32;
-                let sum = kernels::softmax_weights(scores, shift, exp_mult, exp_table, weights);
-                kernels::weighted_sum(weights, values, sums);
-                let mult = row_mult(out_mult, sum);
-                let before = finished.get_mut(t * stored..(t + 1) * stored).unwrap_or_default();
-                let target = if last {
-                    inner.get_mut(stored..).unwrap_or_default()
-                } else {
-                    before.get_mut(column..column + head_dim).unwrap_or_default()
-                };
-                for (out, &sum) in target.iter_mut().zip(&**sums) {
-                    *out = requant8(sum, mult, 0);
-                }
-                tap.i8(Site::Query, first + t, column, query);
-                tap.i8(Site::Attention, first + t, column, target);
-                if last {
-                    for (inner, &before) in inner.iter_mut().zip(&*before) {
-                        *inner = before;
-                    }
-                    self.project(inner, x);
-                    tap.i16(Site::Output, first + t, 0, x);
-                }
+        let (inner, stored) = (heads * head_dim, (heads - 1) * head_dim);
+        let (packing, column) = (self.packing(), head * head_dim);
+        let tokens = stream.len().checked_div(width).unwrap_or(0);
+        let start = TOKENS * pair;
+        let rest = stream.get_mut(start * width..).unwrap_or_default();
+        let Some(mut x) = pairs_mut(rest, width).next() else { return };
+        let Memory { keys, values, finished, scores, weights, rows: row, wide, narrow } = memory;
+
+        let mut block = Block::new(packing, width, wide);
+        for (i, x) in x.iter().enumerate().filter(|(_, x)| !x.is_empty()) {
+            let y = row.get_mut(..width).unwrap_or_default();
+            self.norm.token(x, y);
+            block.set(i, y);
+        }
+        let mut queries = Block::new(packing, head_dim, narrow);
+        if let Some([one, two]) = pairs_mut(row, head_dim).next() {
+            self.projection(0, head).int8(&block, SYMMETRIC, [&mut *one, &mut *two]);
+            for (i, query) in [one, two].into_iter().enumerate().take(tokens - start) {
+                tap.i8(Site::Query, first + start + i, column, query);
+                queries.set(i, query);
             }
         }
-    }
-
-    /// Adds the projection of one token's attention output to its residual stream.
-    #[inline]
-    fn project(&self, inner: &[i8], x: &mut [i16]) {
-        let shift = self.record.proj_shift as u32;
-        let weights = rows(self.proj_weights, inner.len());
-        let constants = weights.zip(self.proj_bias).zip(self.proj_mult);
-        for (x, ((weights, &bias), &mult)) in x.iter_mut().zip(constants) {
-            *x = residual_add(*x, dot(bias, weights, inner), shift, mult);
+        let matrix = Matrix { packing, outputs: tokens, inputs: head_dim, bytes: keys };
+        if let Some(rows) = pairs_mut(scores, tokens).next() {
+            kernels::scores(matrix, &queries, rows);
+        }
+        let mut block = Block::new(packing, tokens, narrow);
+        let exp_mult = self.exp_mult.get(head).copied().unwrap_or(0);
+        let out_mult = self.out_mult.get(head).copied().unwrap_or(0);
+        let mut mults = [0; TOKENS];
+        for (i, (scores, mult)) in rows(scores, tokens).zip(&mut mults).enumerate() {
+            let shift = r.score_shift as u32;
+            let sum = kernels::softmax_weights(scores, shift, exp_mult, exp_table, weights);
+            *mult = row_mult(out_mult, sum);
+            block.set(i, weights);
+        }
+        let matrix = Matrix { packing, outputs: head_dim, inputs: tokens, bytes: values };
+        let Some([one, two]) = pairs_mut(row, head_dim).next() else { return };
+        kernels::weighted_sums(matrix, &block, mults, [&mut *one, &mut *two]);
+        for (i, out) in [&*one, &*two].into_iter().enumerate().take(tokens - start) {
+            tap.i8(Site::Attention, first + start + i, column, out);
+        }
+        let finished = finished.get_mut(start * stored..).unwrap_or_default();
+        if head + 1 < heads {
+            for (i, finished) in rows_mut(finished, stored).enumerate().take(TOKENS) {
+                let place = finished.get_mut(column..column + head_dim).unwrap_or_default();
+                let out = row.get(i * head_dim..(i + 1) * head_dim).unwrap_or_default();
+                place.iter_mut().zip(out).for_each(|(place, &value)| *place = value);
+            }
+            return;
+        }
+        let (outs, all) = row.split_at_mut_checked(TOKENS * head_dim).unwrap_or_default();
+        let mut block = Block::new(packing, inner, wide);
+        for (i, out) in rows(outs, head_dim).enumerate() {
+            let finished = finished.get(i * stored..(i + 1) * stored).unwrap_or_default();
+            let all = all.get_mut(..inner).unwrap_or_default();
+            for (place, &value) in all.iter_mut().zip(finished.iter().chain(out)) {
+                *place = value;
+            }
+            block.set(i, all);
+        }
+        let [one, two] = &mut x;
+        self.proj.residual(&block, r.proj_shift as u32, [one, two]);
+        for (i, x) in x.iter().enumerate().take(tokens - start) {
+            tap.i16(Site::Output, first + start + i, 0, x);
         }
     }
 }

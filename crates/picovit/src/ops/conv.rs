@@ -1,13 +1,13 @@
 //! Convolution with fused activation and max-pooling, streamed row by row: the convolution's own map
 //! never exists, only one row of it.
 
-use super::{Table, Value, ensure, pools, slides};
+use super::{Layer, Table, Value, ensure, pools, slides};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
-use crate::format::ConvRecord;
-use crate::kernels::{self, Window, clamp8, mulhi};
+use crate::format::{ConvRecord, Packing, TOKENS};
+use crate::kernels::{self, Block, Int8, Window};
 use crate::model::Constants;
-use crate::rows::{rows, rows_mut};
+use crate::rows::{pairs_mut, rows_mut};
 use crate::scratch::Scratch;
 
 /// See [`ConvRecord`].
@@ -15,9 +15,7 @@ use crate::scratch::Scratch;
 pub struct Conv<'a> {
     pub(crate) record: &'a ConvRecord,
     zero_in: &'a [i8],
-    weights: &'a [i8],
-    bias: &'a [i32],
-    mult: &'a [i32],
+    layer: Layer<'a>,
     table: Option<Table<'a>>,
 }
 
@@ -42,9 +40,11 @@ impl<'a> Conv<'a> {
         Ok(Self {
             record: r,
             zero_in: constants.slice(r.zero_in, &[in_channels])?,
-            weights: constants.slice(r.weights, &[channels, kernel, kernel, in_channels])?,
-            bias: constants.slice(r.bias, &[channels])?,
-            mult: constants.slice(r.mult, &[channels])?,
+            layer: Layer::decode(
+                constants,
+                [r.weights, r.bias, r.mult],
+                (channels, kernel * kernel * in_channels),
+            )?,
             table: Table::decode(r.table, constants)?,
         })
     }
@@ -61,6 +61,11 @@ impl<'a> Conv<'a> {
             width: self.record.in_width as usize,
             channels: self.record.in_channels as usize,
         }
+    }
+
+    /// Order of the weights.
+    pub(crate) fn packing(&self) -> Packing {
+        self.layer.weights.packing
     }
 
     /// The second input, if there is one.
@@ -92,11 +97,11 @@ impl<'a> Conv<'a> {
         let (out_height, out_width) = r.out_size();
         let patch_len = r.kernel as usize * r.kernel as usize * r.all_channels();
         let patch: &mut [i8] = scratch.take(patch_len);
-        let row: &mut [i8] = scratch.take(map_width * channels);
+        let block: &mut [u8] = scratch.take(self.packing().block_bytes(patch_len));
         let out_row = out_width * channels;
         if r.pool_kernel == 0 {
             for (y, out) in rows_mut(output, out_row).enumerate() {
-                self.map_row(y, [input, second], patch, out, tap);
+                self.map_row(y, [input, second], patch, block, out, tap);
             }
         } else {
             let pool = Window {
@@ -104,10 +109,11 @@ impl<'a> Conv<'a> {
                 stride: r.pool_stride as usize,
                 padding: r.pool_padding as usize,
             };
+            let row: &mut [i8] = scratch.take(map_width * channels);
             // No value of the map is below `low`, so it is neutral for the maximum.
             output.fill(r.low);
             for y in 0..map_height {
-                self.map_row(y, [input, second], patch, row, tap);
+                self.map_row(y, [input, second], patch, block, row, tap);
                 for step in pool.covering(y, out_height) {
                     let out = output.get_mut(step * out_row..(step + 1) * out_row);
                     kernels::max_into_row(row, channels, pool, out.unwrap_or_default());
@@ -123,6 +129,7 @@ impl<'a> Conv<'a> {
         y: usize,
         inputs: [&[i8]; 2],
         patch: &mut [i8],
+        block: &mut [u8],
         row: &mut [i8],
         tap: &mut Tap<'_, P>,
     ) {
@@ -134,22 +141,22 @@ impl<'a> Conv<'a> {
         };
         let (height, width) = (r.in_height as usize, r.in_width as usize);
         let channels = [r.in_channels as usize, r.in_channels2 as usize];
-        let pixels = rows_mut(row, r.out_channels as usize);
-        for (x, pixel) in pixels.enumerate() {
-            let corner = (y * window.stride, x * window.stride);
-            if channels[1] == 0 {
-                let extent = (height, width, channels[0]);
-                kernels::copy_patch(inputs[0], extent, window, corner, self.zero_in, patch);
-            } else {
-                let extent = (height, width, channels);
-                kernels::copy_patch_pair(inputs, extent, window, corner, self.zero_in, patch);
+        let form = Int8 { low: r.low, ..Int8::around(r.zero_out as i32) };
+        let mut block = Block::new(self.packing(), patch.len(), block);
+        let pixels = pairs_mut(row, r.out_channels as usize);
+        for (pair, pixels) in pixels.enumerate() {
+            for token in 0..TOKENS {
+                let corner = (y * window.stride, (pair * TOKENS + token) * window.stride);
+                if channels[1] == 0 {
+                    let extent = (height, width, channels[0]);
+                    kernels::copy_patch(inputs[0], extent, window, corner, self.zero_in, patch);
+                } else {
+                    let extent = (height, width, channels);
+                    kernels::copy_patch_pair(inputs, extent, window, corner, self.zero_in, patch);
+                }
+                block.set(token, patch);
             }
-            let weights = rows(self.weights, patch.len());
-            let constants = weights.zip(self.bias).zip(self.mult);
-            for (out, ((weights, &bias), &mult)) in pixel.iter_mut().zip(constants) {
-                let acc = kernels::dot(bias, weights, patch);
-                *out = clamp8((r.zero_out as i32).wrapping_add(mulhi(acc, mult)), r.low);
-            }
+            self.layer.int8(&block, form, pixels);
         }
         if let Some(table) = self.table {
             tap.i8(Site::Hidden, y * r.map_size().1, 0, row);

@@ -2,27 +2,21 @@
 //! its patches where it is unfolded, behind a class token where there is one, plus the positional
 //! embedding.
 
-use super::{Value, ensure, unfolds};
+use super::{Layer, Value, ensure, unfolds};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
-use crate::format::{EmbedRecord, MAX_WIDTH, unfolded_index};
-use crate::kernels::{dot, mulhi, sat16};
+use crate::format::{EmbedRecord, MAX_WIDTH, Packing, TOKENS, unfolded_index};
+use crate::kernels::{Block, mulhi, sat16};
 use crate::model::Constants;
-use crate::rows::{rows, rows_mut};
+use crate::rows::{pairs_mut, rows_mut};
+use crate::scratch::Scratch;
 
 /// See [`EmbedRecord`].
 #[derive(Clone, Copy, Debug)]
 pub struct Embed<'a> {
     pub(crate) record: &'a EmbedRecord,
     positions: &'a [i16],
-    linear: Option<Linear<'a>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Linear<'a> {
-    weights: &'a [i8],
-    bias: &'a [i32],
-    mults: &'a [i32],
+    linear: Option<Layer<'a>>,
 }
 
 impl<'a> Embed<'a> {
@@ -42,21 +36,21 @@ impl<'a> Embed<'a> {
             0 => Default::default(),
             offset => constants.slice(offset, &[tokens, width])?,
         };
-        let layer = Linear {
-            weights: match r.weights {
-                0 => Default::default(),
-                offset => constants.slice(offset, &[width, r.in_channels as usize])?,
-            },
-            bias: if linear { constants.slice(r.bias, &[width])? } else { Default::default() },
-            mults: if linear { constants.slice(r.mults, &[width])? } else { Default::default() },
-        };
-        Ok(Self { record: r, positions, linear: linear.then_some(layer) })
+        let layer = [r.weights, r.bias, r.mults];
+        let layer =
+            linear.then(|| Layer::decode(constants, layer, (width, r.in_channels as usize)));
+        Ok(Self { record: r, positions, linear: layer.transpose()? })
     }
 
     /// The record.
     #[must_use]
     pub fn record(&self) -> &'a EmbedRecord {
         self.record
+    }
+
+    /// Order of the weights.
+    pub(crate) fn packing(&self) -> Packing {
+        self.linear.map_or(Packing::Portable, |layer| layer.weights.packing)
     }
 
     /// A map of any height: the tokens are its pixels.
@@ -72,45 +66,51 @@ impl<'a> Embed<'a> {
         Value::Tokens { tokens: self.record.tokens as usize, width: self.record.width as usize }
     }
 
-    pub(crate) fn run<P: Probe>(&self, input: &[i8], output: &mut [i16], tap: &mut Tap<'_, P>) {
+    pub(crate) fn run<P: Probe>(
+        &self,
+        input: &[i8],
+        output: &mut [i16],
+        scratch: &mut Scratch<'_>,
+        tap: &mut Tap<'_, P>,
+    ) {
         let r = self.record;
         let (width, channels) = (r.width as usize, r.in_channels as usize);
-        let (patch, columns) = (r.patch as usize, r.columns as usize);
-        let map_rows = r.pixels().checked_div(columns).unwrap_or(0);
-        let class_values = r.class_token as usize * width;
-        let (class, pixels) = output.split_at_mut_checked(class_values).unwrap_or_default();
-        for (out, &position) in class.iter_mut().zip(self.positions) {
+        // The embedding comes first; the class token is a row of it and complete.
+        output.fill(0);
+        for (out, &position) in output.iter_mut().zip(self.positions) {
             *out = position;
         }
-        let positions = self.positions.get(class_values..).unwrap_or_default();
-        for (token, out) in rows_mut(pixels, width).enumerate() {
-            let index = unfolded_index(token, patch, map_rows, columns);
-            let x = input.get(index * channels..(index + 1) * channels).unwrap_or_default();
-            let positions = positions.get(token * width..(token + 1) * width);
-            self.token(x, positions.unwrap_or_default(), out);
+        let class_values = r.class_token as usize * width;
+        let pixels = output.get_mut(class_values..).unwrap_or_default();
+        match &self.linear {
+            None => {
+                for (token, out) in rows_mut(pixels, width).enumerate() {
+                    for (out, &x) in out.iter_mut().zip(self.pixel(input, token)) {
+                        let value = mulhi((x as i32 - r.zero_in) << 16, r.mult);
+                        *out = sat16(value.wrapping_add(*out as i32));
+                    }
+                }
+            }
+            Some(layer) => {
+                let memory: &mut [u8] = scratch.take(self.packing().block_bytes(channels));
+                let mut block = Block::new(self.packing(), channels, memory);
+                for (pair, out) in pairs_mut(pixels, width).enumerate() {
+                    for token in 0..TOKENS {
+                        block.set(token, self.pixel(input, pair * TOKENS + token));
+                    }
+                    layer.residual(&block, r.shift as u32, out);
+                }
+            }
         }
         tap.i16(Site::Output, 0, 0, output);
     }
 
-    /// One token; `positions` may be empty.
-    fn token(&self, x: &[i8], positions: &[i16], out: &mut [i16]) {
+    /// The pixel that a token is made of.
+    fn pixel<'i>(&self, input: &'i [i8], token: usize) -> &'i [i8] {
         let r = self.record;
-        let mut positions = positions.iter();
-        let mut add =
-            |value: i32| sat16(value.wrapping_add(positions.next().copied().unwrap_or(0) as i32));
-        match &self.linear {
-            None => {
-                for (&x, out) in x.iter().zip(out) {
-                    *out = add(mulhi((x as i32 - r.zero_in) << 16, r.mult));
-                }
-            }
-            Some(layer) => {
-                let constants = rows(layer.weights, x.len()).zip(layer.bias).zip(layer.mults);
-                for (out, ((weights, &bias), &mult)) in out.iter_mut().zip(constants) {
-                    let acc = dot(bias, weights, x).wrapping_shl(r.shift as u32);
-                    *out = add(mulhi(acc, mult));
-                }
-            }
-        }
+        let (channels, columns) = (r.in_channels as usize, r.columns as usize);
+        let map_rows = r.pixels().checked_div(columns).unwrap_or(0);
+        let index = unfolded_index(token, r.patch as usize, map_rows, columns);
+        input.get(index * channels..(index + 1) * channels).unwrap_or_default()
     }
 }

@@ -1,12 +1,12 @@
-//! The MLP sub-block, token by token: only one hidden token exists at a time.
+//! The MLP sub-block, two tokens at a time: no more hidden tokens exist.
 
-use super::{Norm, Table, Value, ensure};
+use super::{Layer, Norm, Table, Value, ensure};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
-use crate::format::{MlpRecord, TABLE_ENTRIES};
-use crate::kernels::{dot, normalize, requant8, residual_add, sat16};
+use crate::format::{MlpRecord, Packing, TABLE_ENTRIES, TOKENS};
+use crate::kernels::{Block, Int8, normalize, sat16};
 use crate::model::Constants;
-use crate::rows::{rows, rows_mut};
+use crate::rows::{pairs_mut, rows_mut};
 use crate::scratch::Scratch;
 
 /// See [`MlpRecord`].
@@ -16,13 +16,9 @@ pub struct Mlp<'a> {
     norm: Norm<'a>,
     /// Gain and offset of the int16 output, where it replaces the residual stream.
     residual: Option<(&'a [i32], &'a [i32])>,
-    weights1: &'a [i8],
-    bias1: &'a [i32],
-    mult1: &'a [i32],
+    layer1: Layer<'a>,
     table: Table<'a>,
-    weights2: &'a [i8],
-    bias2: &'a [i32],
-    mult2: &'a [i32],
+    layer2: Layer<'a>,
     /// Activation behind the second layer, in steps of the residual stream.
     table2: Option<&'a [i16; TABLE_ENTRIES]>,
 }
@@ -50,13 +46,9 @@ impl<'a> Mlp<'a> {
             record: r,
             norm: Norm::decode(&r.norm, width, constants)?,
             residual,
-            weights1: constants.slice(r.weights1, &[hidden, width])?,
-            bias1: constants.slice(r.bias1, &[hidden])?,
-            mult1: constants.slice(r.mult1, &[hidden])?,
+            layer1: Layer::decode(constants, [r.weights1, r.bias1, r.mult1], (hidden, width))?,
             table: Table::required(r.table, constants)?,
-            weights2: constants.slice(r.weights2, &[width, hidden])?,
-            bias2: constants.slice(r.bias2, &[width])?,
-            mult2: constants.slice(r.mult2, &[width])?,
+            layer2: Layer::decode(constants, [r.weights2, r.bias2, r.mult2], (width, hidden))?,
             table2,
         })
     }
@@ -65,6 +57,11 @@ impl<'a> Mlp<'a> {
     #[must_use]
     pub fn record(&self) -> &'a MlpRecord {
         self.record
+    }
+
+    /// Order of the weights.
+    pub(crate) fn packing(&self) -> Packing {
+        self.layer1.weights.packing
     }
 
     pub(crate) fn input(&self) -> Value {
@@ -82,46 +79,71 @@ impl<'a> Mlp<'a> {
         tap: &mut Tap<'_, P>,
     ) {
         let r = self.record;
-        let y: &mut [i8] = scratch.take(r.width as usize);
-        let hidden: &mut [i8] = scratch.take(r.hidden as usize);
-        for (t, x) in rows_mut(stream, r.width as usize).enumerate() {
-            let row = normalize(x, self.norm.epsilon);
-            row.write8(x, self.norm.gain, self.norm.offset, y);
-            tap.i8(Site::Norm, t, 0, y);
-            if let Some((gain, offset)) = self.residual {
-                row.write16(gain, offset, x);
-                tap.i16(Site::Residual, t, 0, x);
+        let (width, hidden) = (r.width as usize, r.hidden as usize);
+        let rows: &mut [i8] = scratch.take(TOKENS * width.max(hidden));
+        let memory1: &mut [u8] = scratch.take(self.packing().block_bytes(width));
+        let memory2: &mut [u8] = scratch.take(self.packing().block_bytes(hidden));
+        let mut block1 = Block::new(self.packing(), width, memory1);
+        let mut block2 = Block::new(self.packing(), hidden, memory2);
+        for (pair, mut tokens) in pairs_mut(stream, width).enumerate() {
+            let first = TOKENS * pair;
+            for (token, x) in tokens.iter_mut().enumerate().filter(|(_, x)| !x.is_empty()) {
+                let y = rows.get_mut(..width).unwrap_or_default();
+                let row = normalize(x, self.norm.epsilon);
+                row.write8(x, self.norm.gain, self.norm.offset, y);
+                tap.i8(Site::Norm, first + token, 0, y);
+                if let Some((gain, offset)) = self.residual {
+                    row.write16(gain, offset, x);
+                    tap.i16(Site::Residual, first + token, 0, x);
+                }
+                block1.set(token, y);
             }
-            let weights = rows(self.weights1, y.len());
-            let constants = weights.zip(self.bias1).zip(self.mult1);
-            for (out, ((weights, &bias), &mult)) in hidden.iter_mut().zip(constants) {
-                *out = requant8(dot(bias, weights, y), mult, r.zero1);
+            if let Some(outputs) = pairs_mut(rows, hidden).next() {
+                self.layer1.int8(&block1, Int8::around(r.zero1), outputs);
             }
-            tap.i8(Site::Hidden, t, 0, hidden);
-            self.table.apply(hidden);
-            tap.i8(Site::Activation, t, 0, hidden);
-            let weights = rows(self.weights2, hidden.len());
-            let constants = weights.zip(self.bias2).zip(self.mult2);
+            let present = tokens.iter().filter(|x| !x.is_empty());
+            for (token, (_, hidden)) in present.zip(rows_mut(rows, hidden)).enumerate() {
+                tap.i8(Site::Hidden, first + token, 0, hidden);
+                self.table.apply(hidden);
+                tap.i8(Site::Activation, first + token, 0, hidden);
+                block2.set(token, hidden);
+            }
             match self.table2 {
                 None => {
-                    for (x, ((weights, &bias), &mult)) in x.iter_mut().zip(constants) {
-                        *x = residual_add(*x, dot(bias, weights, hidden), r.shift as u32, mult);
-                    }
+                    let [one, two] = &mut tokens;
+                    self.layer2.residual(&block2, r.shift as u32, [one, two]);
                 }
-                Some(table) => {
-                    // The norm's output is not needed any more: its memory takes the second layer's.
-                    for (out, ((weights, &bias), &mult)) in y.iter_mut().zip(constants) {
-                        let acc = dot(bias, weights, hidden).wrapping_shl(r.shift as u32);
-                        *out = requant8(acc, mult, r.zero2);
-                    }
-                    tap.i8(Site::Second, t, 0, y);
-                    for (x, &v) in x.iter_mut().zip(&*y) {
-                        let step = table[(v as u8 ^ 0x80) as usize];
-                        *x = sat16((*x as i32).wrapping_add(step as i32));
-                    }
-                }
+                Some(table) => self.activated(&block2, table, rows, first, &mut tokens, tap),
             }
-            tap.i16(Site::Output, t, 0, x);
+            for (token, x) in tokens.iter().enumerate().filter(|(_, x)| !x.is_empty()) {
+                tap.i16(Site::Output, first + token, 0, x);
+            }
+        }
+    }
+
+    /// The second layer with an activation behind it.
+    fn activated<P: Probe>(
+        &self,
+        block: &Block<'_>,
+        table: &[i16; TABLE_ENTRIES],
+        rows: &mut [i8],
+        first: usize,
+        tokens: &mut [&mut [i16]; TOKENS],
+        tap: &mut Tap<'_, P>,
+    ) {
+        let r = self.record;
+        let width = r.width as usize;
+        let form = Int8 { shift: r.shift as u32, ..Int8::around(r.zero2) };
+        if let Some(outputs) = pairs_mut(rows, width).next() {
+            self.layer2.int8(block, form, outputs);
+        }
+        let present = tokens.iter_mut().filter(|x| !x.is_empty());
+        for (token, (x, y)) in present.zip(rows_mut(rows, width)).enumerate() {
+            tap.i8(Site::Second, first + token, 0, y);
+            for (x, &v) in x.iter_mut().zip(&*y) {
+                let step = table[(v as u8 ^ 0x80) as usize];
+                *x = sat16((*x as i32).wrapping_add(step as i32));
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod float;
 mod fold;
 mod head;
 mod inverted_residual;
+mod layer;
 mod mlp;
 mod norm;
 mod seq_pool;
@@ -27,6 +28,7 @@ pub use mlp::Mlp;
 pub use norm::Norm;
 pub use seq_pool::SeqPool;
 
+pub(crate) use layer::Layer;
 pub(crate) use table::Table;
 
 use core::ops::Range;
@@ -395,11 +397,14 @@ impl<'a> Op<'a> {
     #[must_use]
     pub fn scratch_bytes(&self) -> usize {
         match self {
-            Self::Conv(op) => format::scratch_bytes_conv(op.record),
-            Self::Attention(op) => format::scratch_bytes_attention(op.record),
-            Self::Mlp(op) => format::scratch_bytes_mlp(op.record),
+            Self::Conv(op) => format::scratch_bytes_conv(op.record, op.packing()),
+            Self::Embed(op) => format::scratch_bytes_embed(op.record, op.packing()),
+            Self::Attention(op) => format::scratch_bytes_attention(op.record, op.packing()),
+            Self::Mlp(op) => format::scratch_bytes_mlp(op.record, op.packing()),
             Self::SeqPool(op) => format::scratch_bytes_seq_pool(op.record),
-            Self::InvertedResidual(op) => format::scratch_bytes_inverted_residual(op.record),
+            Self::InvertedResidual(op) => {
+                format::scratch_bytes_inverted_residual(op.record, op.packing())
+            }
             Self::AvgPool(op) => format::scratch_bytes_avg_pool(op.record),
             #[cfg(feature = "f16")]
             Self::FloatConv(op) => format::float::scratch_bytes_conv(op.record),
@@ -489,7 +494,7 @@ impl<'a> Op<'a> {
             Self::Fold(op) => op.run(cast(input), cast_mut(output), tap),
             Self::ClassPool(op) => op.run(cast(input), cast_mut(output), tap),
             Self::AvgPool(op) => op.run(cast(input), cast_mut(output), &mut scratch, tap),
-            Self::Embed(op) => op.run(cast(input), cast_mut(output), tap),
+            Self::Embed(op) => op.run(cast(input), cast_mut(output), &mut scratch, tap),
             Self::SeqPool(op) => {
                 op.run(model.exp_table(), cast(input), cast_mut(output), &mut scratch, tap);
             }

@@ -1,4 +1,4 @@
-//! picovit on an emulated Arm MPS2 board (Cortex-M4F or M7F).
+//! picovit on an emulated Arm MPS2 or MPS3 board (Cortex-M4F, M7F, M33 or M55).
 //!
 //! Classifies the pictures of a clip in flash as a camera application would, logs every result
 //! with its exact logits, and sends the overlay to the host. `cargo firmware run` builds this,

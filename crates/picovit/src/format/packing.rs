@@ -1,0 +1,266 @@
+//! How the weights of matrix products lie in an artifact.
+
+use super::align_up;
+use crate::rows::{rows, rows_mut};
+
+/// Tokens, or pixels, that a matrix product takes at a time.
+pub const TOKENS: usize = 2;
+
+/// Channels that a tile of [`Packing::CortexM`] holds.
+const TILE: usize = 4;
+
+/// Order of the weights of matrix products. It decides for which kernels an artifact is fast, and
+/// how much scratch memory operations need; the results are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Packing {
+    /// Row-major.
+    #[default]
+    Portable = 0,
+    /// For the DSP instructions of Armv7E-M and Armv8-M: tiles of four channels, two of which share
+    /// a halfword.
+    CortexM = 1,
+}
+
+impl Packing {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Portable, Self::CortexM];
+
+    /// The packing of [`Header::packing`](super::Header::packing).
+    #[must_use]
+    pub const fn from_id(id: u8) -> Option<Self> {
+        match id {
+            0 => Some(Self::Portable),
+            1 => Some(Self::CortexM),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::CortexM => "cortex-m-dsp",
+        }
+    }
+
+    /// Bytes of a matrix of so many outputs and inputs; saturates.
+    #[must_use]
+    pub const fn matrix_bytes(self, outputs: usize, inputs: usize) -> usize {
+        match self {
+            Self::Portable => outputs.saturating_mul(inputs),
+            Self::CortexM => round(outputs, TILE).saturating_mul(round(inputs, 4)),
+        }
+    }
+
+    /// Bytes that [`TOKENS`] tokens of so many inputs take in front of a product, aligned;
+    /// saturates.
+    #[must_use]
+    pub const fn block_bytes(self, inputs: usize) -> usize {
+        match self {
+            Self::Portable => align_up(inputs.saturating_mul(TOKENS)),
+            Self::CortexM => align_up(round(inputs, 4).saturating_mul(2 * TOKENS)),
+        }
+    }
+
+    /// Packs a row-major matrix `[outputs][inputs]` of values in `-127..=127`. What pads it is 0.
+    ///
+    /// `packed` has [`Self::matrix_bytes`]; values that find no place in it are left out.
+    pub fn pack(self, matrix: &[i8], inputs: usize, packed: &mut [i8]) {
+        packed.fill(0);
+        for (output, row) in rows(matrix, inputs).enumerate() {
+            for (input, &value) in row.iter().enumerate() {
+                self.set(packed, inputs, (output, input), value);
+            }
+        }
+    }
+
+    /// Writes outputs `output` and `output + 1` of a packed matrix, whose row the second is; `output`
+    /// is even. Without a second row, the second output becomes anything.
+    pub(crate) fn set_outputs(
+        self,
+        packed: &mut [i8],
+        inputs: usize,
+        output: usize,
+        [first, second]: [&[i8]; TOKENS],
+    ) {
+        match self {
+            Self::Portable => {
+                let places = packed.get_mut(output * inputs..).unwrap_or_default();
+                for (place, &value) in places.iter_mut().zip(first.iter().chain(second)) {
+                    *place = value;
+                }
+            }
+            Self::CortexM => {
+                let second = if second.is_empty() { first } else { second };
+                let start = cortex_m_place(inputs, output, 0);
+                let quads = packed.get_mut(start..).unwrap_or_default().as_chunks_mut::<4>().0;
+                let mut words = quads.iter_mut();
+                for (first, second) in Quads(first).zip(Quads(second)) {
+                    let [even, _, odd, _] = [(); 4].map(|()| words.next());
+                    let (Some(even), Some(odd)) = (even, odd) else { return };
+                    let half = |input: usize| join(first[input], second[input]);
+                    *even = word(half(0), half(2));
+                    *odd = word(half(1), half(3));
+                }
+            }
+        }
+    }
+
+    /// Writes inputs `input` and `input + 1` of a packed matrix, one value for each output; `input`
+    /// is even. Without a second row, the second input becomes anything.
+    pub(crate) fn set_inputs(
+        self,
+        packed: &mut [i8],
+        inputs: usize,
+        input: usize,
+        [first, second]: [&[i8]; TOKENS],
+    ) {
+        match self {
+            Self::Portable => {
+                for (values, column) in [first, second].into_iter().zip(input..) {
+                    for (row, &value) in rows_mut(packed, inputs).zip(values) {
+                        if let Some(place) = row.get_mut(column) {
+                            *place = value;
+                        }
+                    }
+                }
+            }
+            Self::CortexM => {
+                let second = if second.is_empty() { first } else { second };
+                let tiles = rows_mut(packed, self.matrix_bytes(TILE, inputs));
+                let at = cortex_m_place(inputs, 0, input);
+                for (tile, (first, second)) in tiles.zip(Quads(first).zip(Quads(second))) {
+                    let mut places = tile.get_mut(at..).unwrap_or_default().iter_mut();
+                    let halves = [first, second].map(|v| [join(v[0], v[1]), join(v[2], v[3])]);
+                    let [[a, b], [c, d]] = halves;
+                    // Halfwords of the other two inputs lie between.
+                    for half in [a, b, c, d] {
+                        for value in half {
+                            if let Some(place) = places.next() {
+                                *place = value;
+                            }
+                        }
+                        places.next();
+                        places.next();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes one value of a packed matrix.
+    pub(crate) fn set(
+        self,
+        packed: &mut [i8],
+        inputs: usize,
+        (output, input): (usize, usize),
+        value: i8,
+    ) {
+        match self {
+            Self::Portable => {
+                if let Some(place) = packed.get_mut(output * inputs + input) {
+                    *place = value;
+                }
+            }
+            Self::CortexM => {
+                let place = cortex_m_place(inputs, output, input);
+                let Some(half) = packed.get_mut(place..).and_then(|rest| rest.first_chunk_mut())
+                else {
+                    return;
+                };
+                let [low, high] = split(*half);
+                *half = if output.is_multiple_of(2) { join(value, high) } else { join(low, value) };
+            }
+        }
+    }
+}
+
+/// A row, four values at a time; the last are filled up with 0.
+struct Quads<'a>(&'a [i8]);
+
+impl Iterator for Quads<'_> {
+    type Item = [i8; 4];
+
+    #[inline]
+    fn next(&mut self) -> Option<[i8; 4]> {
+        if let Some((quad, rest)) = self.0.split_first_chunk() {
+            self.0 = rest;
+            return Some(*quad);
+        }
+        let mut quad = [0; 4];
+        quad.iter_mut().zip(self.0).for_each(|(value, &v)| *value = v);
+        (!core::mem::take(&mut self.0).is_empty()).then_some(quad)
+    }
+}
+
+const fn word([a, b]: [i8; 2], [c, d]: [i8; 2]) -> [i8; 4] {
+    [a, b, c, d]
+}
+
+/// Where the halfword of a value starts in a packed matrix: `[tile of 4 channels][quad of 4
+/// inputs][inputs 0 and 2, or 1 and 3][channels 0 and 1, or 2 and 3][first or second of these
+/// inputs]`.
+const fn cortex_m_place(inputs: usize, output: usize, input: usize) -> usize {
+    let tile = output / TILE * TILE * round(inputs, 4);
+    tile + input / 4 * 16 + input % 2 * 8 + output % TILE / 2 * 4 + input % 4 / 2 * 2
+}
+
+/// The values of two channels, `[even, odd]`, from their halfword `256 * odd + even`.
+pub(crate) const fn split([low, high]: [i8; 2]) -> [i8; 2] {
+    // A negative even channel has borrowed from the odd one.
+    [low, high.wrapping_add((low < 0) as i8)]
+}
+
+/// The halfword of two channels.
+const fn join(even: i8, odd: i8) -> [i8; 2] {
+    [even, odd.wrapping_sub((even < 0) as i8)]
+}
+
+/// `count` rounded up to whole steps; saturates.
+const fn round(count: usize, step: usize) -> usize {
+    count.div_ceil(step).saturating_mul(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halfwords_hold_two_channels() {
+        for even in -127..=127 {
+            for odd in -127..=127 {
+                let half = join(even, odd);
+                let bytes = half.map(|v| v as u8);
+                assert_eq!(i16::from_le_bytes(bytes), i16::from(odd) * 256 + i16::from(even));
+                assert_eq!(split(half), [even, odd]);
+            }
+        }
+    }
+
+    #[test]
+    fn places_fill_the_matrix() {
+        for (outputs, inputs) in [(4, 4), (8, 12), (4, 64)] {
+            let mut seen = [false; 256];
+            for (output, input) in
+                (0..outputs).step_by(2).flat_map(|o| (0..inputs).map(move |i| (o, i)))
+            {
+                let place = cortex_m_place(inputs, output, input);
+                assert_eq!(place, cortex_m_place(inputs, output + 1, input));
+                assert!(!core::mem::replace(&mut seen[place / 2], true));
+            }
+            let bytes = Packing::CortexM.matrix_bytes(outputs, inputs);
+            assert!(seen[..bytes / 2].iter().all(|&seen| seen));
+        }
+    }
+
+    #[test]
+    fn names_and_ids_are_theirs_alone() {
+        for packing in Packing::ALL {
+            assert_eq!(Packing::from_id(packing as u8), Some(packing));
+        }
+        assert_eq!(Packing::from_id(Packing::ALL.len() as u8), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! The tokens in front of a matrix product.
+
+use crate::format::{Packing, TOKENS};
+
+/// A number that a matrix product takes: int8 values, or uint8 weights of a softmax.
+pub trait Operand: bytemuck::Pod + Into<i32> {
+    /// The first and third bytes of a word as halfwords.
+    #[cfg(dsp)]
+    #[doc(hidden)]
+    fn halves(word: u32) -> u32;
+}
+
+impl Operand for i8 {
+    #[cfg(dsp)]
+    #[inline]
+    fn halves(word: u32) -> u32 {
+        super::cortex_m::signed_halves(word)
+    }
+}
+
+impl Operand for u8 {
+    #[cfg(dsp)]
+    #[inline]
+    fn halves(word: u32) -> u32 {
+        word & 0x00ff_00ff
+    }
+}
+
+/// [`TOKENS`] rows of a matrix product's right operand, in the order its kernel wants.
+#[derive(Debug)]
+pub struct Block<'s> {
+    packing: Packing,
+    inputs: usize,
+    bytes: &'s mut [u8],
+}
+
+impl<'s> Block<'s> {
+    /// A block of undefined values in [`Packing::block_bytes`] of memory.
+    pub fn new(packing: Packing, inputs: usize, bytes: &'s mut [u8]) -> Self {
+        Self { packing, inputs, bytes }
+    }
+
+    /// The order of the weights it is made for.
+    #[must_use]
+    pub fn packing(&self) -> Packing {
+        self.packing
+    }
+
+    /// Values of a row.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// The memory.
+    #[cfg(dsp)]
+    #[must_use]
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes
+    }
+
+    /// Writes a row. All rows of a block are of one type.
+    #[inline]
+    pub fn set<T: Operand>(&mut self, token: usize, row: &[T]) {
+        #[cfg(dsp)]
+        if self.packing == Packing::CortexM {
+            return super::cortex_m::spread(row, token, self.bytes);
+        }
+        let start = token * self.inputs;
+        let bytes = self.bytes.get_mut(start..start + self.inputs).unwrap_or_default();
+        for (byte, &value) in bytes.iter_mut().zip(bytemuck::must_cast_slice::<T, u8>(row)) {
+            *byte = value;
+        }
+    }
+
+    /// Inputs `4 * quad` and the three that follow; 0 behind the last.
+    #[must_use]
+    pub(super) fn quad<T: Operand>(&self, token: usize, quad: usize) -> [i32; 4] {
+        #[cfg(dsp)]
+        if self.packing == Packing::CortexM {
+            return super::cortex_m::gather(token, quad, self.bytes);
+        }
+        let [first, second] = self.rows::<T>();
+        let row = if token == 0 { first } else { second };
+        let mut values = [0; 4];
+        let rest = row.get(4 * quad..).unwrap_or_default();
+        values.iter_mut().zip(rest).for_each(|(value, &x)| *value = x.into());
+        values
+    }
+
+    /// The rows as they were written, where the block keeps them as such.
+    #[must_use]
+    pub(super) fn rows<T: Operand>(&self) -> [&[T]; TOKENS] {
+        let row = |token: usize| {
+            let start = token * self.inputs;
+            let bytes = self.bytes.get(start..start + self.inputs).unwrap_or_default();
+            bytemuck::try_cast_slice(bytes).unwrap_or_default()
+        };
+        [row(0), row(1)]
+    }
+}

@@ -1,0 +1,112 @@
+//! What becomes of the sums of a matrix product. Each of these computes [`TOKENS`] tokens; a second
+//! one that is not there is an empty row.
+
+use super::block::Block;
+use super::matmul::{Matrix, matmul};
+use super::requant::{mulhi_add, requant8, residual_add};
+use crate::format::TOKENS;
+
+/// How sums become int8: `clamp(zero + mulhi(sum << shift, mult), low, 127)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Int8 {
+    /// Zero point.
+    pub zero: i32,
+    /// Smallest value.
+    pub low: i8,
+    /// Left shift of the sums.
+    pub shift: u32,
+}
+
+impl Int8 {
+    /// All int8 values, around this zero point.
+    #[must_use]
+    pub const fn around(zero: i32) -> Self {
+        Self { zero, low: i8::MIN, shift: 0 }
+    }
+}
+
+/// int8 outputs: `constants` are bias and multiplier of each.
+pub fn linear_int8(
+    matrix: Matrix<'_>,
+    constants: [&[i32]; 2],
+    form: Int8,
+    block: &Block<'_>,
+    mut out: [&mut [i8]; TOKENS],
+) {
+    let [bias, mult] = constants;
+    let Int8 { zero, low, shift } = form;
+    #[cfg(dsp)]
+    let done = match shift {
+        0 => super::cortex_m::int8(matrix, constants, (zero, low), block, &mut out),
+        _ => 0,
+    };
+    #[cfg(not(dsp))]
+    let done = 0;
+    matmul::<i8>(matrix, done, bias, block, |output, sums| {
+        let mult = mult.get(output).copied().unwrap_or(0);
+        for (row, sum) in out.iter_mut().zip(sums) {
+            if let Some(out) = row.get_mut(output) {
+                let value = mulhi_add(zero, sum.wrapping_shl(shift), mult);
+                *out = value.min(127).max(low as i32) as i8;
+            }
+        }
+    });
+}
+
+/// Adds `mulhi(sum << shift, mult)` to int16 values, saturating.
+pub fn linear_add16(
+    matrix: Matrix<'_>,
+    constants: [&[i32]; 2],
+    shift: u32,
+    block: &Block<'_>,
+    mut out: [&mut [i16]; TOKENS],
+) {
+    let [bias, mult] = constants;
+    #[cfg(dsp)]
+    let done = super::cortex_m::add16(matrix, constants, shift, block, &mut out);
+    #[cfg(not(dsp))]
+    let done = 0;
+    matmul::<i8>(matrix, done, bias, block, |output, sums| {
+        let mult = mult.get(output).copied().unwrap_or(0);
+        for (row, sum) in out.iter_mut().zip(sums) {
+            if let Some(x) = row.get_mut(output) {
+                *x = residual_add(*x, sum, shift, mult);
+            }
+        }
+    });
+}
+
+/// Scores of queries in a block against keys: plain sums.
+pub fn scores(keys: Matrix<'_>, queries: &Block<'_>, mut out: [&mut [i32]; TOKENS]) {
+    #[cfg(dsp)]
+    let done = super::cortex_m::sums(keys, queries, &mut out);
+    #[cfg(not(dsp))]
+    let done = 0;
+    matmul::<i8>(keys, done, &[], queries, |token, sums| {
+        for (row, sum) in out.iter_mut().zip(sums) {
+            if let Some(score) = row.get_mut(token) {
+                *score = sum;
+            }
+        }
+    });
+}
+
+/// Weighted sums of values, by a multiplier for each query: `sat8(mulhi(sum, mult))`.
+pub fn weighted_sums(
+    values: Matrix<'_>,
+    weights: &Block<'_>,
+    mults: [i32; TOKENS],
+    mut out: [&mut [i8]; TOKENS],
+) {
+    #[cfg(dsp)]
+    let done = super::cortex_m::rows(values, mults, weights, &mut out);
+    #[cfg(not(dsp))]
+    let done = 0;
+    matmul::<u8>(values, done, &[], weights, |channel, sums| {
+        for ((row, sum), mult) in out.iter_mut().zip(sums).zip(mults) {
+            if let Some(out) = row.get_mut(channel) {
+                *out = requant8(sum, mult, 0);
+            }
+        }
+    });
+}

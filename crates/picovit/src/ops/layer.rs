@@ -1,0 +1,40 @@
+//! Layers as part of other operations: a matrix product and what becomes of its sums.
+
+use crate::error::Error;
+use crate::format::TOKENS;
+use crate::kernels::{self, Block, Int8, Matrix};
+use crate::model::Constants;
+
+/// Constants of a linear layer or convolution.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Layer<'a> {
+    pub(crate) weights: Matrix<'a>,
+    pub(crate) bias: &'a [i32],
+    pub(crate) mult: &'a [i32],
+}
+
+impl<'a> Layer<'a> {
+    pub(crate) fn decode(
+        constants: Constants<'a>,
+        [weights, bias, mult]: [u32; 3],
+        (outputs, inputs): (usize, usize),
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            weights: constants.matrix(weights, outputs, inputs)?,
+            bias: constants.slice(bias, &[outputs])?,
+            mult: constants.slice(mult, &[outputs])?,
+        })
+    }
+
+    /// The outputs of the tokens in a block.
+    #[inline]
+    pub(crate) fn int8(&self, block: &Block<'_>, form: Int8, outputs: [&mut [i8]; TOKENS]) {
+        kernels::linear_int8(self.weights, [self.bias, self.mult], form, block, outputs);
+    }
+
+    /// Adds the outputs of the tokens in a block to values of the residual stream.
+    #[inline]
+    pub(crate) fn residual(&self, block: &Block<'_>, shift: u32, x: [&mut [i16]; TOKENS]) {
+        kernels::linear_add16(self.weights, [self.bias, self.mult], shift, block, x);
+    }
+}
