@@ -17,6 +17,8 @@ struct Arguments {
     data_dir: Option<PathBuf>,
     #[arg(long, default_value = "auto")]
     backend: BackendChoice,
+    #[arg(long, default_value_t = 1)]
+    devices: usize,
     /// Name or file of a recipe.
     #[arg(long)]
     recipe: Option<String>,
@@ -68,6 +70,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     options.limit = arguments.limit;
     options.from = arguments.from;
     options.resume = arguments.resume;
+    options.devices = arguments.devices;
     if let Some(count) = arguments.validation {
         options.validation = ValidationSize::Count(count);
     }

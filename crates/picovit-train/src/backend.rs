@@ -6,11 +6,14 @@ use std::str::FromStr;
 use burn::backend::Autodiff;
 use burn::tensor::backend::AutodiffBackend;
 
+use crate::devices::{self, HasGpu};
+
 /// A backend to compute on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BackendChoice {
-    /// The best GPU compiled in, else the fastest CPU backend compiled in.
+    /// The best GPU backend compiled in that finds a GPU, else the fastest CPU backend compiled
+    /// in.
     #[default]
     Auto,
     /// Pure Rust on the CPU.
@@ -41,6 +44,28 @@ pub enum BackendError {
     /// The backend was left out of this build.
     #[error("backend `{0}` is not compiled in; build with `--features {0}` (compiled in: {compiled})", compiled = compiled())]
     NotCompiled(BackendChoice),
+    /// Its device is missing, or something that it needs.
+    #[error("backend `{backend}` is not usable here: {problem}; {remedy}")]
+    Unavailable {
+        /// The backend.
+        backend: BackendChoice,
+        /// What its library said.
+        problem: String,
+        /// What helps.
+        remedy: &'static str,
+    },
+    /// It has fewer devices than asked for.
+    #[error(
+        "`devices` is {asked}, backend `{backend}` has {found}; ask for at most {found}, or choose a backend with more"
+    )]
+    Devices {
+        /// The backend.
+        backend: BackendChoice,
+        /// Devices asked for.
+        asked: usize,
+        /// Devices there are.
+        found: usize,
+    },
     /// No backend at all was compiled in.
     #[error("no backend is compiled in; build with `--features flex`")]
     None,
@@ -74,48 +99,121 @@ impl BackendChoice {
         BACKENDS.iter().filter(|backend| backend.2).map(|backend| backend.0).collect()
     }
 
-    /// The backend that `self` stands for.
+    /// The backend that `self` stands for. `Auto` tries out the GPU backends compiled in.
     ///
     /// # Errors
     /// If it is not compiled in.
     pub fn resolve(self) -> Result<Self, BackendError> {
         let compiled_in = Self::compiled_in();
         match self {
-            Self::Auto => compiled_in.first().copied().ok_or(BackendError::None),
+            Self::Auto => {
+                let mut usable = compiled_in.into_iter().filter(|choice| {
+                    !choice.wants_gpu() || matches!(choice.dispatch(1, HasGpu), Ok(true))
+                });
+                usable.next().ok_or(BackendError::None)
+            }
             choice if compiled_in.contains(&choice) => Ok(choice),
             choice => Err(BackendError::NotCompiled(choice)),
         }
     }
 
-    /// Runs a task on the backend.
+    const fn wants_gpu(self) -> bool {
+        use BackendChoice::{CandleCuda, Cuda, Metal, Vulkan, Wgpu};
+        matches!(self, Cuda | CandleCuda | Metal | Vulkan | Wgpu)
+    }
+
+    /// Why this system has no such backend. Burn takes Metal on macOS and Vulkan elsewhere,
+    /// whatever it was asked for.
+    const fn foreign(self) -> Option<&'static str> {
+        match self {
+            Self::Metal if cfg!(not(target_os = "macos")) => Some("this is not macOS"),
+            Self::Vulkan if cfg!(target_os = "macos") => Some("this is macOS"),
+            _ => None,
+        }
+    }
+
+    /// What helps where its device is missing.
+    pub(crate) const fn remedy(self) -> &'static str {
+        match self {
+            Self::Cuda => {
+                "install NVIDIA's driver, so that `nvidia-smi` lists a GPU, and the CUDA toolkit, \
+                 which compiles the kernels, in /usr/local/cuda or where CUDA_PATH says"
+            }
+            Self::CandleCuda => {
+                "install NVIDIA's driver, so that `nvidia-smi` lists a GPU, and the CUDA toolkit \
+                 that picovit was built with"
+            }
+            Self::Wgpu | Self::Vulkan if cfg!(target_os = "macos") => "use the backend `metal`",
+            Self::Wgpu | Self::Vulkan => {
+                "install the GPU's Vulkan driver, so that `vulkaninfo --summary` lists a device"
+            }
+            Self::Metal => "outside macOS, use the backend `vulkan`",
+            Self::Auto | Self::Flex | Self::Candle | Self::Tch => "choose another backend",
+        }
+    }
+
+    /// Runs a task on so many devices of the backend.
     #[allow(
         deprecated,
         reason = "burn-candle is deprecated by Burn; users of 0.21 still train with it"
     )]
-    pub(crate) fn dispatch<T: Task>(self, task: T) -> Result<T::Output, BackendError> {
+    pub(crate) fn dispatch<T: Task>(
+        self,
+        count: usize,
+        task: T,
+    ) -> Result<T::Output, BackendError> {
         let choice = self.resolve()?;
+        if let Some(problem) = choice.foreign() {
+            return Err(devices::unavailable(choice, problem.into()));
+        }
         match choice {
             #[cfg(feature = "flex")]
-            Self::Flex => Ok(task.run::<Autodiff<burn::backend::Flex>>(&Default::default())),
+            Self::Flex => {
+                type B = Autodiff<burn::backend::Flex>;
+                Ok(task.run::<B>(&devices::single::<B>(choice, count)?))
+            }
             #[cfg(feature = "candle")]
-            Self::Candle => Ok(task.run::<Autodiff<burn::backend::Candle>>(&Default::default())),
-            #[cfg(feature = "candle-cuda")]
-            Self::CandleCuda => Ok(task.run::<Autodiff<burn::backend::Candle>>(
-                &burn::backend::candle::CandleDevice::cuda(0),
-            )),
+            Self::Candle => {
+                type B = Autodiff<burn::backend::Candle>;
+                Ok(task.run::<B>(&devices::single::<B>(choice, count)?))
+            }
             #[cfg(feature = "tch")]
-            Self::Tch => Ok(task.run::<Autodiff<burn::backend::LibTorch>>(&Default::default())),
+            Self::Tch => {
+                type B = Autodiff<burn::backend::LibTorch>;
+                Ok(task.run::<B>(&devices::single::<B>(choice, count)?))
+            }
+            #[cfg(feature = "candle-cuda")]
+            Self::CandleCuda => {
+                type B = Autodiff<burn::backend::Candle>;
+                Ok(task.run::<B>(&devices::made::<B>(
+                    choice,
+                    count,
+                    burn::backend::candle::CandleDevice::cuda,
+                )?))
+            }
             #[cfg(feature = "cuda")]
-            Self::Cuda => Ok(task.run::<Autodiff<burn::backend::Cuda>>(&Default::default())),
+            Self::Cuda => {
+                type B = Autodiff<burn::backend::Cuda>;
+                Ok(task.run::<B>(&devices::numbered::<B>(choice, count)?))
+            }
             #[cfg(feature = "wgpu")]
-            Self::Wgpu => Ok(task.run::<Autodiff<burn::backend::Wgpu>>(&Default::default())),
+            Self::Wgpu => {
+                type B = Autodiff<burn::backend::Wgpu>;
+                Ok(task.run::<B>(&devices::numbered::<B>(choice, count)?))
+            }
             #[cfg(feature = "vulkan")]
-            Self::Vulkan => Ok(task.run::<Autodiff<burn::backend::Vulkan>>(&Default::default())),
+            Self::Vulkan => {
+                type B = Autodiff<burn::backend::Vulkan>;
+                Ok(task.run::<B>(&devices::numbered::<B>(choice, count)?))
+            }
             #[cfg(feature = "metal")]
-            Self::Metal => Ok(task.run::<Autodiff<burn::backend::Metal>>(&Default::default())),
+            Self::Metal => {
+                type B = Autodiff<burn::backend::Metal>;
+                Ok(task.run::<B>(&devices::numbered::<B>(choice, count)?))
+            }
             #[allow(unreachable_patterns)]
             _ => {
-                let _ = task;
+                let _ = (task, count);
                 Err(BackendError::NotCompiled(choice))
             }
         }
@@ -127,8 +225,8 @@ pub(crate) trait Task {
     /// Its result.
     type Output;
 
-    /// Runs it.
-    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output;
+    /// Runs it on one device or more.
+    fn run<B: AutodiffBackend>(self, devices: &[B::Device]) -> Self::Output;
 }
 
 impl FromStr for BackendChoice {

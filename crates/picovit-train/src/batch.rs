@@ -23,6 +23,18 @@ pub(crate) struct Batch {
     pub(crate) targets: Vec<f32>,
 }
 
+impl Batch {
+    /// Takes the images away from the image `first` on.
+    pub(crate) fn split_off(&mut self, first: usize) -> Self {
+        let images = self.labels.len();
+        Self {
+            pixels: self.pixels.split_off(self.pixels.len() / images * first),
+            targets: self.targets.split_off(self.targets.len() / images * first),
+            labels: self.labels.split_off(first),
+        }
+    }
+}
+
 /// The batches of an epoch.
 pub(crate) struct Batches<'a> {
     data: &'a Dataset,

@@ -15,7 +15,8 @@ use crate::prepare::Data;
 use crate::qat::Tuner;
 use crate::random::{Random, Stream};
 use crate::schedule::Schedule;
-use crate::step::{BatchResult, Step};
+use crate::step::BatchResult;
+use crate::team::Team;
 
 /// A network without gradients.
 type Plain<B> = Network<<B as AutodiffBackend>::InnerBackend>;
@@ -25,7 +26,7 @@ pub(crate) struct Trainer<'a, B: AutodiffBackend> {
     pub(crate) options: &'a TrainOptions,
     pub(crate) config: &'a ModelConfig,
     pub(crate) data: &'a Data,
-    pub(crate) device: &'a B::Device,
+    pub(crate) team: Team<B>,
     /// Quantization-aware training.
     pub(crate) tuner: Option<Tuner<'a, B>>,
 }
@@ -49,15 +50,13 @@ impl<B: AutodiffBackend> Trainer<'_, B> {
         optimizers: &mut Optimizers<Network<B>, B>,
         observer: &mut dyn Observer,
     ) -> Result<Trained<B>, TrainError> {
-        let Self { options, config, data, device, tuner } = self;
+        let Self { options, config, data, team, tuner } = self;
         let mut masking = Random::new(options.seed, epoch, Stream::Masks);
         let batches = Batches::new(&data.train, options, config.classes, epoch);
         let accumulate = options.accumulate;
         // Batches that would not fill a step are left out.
         let steps = batches.len() / accumulate;
         let schedule = schedule(options, steps);
-        let mixed = options.mixed_precision;
-        let step = Step::<B> { config, accumulate, mixed, device };
         let mut total = BatchResult::default();
         let mut learning_rate = 0.0;
         if let Some(tuner) = tuner {
@@ -71,14 +70,10 @@ impl<B: AutodiffBackend> Trainer<'_, B> {
                 if let Some(tuner) = tuner {
                     tuner.start_step(number - 1, &model)?;
                 }
-                let (gradients, loss) = gradients(
-                    &step,
-                    &model,
-                    &mut waiting,
-                    &mut masking,
-                    tuner.as_ref(),
-                    &mut total,
-                );
+                let batches = waiting.by_ref().take(accumulate);
+                let tuner = tuner.as_ref();
+                let (gradients, loss) =
+                    gradients(team, &model, batches, &mut masking, tuner, &mut total);
                 if !loss.is_finite() {
                     return Err(TrainError::Diverged { epoch, step: number, loss });
                 }
@@ -102,20 +97,20 @@ impl<B: AutodiffBackend> Trainer<'_, B> {
 
 /// The gradients of one step and their mean loss; adds to the epoch's result.
 fn gradients<B: AutodiffBackend>(
-    step: &Step<B>,
+    team: &mut Team<B>,
     model: &Network<B>,
-    batches: &mut impl Iterator<Item = Batch>,
+    batches: impl Iterator<Item = Batch>,
     masking: &mut Random,
     tuner: Option<&Tuner<'_, B>>,
     total: &mut BatchResult,
 ) -> (GradientsParams, f64) {
     let mut accumulator = GradientsAccumulator::new();
     let mut mean = 0.0;
-    for batch in batches.take(step.accumulate) {
+    for batch in batches {
         let images = batch.labels.len();
-        let (gradients, result) = step.run(model, batch, masking, tuner);
+        let (gradients, result) = team.run(model, batch, masking, tuner);
         accumulator.accumulate(model, gradients);
-        mean += result.loss / step.accumulate as f64;
+        mean += result.loss / team.accumulate() as f64;
         total.loss += result.loss * images as f64;
         total.correct += result.correct;
     }

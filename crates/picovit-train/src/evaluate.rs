@@ -31,7 +31,7 @@ pub fn evaluate(
     batch_size: usize,
     backend: BackendChoice,
 ) -> Result<Evaluation, TrainError> {
-    backend.dispatch(Evaluate { checkpoint, data, batch_size })?
+    backend.dispatch(1, Evaluate { checkpoint, data, batch_size })?
 }
 
 struct Evaluate<'a> {
@@ -43,7 +43,8 @@ struct Evaluate<'a> {
 impl Task for Evaluate<'_> {
     type Output = Result<Evaluation, TrainError>;
 
-    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
+    fn run<B: AutodiffBackend>(self, devices: &[B::Device]) -> Self::Output {
+        let device = &devices[0];
         let (model, config) = record::load::<B::InnerBackend>(self.checkpoint, device)?;
         let (size, classes) = (config.image_size, config.classes);
         if self.data.class_names.len() != classes {

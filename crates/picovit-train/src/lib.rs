@@ -13,6 +13,11 @@ mod backend;
 mod batch;
 mod clip;
 pub mod data;
+#[cfg_attr(
+    not(all(feature = "candle-cuda", feature = "wgpu")),
+    allow(unused, reason = "GPU backends, which are not compiled in, would use it")
+)]
+mod devices;
 mod epoch;
 mod error;
 mod evaluate;
@@ -27,9 +32,11 @@ mod qat;
 mod random;
 mod recipe;
 mod schedule;
+mod shard;
 mod state;
 mod step;
 mod targets;
+mod team;
 #[cfg(test)]
 mod test_model;
 mod train;

@@ -87,6 +87,10 @@ pub struct TrainOptions {
     /// Threads that make batches; 0 for half of the processors. Batches do not depend on it.
     #[serde(skip)]
     pub workers: usize,
+    /// Devices that share every batch. They add up to what one device does, but for rounding,
+    /// and but for batch normalisation, which takes each device's part by itself.
+    #[serde(skip, default = "one")]
+    pub devices: usize,
     /// Continue the run in `out_dir`.
     #[serde(skip)]
     pub resume: bool,
@@ -149,6 +153,7 @@ impl TrainOptions {
             limit: None,
             out_dir,
             workers: 0,
+            devices: 1,
             resume: false,
         }
     }

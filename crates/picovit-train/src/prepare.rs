@@ -25,6 +25,13 @@ pub(crate) fn check(options: &TrainOptions) -> Result<(), TrainError> {
     if options.accumulate == 0 {
         return fail("accumulate", "is 0, must be at least 1".into());
     }
+    if options.devices == 0 || options.devices > options.batch_size {
+        let problem = format!(
+            "is {}, must be at least 1 and at most the batch size of {}",
+            options.devices, options.batch_size
+        );
+        return fail("devices", problem);
+    }
     let rates = [
         ("learning_rate", options.learning_rate),
         ("min_learning_rate", options.min_learning_rate),
@@ -75,6 +82,10 @@ pub(crate) fn check(options: &TrainOptions) -> Result<(), TrainError> {
 
 fn check_qat(qat: Qat, options: &TrainOptions) -> Result<(), TrainError> {
     let fail = |option, problem: String| Err(TrainError::Option { option, problem });
+    if options.devices != 1 {
+        let problem = "is {}, must be 1 with qat: the chip's values are computed on the host";
+        return fail("devices", problem.replace("{}", &options.devices.to_string()));
+    }
     if options.from.is_none() {
         let problem = "starts from a trained checkpoint; name it with --from";
         return fail("qat", problem.into());
@@ -145,6 +156,11 @@ pub(crate) fn load(options: &TrainOptions) -> Result<Data, TrainError> {
                 train.len()
             ),
         });
+    }
+    if train.len() < options.devices {
+        let problem =
+            format!("is {}, {} training images are too few", options.devices, train.len());
+        return Err(TrainError::Option { option: "devices", problem });
     }
     let (train, validation) = (all.select(train), all.select(validation));
     Ok(Data { config, train, validation, calibration })

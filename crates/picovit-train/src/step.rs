@@ -7,9 +7,8 @@ use burn::tensor::{ElementConversion, FloatDType, Tensor, TensorData};
 use picovit_models::{ModelConfig, Network, normalize, with_products_in};
 
 use crate::batch::Batch;
-use crate::masks;
 use crate::qat::Tuner;
-use crate::random::Random;
+use crate::shard::Shard;
 use crate::targets;
 
 /// Sums over the images of one or more batches; the loss of a single batch is its mean.
@@ -33,7 +32,7 @@ impl BatchResult {
     }
 }
 
-/// One batch: forward under dropout, and backward.
+/// A batch, or a device's part of one: forward under dropout, and backward.
 pub(crate) struct Step<'a, B: AutodiffBackend> {
     pub(crate) config: &'a ModelConfig,
     /// Batches whose gradients are added up for one update.
@@ -44,22 +43,21 @@ pub(crate) struct Step<'a, B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> Step<'_, B> {
-    /// This batch's share of the gradients, and its result.
+    /// The part's share of the step's gradients, and its own result.
     pub(crate) fn run(
         &self,
         model: &Network<B>,
-        batch: Batch,
-        random: &mut Random,
+        shard: Shard,
         tuner: Option<&Tuner<'_, B>>,
     ) -> (GradientsParams, BatchResult) {
-        let Batch { pixels, labels, targets } = batch;
+        let Shard { batch: Batch { pixels, labels, targets }, masks, share } = shard;
         let targets = TensorData::new(targets, [labels.len(), self.config.classes]);
         let targets = Tensor::from_data(targets, self.device);
         let (logits, loss) = match tuner {
             Some(tuner) => tuner.forward(model, &pixels, targets),
             None => {
                 let images = normalize::<B>(self.config, &pixels, self.device);
-                let masks = masks::draw(self.config, labels.len(), random, self.device);
+                let masks = masks.into_tensors(self.device);
                 let logits = match self.mixed {
                     true => {
                         let model = with_products_in(model.clone(), FloatDType::BF16);
@@ -70,14 +68,14 @@ impl<B: AutodiffBackend> Step<'_, B> {
                 (logits.clone(), cross_entropy(logits, targets))
             }
         };
-        let correct = correct(logits.inner(), &labels);
-        let value = loss.clone().inner().into_scalar().elem::<f64>();
-        let share = match self.accumulate {
-            1 => loss,
-            several => loss / several as f64,
-        };
-        let gradients = GradientsParams::from_grads(share.backward(), model);
-        (gradients, BatchResult { loss: value, correct })
+        let answers = logits.inner();
+        let value = loss.clone().inner();
+        let divisor = self.accumulate as f64 / share;
+        let part = if divisor == 1.0 { loss } else { loss / divisor };
+        let gradients = GradientsParams::from_grads(part.backward(), model);
+        // Reading waits for the device, so it comes when all work has been handed over.
+        let correct = correct(answers, &labels);
+        (gradients, BatchResult { loss: value.into_scalar().elem(), correct })
     }
 }
 

@@ -18,6 +18,7 @@ use crate::prepare::{check, load, open};
 use crate::qat::Tuner;
 use crate::state::{EpochMetrics, State, StateDir};
 use crate::step::validate;
+use crate::team::Team;
 
 /// What a finished run leaves behind.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,20 +52,22 @@ pub fn train_observed(
 ) -> Result<TrainSummary, TrainError> {
     let backend = backend.resolve()?;
     check(options)?;
-    backend.dispatch(Train { options, observer, backend: backend.to_string() })?
+    backend.dispatch(options.devices, Train { options, observer, backend: backend.to_string() })?
 }
 
-struct Train<'a> {
-    options: &'a TrainOptions,
-    observer: &'a mut dyn Observer,
-    backend: String,
+pub(crate) struct Train<'a> {
+    pub(crate) options: &'a TrainOptions,
+    pub(crate) observer: &'a mut dyn Observer,
+    /// Name of the backend.
+    pub(crate) backend: String,
 }
 
 impl Task for Train<'_> {
     type Output = Result<TrainSummary, TrainError>;
 
-    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
+    fn run<B: AutodiffBackend>(self, devices: &[B::Device]) -> Self::Output {
         let Self { options, observer, backend } = self;
+        let device = &devices[0];
         if options.mixed_precision && !B::supports_dtype(device, DType::BF16) {
             return Err(TrainError::Option {
                 option: "mixed_precision",
@@ -118,7 +121,8 @@ impl Task for Train<'_> {
         if let (Some(tuner), 0) = (&tuner, state.epoch) {
             observer.before(&tuner.evaluate(&model, &data.validation)?);
         }
-        let mut trainer = Trainer::<B> { options, config: &config, data: &data, device, tuner };
+        let team = Team::new(&config, options, devices);
+        let mut trainer = Trainer::<B> { options, config: &config, data: &data, team, tuner };
         while state.epoch < options.epochs {
             let start = Instant::now();
             let epoch = state.epoch + 1;

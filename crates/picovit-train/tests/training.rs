@@ -358,6 +358,8 @@ fn options_that_cannot_be_met_are_explained() {
     check(&|o| o.batch_size = 0, &["`batch_size` is 0"]);
     check(&|o| o.learning_rate = f64::NAN, &["`learning_rate` is NaN"]);
     check(&|o| o.accumulate = 0, &["`accumulate` is 0"]);
+    check(&|o| o.devices = 0, &["`devices` is 0", "at most the batch size of 10"]);
+    check(&|o| o.devices = 11, &["`devices` is 11", "at most the batch size of 10"]);
     check(&|o| o.accumulate = 6, &["`accumulate` asks for 6 batches of 10", "50 training images"]);
     check(&|o| o.average_decay = 1.0, &["`average_decay` is 1"]);
     check(&|o| o.mix.cutmix = -1.0, &["`cutmix` is -1"]);
@@ -366,6 +368,20 @@ fn options_that_cannot_be_met_are_explained() {
     check(&|o| o.label_smoothing = 1.0, &["`label_smoothing` is 1"]);
     check(&|o| o.validation = ValidationSize::Count(60), &["`validation` takes 60 of 60"]);
     check(&|o| o.validation = ValidationSize::Count(0), &["`validation` takes 0 of 60"]);
+}
+
+#[test]
+fn a_cpu_is_one_device() {
+    let root = tempdir().unwrap();
+    let mut options = options(root.path());
+    options.devices = 2;
+    for backend in [BackendChoice::Flex, BackendChoice::Candle] {
+        if BackendChoice::compiled_in().contains(&backend) {
+            let expected = format!("`devices` is 2, backend `{backend}` has 1");
+            assert_fails(train_observed(&options, backend, &mut Silent), &[&expected]);
+        }
+    }
+    assert!(!root.path().join("out").exists());
 }
 
 #[test]

@@ -54,6 +54,9 @@ pub struct Args {
     /// Threads that prepare images [default: half of the processors].
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     workers: usize,
+    /// GPUs that share every batch.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    devices: usize,
     /// Continue an interrupted run in the output folder.
     #[arg(long)]
     resume: bool,
@@ -202,6 +205,7 @@ pub fn run(args: &Args) -> Result<()> {
     options.limit = args.limit;
     options.seed = args.seed.unwrap_or(options.seed);
     options.workers = args.workers;
+    options.devices = args.devices;
     options.resume = args.resume;
     let summary = train(&options, args.backend).into_diagnostic()?;
     println!(
