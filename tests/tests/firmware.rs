@@ -81,14 +81,19 @@ fn random_network(edge: usize, seed: u64) -> Vec<u8> {
     build(&plan.network(seed, Style::Typical), Layout::Tight)
 }
 
-/// The shipped model in half precision.
-fn half_precision_model(dir: &TempDir) -> PathBuf {
-    let made = dir.path().join("half.pvit");
-    let checkpoint = root().join("models/cct_2_3x2_fmnist/best.mpk");
-    let args = ["tools", "quantize", "--no-eval", "--format", "f16", "--out"].map(OsStr::new);
+/// A shipped model in a number format.
+fn quantized(dir: &TempDir, model: &str, format: &str) -> PathBuf {
+    let made = dir.path().join(format!("{model}-{format}.pvit"));
+    let checkpoint = root().join("models").join(model).join("best.mpk");
+    let args = ["tools", "quantize", "--no-eval", "--format", format, "--out"].map(OsStr::new);
     let output = cargo(args.into_iter().chain([made.as_os_str(), checkpoint.as_os_str()]));
     assert!(output.status.success(), "{}", said(&output));
     made
+}
+
+/// The shipped model in half precision.
+fn half_precision_model(dir: &TempDir) -> PathBuf {
+    quantized(dir, "cct_2_3x2_fmnist", "f16")
 }
 
 /// The shipped model: its artifact, or one made from its checkpoint.
@@ -101,13 +106,7 @@ fn real_model(dir: &TempDir) -> PathBuf {
     if artifact.is_file() {
         return artifact;
     }
-    let checkpoint = shipped.join("best.mpk");
-    assert!(checkpoint.is_file(), "the shipped model is missing: {}", checkpoint.display());
-    let made = dir.path().join("model.pvit");
-    let args = ["tools", "quantize", "--no-eval", "--out"].map(OsStr::new);
-    let output = cargo(args.into_iter().chain([made.as_os_str(), checkpoint.as_os_str()]));
-    assert!(output.status.success(), "{}", said(&output));
-    made
+    quantized(dir, "cct_2_3x2_fmnist", "int8")
 }
 
 /// One run of the firmware.
@@ -221,6 +220,19 @@ fn the_chip_computes_with_floats_as_the_host_does() {
     let model = half_precision_model(&dir);
     let overlay = dir.path().join("display/last.png");
     Run::new(&model, 4).report(&overlay, &dir.path().join("report.json"));
+}
+
+#[test]
+fn the_chip_runs_every_model_that_ships() {
+    let dir = TempDir::new().unwrap();
+    let (overlay, json) = (dir.path().join("last.png"), dir.path().join("report.json"));
+    for folder in fs::read_dir(root().join("models")).unwrap() {
+        let name = folder.unwrap().file_name().into_string().unwrap();
+        for format in ["int8", "f16"] {
+            let model = quantized(&dir, &name, format);
+            Run::new(&model, 2).report(&overlay, &json);
+        }
+    }
 }
 
 #[test]

@@ -250,7 +250,7 @@ impl Filler {
                 Scaling::Linear { weights, bias, mults: mult, shift }
             } else {
                 let mut one = || (self.random.i8().into(), self.mult(60.0, 6000.0, 16));
-                if width % 2 == 0 {
+                if width.is_multiple_of(2) {
                     let (zero_in, mult) = one();
                     Scaling::Plain { zero_in, mult }
                 } else {
