@@ -1,0 +1,146 @@
+//! AVX2. VPMADDWD multiplies bytes that are extended to 16 bits: exact for all operands, which
+//! VPMADDUBSW, saturating, is not.
+
+use core::arch::x86_64::*;
+
+use super::super::block::Operand;
+use super::super::wide::{Kernel, LANES, Simd, Sums};
+use crate::format::TOKENS;
+
+/// Inputs of a step: bytes of half a register.
+const STEP: usize = 16;
+
+/// Proof that the processor has it: made in [`run`] alone.
+#[derive(Clone, Copy)]
+struct Avx2(());
+
+/// Runs a kernel.
+#[target_feature(enable = "avx2")]
+pub(in super::super) fn run<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx2(()))
+}
+
+impl Simd for Avx2 {
+    #[inline(always)]
+    fn rows<T: Operand>(self, weights: [&[i8]; LANES], tokens: [&[T]; TOKENS]) -> Sums {
+        let [a, b, c, d, e, f, g, h] = weights;
+        // SAFETY: `self` proves that the instructions exist.
+        let [first, last] = unsafe { [rows([a, b, c, d], tokens), rows([e, f, g, h], tokens)] };
+        interleave(first, last)
+    }
+
+    #[inline(always)]
+    fn tiles<T: Operand>(self, tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> Sums {
+        // SAFETY: `self` proves that the instructions exist.
+        let [first, last] = unsafe { self::tiles(tiles, tokens) };
+        interleave(first, last)
+    }
+}
+
+/// Four sums of each token, then four more.
+#[inline(always)]
+fn interleave(first: [[i32; 4]; TOKENS], last: [[i32; 4]; TOKENS]) -> Sums {
+    let [[a, b], [c, d]] = [first, last];
+    bytemuck::must_cast([a, c, b, d])
+}
+
+/// [`STEP`] bytes from `at` on, 0 where the slice has ended.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load<T: bytemuck::Pod>(values: &[T], at: usize) -> __m128i {
+    const { assert!(size_of::<T>() == 1) };
+    let rest = values.get(at..).unwrap_or_default();
+    let mut bytes = [T::zeroed(); STEP];
+    match rest.first_chunk() {
+        Some(chunk) => bytes = *chunk,
+        None => bytes.iter_mut().zip(rest).for_each(|(byte, &value)| *byte = value),
+    }
+    // SAFETY: both are 16 bytes of which any are valid.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+}
+
+/// Tokens with 16 bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn extended<T: Operand>(bytes: __m128i) -> __m256i {
+    if T::SIGNED { _mm256_cvtepi8_epi16(bytes) } else { _mm256_cvtepu8_epi16(bytes) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn rows<T: Operand>(weights: [&[i8]; 4], tokens: [&[T]; TOKENS]) -> [[i32; 4]; TOKENS] {
+    let mut sums = [[_mm256_setzero_si256(); 4]; TOKENS];
+    for at in (0..tokens[0].len()).step_by(STEP) {
+        let x = [extended::<T>(load(tokens[0], at)), extended::<T>(load(tokens[1], at))];
+        for lane in 0..4 {
+            // What follows the row meets a token of 0.
+            let w = _mm256_cvtepi8_epi16(load(weights[lane], at));
+            for token in 0..TOKENS {
+                let products = _mm256_madd_epi16(w, x[token]);
+                sums[token][lane] = _mm256_add_epi32(sums[token][lane], products);
+            }
+        }
+    }
+    store(fold4(sums[0]), fold4(sums[1]))
+}
+
+/// In each half, the half's sums of four registers.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn fold4([a, b, c, d]: [__m256i; 4]) -> __m256i {
+    _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d))
+}
+
+/// Sums of the halves of two registers.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store(one: __m256i, two: __m256i) -> [[i32; 4]; TOKENS] {
+    let low = _mm256_permute2x128_si256::<0x20>(one, two);
+    let high = _mm256_permute2x128_si256::<0x31>(one, two);
+    // SAFETY: both are 32 bytes of which any are valid.
+    unsafe { core::mem::transmute(_mm256_add_epi32(low, high)) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn tiles<T: Operand>(tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> [[[i32; 4]; TOKENS]; 2] {
+    let zero = _mm256_setzero_si256();
+    // Inputs 0, 2, 0, 2, 1, 3, 1, 3 of four, as the weights lie: bytes at the upper end of 16 bits.
+    let z = -1;
+    let quad = _mm256_setr_epi8(
+        z, 0, z, 2, z, 0, z, 2, z, 1, z, 3, z, 1, z, 3, //
+        z, 4, z, 6, z, 4, z, 6, z, 5, z, 7, z, 5, z, 7,
+    );
+    let (mut even, mut odd) = ([[zero; 2]; TOKENS], [[zero; 2]; TOKENS]);
+    for at in (0..tokens[0].len()).step_by(8) {
+        let mut x = [zero; TOKENS];
+        for token in 0..TOKENS {
+            let bytes = _mm256_broadcastsi128_si256(load(tokens[token], at));
+            let high = _mm256_shuffle_epi8(bytes, quad);
+            x[token] =
+                if T::SIGNED { _mm256_srai_epi16::<8>(high) } else { _mm256_srli_epi16::<8>(high) };
+        }
+        for tile in 0..2 {
+            let start = 4 * at;
+            let halves = [load(tiles[tile], start), load(tiles[tile], start + STEP)];
+            let packed = _mm256_set_m128i(halves[1], halves[0]);
+            // A halfword is `256 * odd + even`.
+            let low = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(packed));
+            let high = _mm256_srai_epi16::<8>(_mm256_add_epi16(packed, _mm256_set1_epi16(0x80)));
+            for token in 0..TOKENS {
+                let products = _mm256_madd_epi16(low, x[token]);
+                even[token][tile] = _mm256_add_epi32(even[token][tile], products);
+                let products = _mm256_madd_epi16(high, x[token]);
+                odd[token][tile] = _mm256_add_epi32(odd[token][tile], products);
+            }
+        }
+    }
+    // Channels 0, 2, 0, 2 and 1, 3, 1, 3.
+    let sums = |token: usize, tile: usize| {
+        let (even, odd) = (even[token][tile], odd[token][tile]);
+        let [low, high] = [_mm256_unpacklo_epi32(even, odd), _mm256_unpackhi_epi32(even, odd)];
+        _mm256_add_epi32(low, high)
+    };
+    let tile = |tile: usize| store(sums(0, tile), sums(1, tile));
+    [tile(0), tile(1)]
+}
