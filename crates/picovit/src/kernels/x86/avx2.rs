@@ -44,13 +44,20 @@ fn interleave(first: [[i32; 4]; TOKENS], last: [[i32; 4]; TOKENS]) -> Sums {
     bytemuck::must_cast([a, c, b, d])
 }
 
-/// [`STEP`] bytes from `at` on, 0 where the slice has ended.
+/// [`STEP`] bytes from `at` on. Unless `WHOLE`, 0 where the slice has ended.
+///
+/// # Safety
+/// With `WHOLE`, the slice has so many.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load<T: bytemuck::Pod>(values: &[T], at: usize) -> __m128i {
+unsafe fn load<const WHOLE: bool, T: bytemuck::Pod>(values: &[T], at: usize) -> __m128i {
     const { assert!(size_of::<T>() == 1) };
-    let rest = values.get(at..).unwrap_or_default();
+    if WHOLE {
+        // SAFETY: the caller's promise.
+        return unsafe { _mm_loadu_si128(values.as_ptr().add(at).cast()) };
+    }
     let mut bytes = [T::zeroed(); STEP];
+    let rest = values.get(at..).unwrap_or_default();
     match rest.first_chunk() {
         Some(chunk) => bytes = *chunk,
         None => bytes.iter_mut().zip(rest).for_each(|(byte, &value)| *byte = value),
@@ -66,20 +73,46 @@ fn extended<T: Operand>(bytes: __m128i) -> __m256i {
     if T::SIGNED { _mm256_cvtepi8_epi16(bytes) } else { _mm256_cvtepu8_epi16(bytes) }
 }
 
+/// Adds the products of [`STEP`] inputs from `at` on.
+///
+/// # Safety
+/// With `WHOLE`, all slices have so many.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn step<const WHOLE: bool, T: Operand>(
+    sums: &mut [[__m256i; 4]; TOKENS],
+    weights: [&[i8]; 4],
+    tokens: [&[T]; TOKENS],
+    at: usize,
+) {
+    // SAFETY: the caller's promise.
+    let x = unsafe { [load::<WHOLE, T>(tokens[0], at), load::<WHOLE, T>(tokens[1], at)] };
+    let x = [extended::<T>(x[0]), extended::<T>(x[1])];
+    for lane in 0..4 {
+        // SAFETY: the caller's promise.
+        let w = _mm256_cvtepi8_epi16(unsafe { load::<WHOLE, i8>(weights[lane], at) });
+        for token in 0..TOKENS {
+            let products = _mm256_madd_epi16(w, x[token]);
+            sums[token][lane] = _mm256_add_epi32(sums[token][lane], products);
+        }
+    }
+}
+
 #[inline]
 #[target_feature(enable = "avx2")]
 fn rows<T: Operand>(weights: [&[i8]; 4], tokens: [&[T]; TOKENS]) -> [[i32; 4]; TOKENS] {
+    let inputs = weights.iter().map(|row| row.len()).fold(tokens[0].len(), usize::min);
+    let inputs = inputs.min(tokens[1].len());
     let mut sums = [[_mm256_setzero_si256(); 4]; TOKENS];
-    for at in (0..tokens[0].len()).step_by(STEP) {
-        let x = [extended::<T>(load(tokens[0], at)), extended::<T>(load(tokens[1], at))];
-        for lane in 0..4 {
-            // What follows the row meets a token of 0.
-            let w = _mm256_cvtepi8_epi16(load(weights[lane], at));
-            for token in 0..TOKENS {
-                let products = _mm256_madd_epi16(w, x[token]);
-                sums[token][lane] = _mm256_add_epi32(sums[token][lane], products);
-            }
-        }
+    let whole = inputs / STEP * STEP;
+    for at in (0..whole).step_by(STEP) {
+        // SAFETY: `at` and the 15 after it are below the length of all slices.
+        unsafe { step::<true, T>(&mut sums, weights, tokens, at) };
+    }
+    if whole < inputs {
+        // What follows the inputs in a row meets a token of 0.
+        // SAFETY: not whole.
+        unsafe { step::<false, T>(&mut sums, weights, tokens, whole) };
     }
     store(fold4(sums[0]), fold4(sums[1]))
 }
@@ -101,46 +134,96 @@ fn store(one: __m256i, two: __m256i) -> [[i32; 4]; TOKENS] {
     unsafe { core::mem::transmute(_mm256_add_epi32(low, high)) }
 }
 
-#[inline]
-#[target_feature(enable = "avx2")]
-fn tiles<T: Operand>(tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> [[[i32; 4]; TOKENS]; 2] {
-    let zero = _mm256_setzero_si256();
-    // Inputs 0, 2, 0, 2, 1, 3, 1, 3 of four, as the weights lie: bytes at the upper end of 16 bits.
-    let z = -1;
-    let quad = _mm256_setr_epi8(
-        z, 0, z, 2, z, 0, z, 2, z, 1, z, 3, z, 1, z, 3, //
-        z, 4, z, 6, z, 4, z, 6, z, 5, z, 7, z, 5, z, 7,
-    );
-    let (mut even, mut odd) = ([[zero; 2]; TOKENS], [[zero; 2]; TOKENS]);
-    for at in (0..tokens[0].len()).step_by(8) {
-        let mut x = [zero; TOKENS];
+/// Sums of the even and of the odd channels of two tiles, as the weights lie.
+#[derive(Clone, Copy)]
+struct Tiles {
+    even: [[__m256i; 2]; TOKENS],
+    odd: [[__m256i; 2]; TOKENS],
+}
+
+/// Inputs of a step over tiles.
+const TILE_STEP: usize = 8;
+
+impl Tiles {
+    /// Adds the products of [`TILE_STEP`] inputs from `at` on.
+    ///
+    /// # Safety
+    /// With `WHOLE`, the tokens have as many and the tiles four times.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn step<const WHOLE: bool, T: Operand>(
+        &mut self,
+        tiles: [&[i8]; 2],
+        tokens: [&[T]; TOKENS],
+        at: usize,
+    ) {
+        // Inputs 0, 2, 0, 2, 1, 3, 1, 3 of four, as the weights lie: bytes at the upper end of 16
+        // bits.
+        let z = -1;
+        let quad = _mm256_setr_epi8(
+            z, 0, z, 2, z, 0, z, 2, z, 1, z, 3, z, 1, z, 3, //
+            z, 4, z, 6, z, 4, z, 6, z, 5, z, 7, z, 5, z, 7,
+        );
+        let mut x = [_mm256_setzero_si256(); TOKENS];
         for token in 0..TOKENS {
-            let bytes = _mm256_broadcastsi128_si256(load(tokens[token], at));
-            let high = _mm256_shuffle_epi8(bytes, quad);
+            let bytes = if WHOLE {
+                // SAFETY: the caller's promise.
+                unsafe { _mm_loadl_epi64(tokens[token].as_ptr().add(at).cast()) }
+            } else {
+                // SAFETY: not whole.
+                unsafe { load::<false, T>(tokens[token], at) }
+            };
+            let high = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(bytes), quad);
             x[token] =
                 if T::SIGNED { _mm256_srai_epi16::<8>(high) } else { _mm256_srli_epi16::<8>(high) };
         }
         for tile in 0..2 {
             let start = 4 * at;
-            let halves = [load(tiles[tile], start), load(tiles[tile], start + STEP)];
+            // SAFETY: the caller's promise.
+            let halves = unsafe {
+                [
+                    load::<WHOLE, i8>(tiles[tile], start),
+                    load::<WHOLE, i8>(tiles[tile], start + STEP),
+                ]
+            };
             let packed = _mm256_set_m128i(halves[1], halves[0]);
             // A halfword is `256 * odd + even`.
             let low = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(packed));
             let high = _mm256_srai_epi16::<8>(_mm256_add_epi16(packed, _mm256_set1_epi16(0x80)));
             for token in 0..TOKENS {
                 let products = _mm256_madd_epi16(low, x[token]);
-                even[token][tile] = _mm256_add_epi32(even[token][tile], products);
+                self.even[token][tile] = _mm256_add_epi32(self.even[token][tile], products);
                 let products = _mm256_madd_epi16(high, x[token]);
-                odd[token][tile] = _mm256_add_epi32(odd[token][tile], products);
+                self.odd[token][tile] = _mm256_add_epi32(self.odd[token][tile], products);
             }
         }
     }
-    // Channels 0, 2, 0, 2 and 1, 3, 1, 3.
-    let sums = |token: usize, tile: usize| {
-        let (even, odd) = (even[token][tile], odd[token][tile]);
+
+    /// Channels 0 to 3 of a tile, in each half.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn channels(&self, token: usize, tile: usize) -> __m256i {
+        let (even, odd) = (self.even[token][tile], self.odd[token][tile]);
         let [low, high] = [_mm256_unpacklo_epi32(even, odd), _mm256_unpackhi_epi32(even, odd)];
         _mm256_add_epi32(low, high)
-    };
-    let tile = |tile: usize| store(sums(0, tile), sums(1, tile));
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn tiles<T: Operand>(tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> [[[i32; 4]; TOKENS]; 2] {
+    let zero = [[_mm256_setzero_si256(); 2]; TOKENS];
+    let mut sums = Tiles { even: zero, odd: zero };
+    let inputs = tokens[0].len().min(tokens[1].len());
+    let whole = inputs.min(tiles[0].len().min(tiles[1].len()) / 4) / TILE_STEP * TILE_STEP;
+    for at in (0..whole).step_by(TILE_STEP) {
+        // SAFETY: `at` and the 7 inputs after it are below `whole`.
+        unsafe { sums.step::<true, T>(tiles, tokens, at) };
+    }
+    for at in (whole..inputs).step_by(TILE_STEP) {
+        // SAFETY: not whole.
+        unsafe { sums.step::<false, T>(tiles, tokens, at) };
+    }
+    let tile = |tile: usize| store(sums.channels(0, tile), sums.channels(1, tile));
     [tile(0), tile(1)]
 }

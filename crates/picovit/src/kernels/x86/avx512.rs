@@ -37,15 +37,21 @@ impl Simd for Avx512 {
     }
 }
 
-/// At most [`BYTES`] values from `at` on, the rest 0.
+/// The first `left` bytes of a register, or all.
+#[inline(always)]
+fn first_bytes(left: usize) -> __mmask64 {
+    if left >= BYTES { !0 } else { (1 << left) - 1 }
+}
+
+/// The values from `at` on that the mask names, the rest 0.
+///
+/// # Safety
+/// Those that the mask names are in the slice.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn load<T: bytemuck::Pod>(values: &[T], at: usize) -> __m512i {
+unsafe fn load<T: bytemuck::Pod>(values: &[T], at: usize, mask: __mmask64) -> __m512i {
     const { assert!(size_of::<T>() == 1) };
-    let left = values.len().saturating_sub(at);
-    let mask = if left >= BYTES { !0 } else { (1 << left) - 1 };
-    // SAFETY: values of one byte; the mask leaves out all that are not in the slice, and memory that
-    // is masked out is not touched.
+    // SAFETY: the caller's promise; memory that is masked out is not touched.
     unsafe { _mm512_maskz_loadu_epi8(mask, values.as_ptr().wrapping_add(at).cast()) }
 }
 
@@ -59,14 +65,18 @@ fn unsigned<T: Operand>(tokens: __m512i) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn rows<T: Operand>(weights: [&[i8]; LANES], tokens: [&[T]; TOKENS]) -> Sums {
-    let inputs = tokens[0].len();
-    let weights = weights.map(|row| row.get(..inputs).unwrap_or_default());
+    let inputs = weights.iter().map(|row| row.len()).fold(tokens[0].len(), usize::min);
+    let inputs = inputs.min(tokens[1].len());
     let zero = _mm512_setzero_si512();
     let (mut sums, mut excess) = ([[zero; LANES]; TOKENS], [zero; LANES]);
     for at in (0..inputs).step_by(BYTES) {
-        let x = [unsigned::<T>(load(tokens[0], at)), unsigned::<T>(load(tokens[1], at))];
+        let mask = first_bytes(inputs - at);
+        // SAFETY: all slices have `inputs` values.
+        let x = unsafe { [load(tokens[0], at, mask), load(tokens[1], at, mask)] };
+        let x = [unsigned::<T>(x[0]), unsigned::<T>(x[1])];
         for lane in 0..LANES {
-            let w = load(weights[lane], at);
+            // SAFETY: as above.
+            let w = unsafe { load(weights[lane], at, mask) };
             for token in 0..TOKENS {
                 sums[token][lane] = _mm512_dpbusd_epi32(sums[token][lane], x[token], w);
             }
@@ -122,14 +132,20 @@ fn tiles<T: Operand>(tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> Sums {
     // The first four tokens in the first quarter, and so on.
     let spread = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
     let (mut sums, mut excess) = ([[zero; 2]; TOKENS], [zero; 2]);
-    for (step, at) in (0..tokens[0].len()).step_by(TILE_INPUTS).enumerate() {
+    let inputs = tokens[0].len().min(tokens[1].len());
+    let bytes = tiles[0].len().min(tiles[1].len());
+    for (step, at) in (0..inputs).step_by(TILE_INPUTS).enumerate() {
+        let mask = first_bytes((inputs - at).min(TILE_INPUTS));
+        let tile_mask = first_bytes(bytes.saturating_sub(BYTES * step));
         let mut x = [zero; TOKENS];
         for token in 0..TOKENS {
-            let values = unsigned::<T>(load(tokens[token], at));
-            x[token] = _mm512_permutexvar_epi32(spread, values);
+            // SAFETY: both tokens have `inputs` values.
+            let values = unsafe { load(tokens[token], at, mask) };
+            x[token] = _mm512_permutexvar_epi32(spread, unsigned::<T>(values));
         }
         for tile in 0..2 {
-            let packed = load(tiles[tile], BYTES * step);
+            // SAFETY: both tiles have `bytes` values.
+            let packed = unsafe { load(tiles[tile], BYTES * step, tile_mask) };
             let odd = _mm512_add_epi16(packed, borrow);
             let mixed = _mm512_mask_blend_epi8(0xaaaa_aaaa_aaaa_aaaa, packed, odd);
             let w = _mm512_shuffle_epi8(mixed, channels);
