@@ -5,6 +5,8 @@ pub(super) mod plain;
 
 use core::arch::aarch64::*;
 
+use super::wide::{LANES, Lanes};
+
 /// Bytes of a register.
 const BYTES: usize = 16;
 
@@ -52,4 +54,54 @@ fn fold4([a, b, c, d]: [int32x4_t; 4]) -> int32x4_t {
 fn store(values: int32x4_t) -> [i32; 4] {
     // SAFETY: both are 16 bytes of which any are valid.
     unsafe { core::mem::transmute(values) }
+}
+
+/// The halves of [`LANES`] values.
+#[inline]
+#[target_feature(enable = "neon")]
+fn registers(values: Lanes) -> [int32x4_t; 2] {
+    // SAFETY: both are 32 bytes of which any are valid.
+    unsafe { core::mem::transmute(values) }
+}
+
+/// [`Simd::requant`](super::wide::Simd::requant).
+#[inline]
+#[target_feature(enable = "neon")]
+fn requant(addend: Lanes, sums: Lanes, shift: u32, mult: Lanes) -> Lanes {
+    let (addend, sums, mult) = (registers(addend), registers(sums), registers(mult));
+    // Shifts are below 32; others would be taken modulo 32.
+    let shift = vdupq_n_s32((shift % 32) as i32);
+    let mut values = [[0; 4]; 2];
+    for half in 0..2 {
+        let (a, m) = (vshlq_s32(sums[half], shift), mult[half]);
+        let low = vrshrn_n_s64::<32>(vmull_s32(vget_low_s32(a), vget_low_s32(m)));
+        let high = vrshrn_high_n_s64::<32>(low, vmull_high_s32(a, m));
+        values[half] = store(vaddq_s32(addend[half], high));
+    }
+    bytemuck::must_cast(values)
+}
+
+/// Saturated to int16.
+#[inline]
+#[target_feature(enable = "neon")]
+fn halfwords(values: Lanes) -> int16x8_t {
+    let [low, high] = registers(values);
+    vqmovn_high_s32(vqmovn_s32(low), high)
+}
+
+/// [`Simd::narrow8`](super::wide::Simd::narrow8).
+#[inline]
+#[target_feature(enable = "neon")]
+fn narrow8(values: Lanes, low: i8) -> [i8; LANES] {
+    let bytes = vmax_s8(vqmovn_s16(halfwords(values)), vdup_n_s8(low));
+    // SAFETY: both are 8 bytes of which any are valid.
+    unsafe { core::mem::transmute(bytes) }
+}
+
+/// [`Simd::narrow16`](super::wide::Simd::narrow16).
+#[inline]
+#[target_feature(enable = "neon")]
+fn narrow16(values: Lanes) -> [i16; LANES] {
+    // SAFETY: both are 16 bytes of which any are valid.
+    unsafe { core::mem::transmute(halfwords(values)) }
 }

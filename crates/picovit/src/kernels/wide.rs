@@ -6,23 +6,76 @@ use super::block::{Block, Operand};
 use super::isa::Isa;
 use super::layer::Int8;
 use super::matmul::Matrix;
-use super::requant::{mulhi_add, requant8, residual_add};
 use crate::format::{Packing, TOKENS};
 
 /// Outputs of a step.
 pub(super) const LANES: usize = 8;
 
+/// A value for each output of a step.
+pub(super) type Lanes = [i32; LANES];
+
 /// Sums of [`LANES`] outputs, for each token.
-pub(super) type Sums = [[i32; LANES]; TOKENS];
+pub(super) type Sums = [Lanes; TOKENS];
 
 /// Matrix products of one instruction set.
 pub(super) trait Simd: Copy {
-    /// Sums of [`Packing::Portable`]. Every row of weights has at least as many values as the tokens
-    /// have; those behind do not count.
-    fn rows<T: Operand>(self, weights: [&[i8]; LANES], tokens: [&[T]; TOKENS]) -> Sums;
+    /// Sums of [`Packing::Portable`].
+    fn rows<T: Operand>(self, weights: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums;
 
     /// Sums of two tiles of [`Packing::CortexM`].
     fn tiles<T: Operand>(self, tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> Sums;
+
+    /// `addend + mulhi(sum << shift, mult)`, lane by lane.
+    fn requant(self, addend: Lanes, sums: Lanes, shift: u32, mult: Lanes) -> Lanes;
+
+    /// Saturates to int8, none below `low`.
+    fn narrow8(self, values: Lanes, low: i8) -> [i8; LANES];
+
+    /// Saturates to int16.
+    fn narrow16(self, values: Lanes) -> [i16; LANES];
+}
+
+/// Up to [`LANES`] rows of weights.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    /// Begins with the rows.
+    bytes: &'a [i8],
+    inputs: usize,
+    /// Index of the last row.
+    last: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// The rows from `first` on, of which there is at least one.
+    #[inline(always)]
+    fn new(bytes: &'a [i8], inputs: usize, first: usize) -> Option<Self> {
+        let bytes = bytes.get(first * inputs..)?;
+        // The quotient is needed at the end of a matrix only.
+        let rows = if bytes.len() >= LANES * inputs { LANES } else { bytes.len() / inputs.max(1) };
+        let last = rows.checked_sub(1)?;
+        Some(Self { bytes, inputs, last })
+    }
+
+    /// Values of a row.
+    #[inline(always)]
+    pub(super) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// How many rows there are.
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.last + 1
+    }
+
+    /// A row and what follows it: no fewer than [`Self::inputs`] values. Where a row is missing, the
+    /// last one takes its place.
+    #[inline(always)]
+    pub(super) fn row(&self, lane: usize) -> &'a [i8] {
+        let start = lane.min(self.last) * self.inputs;
+        // SAFETY: `bytes` has `last + 1` rows of `inputs` values, see `new`.
+        unsafe { self.bytes.get_unchecked(start..) }
+    }
 }
 
 /// Code that is compiled for every instruction set.
@@ -54,13 +107,20 @@ pub(super) fn dispatch<K: Kernel>(kernel: K) -> Option<K::Output> {
     }
 }
 
-/// A matrix product whose sums go to `sink(first output, how many, sums)`.
+/// What becomes of the sums of a matrix product. A trait, not a closure: that cannot be made to be
+/// inlined.
+trait Sink {
+    /// Takes the sums of `count` outputs from `first` on.
+    fn take<S: Simd>(&mut self, simd: S, first: usize, count: usize, sums: Sums);
+}
+
+/// A matrix product.
 #[inline(always)]
 fn product<S: Simd, T: Operand>(
     simd: S,
     matrix: Matrix<'_>,
     block: &Block<'_>,
-    mut sink: impl FnMut(usize, usize, Sums),
+    mut sink: impl Sink,
 ) {
     let Matrix { packing, outputs, inputs, bytes } = matrix;
     let tokens = block.rows::<T>();
@@ -71,10 +131,8 @@ fn product<S: Simd, T: Operand>(
         Packing::Portable => {
             let outputs = bytes.len() / inputs;
             for first in (0..outputs).step_by(LANES) {
-                // Where rows are missing at the end, the last one takes their place.
-                let row = |lane: usize| bytes.get((first + lane).min(outputs - 1) * inputs..);
-                let rows = [0, 1, 2, 3, 4, 5, 6, 7].map(|lane| row(lane).unwrap_or_default());
-                sink(first, LANES.min(outputs - first), simd.rows(rows, tokens));
+                let Some(rows) = Rows::new(bytes, inputs, first) else { return };
+                sink.take(simd, first, rows.count(), simd.rows(rows, tokens));
             }
         }
         Packing::CortexM => {
@@ -85,43 +143,43 @@ fn product<S: Simd, T: Operand>(
                 let tiles = bytes.get(start..).unwrap_or_default();
                 let one = tiles.get(..tile_bytes).unwrap_or_default();
                 let two = tiles.get(tile_bytes..2 * tile_bytes).unwrap_or(one);
-                sink(first, LANES.min(outputs - first), simd.tiles([one, two], tokens));
+                sink.take(simd, first, LANES.min(outputs - first), simd.tiles([one, two], tokens));
             }
         }
     }
 }
 
-/// [`LANES`] constants from `first` on; 0 where they are missing.
+/// [`LANES`] values from `first` on; 0 where they are missing.
 #[inline(always)]
-fn lanes(values: &[i32], first: usize) -> [i32; LANES] {
+fn lanes<V: Copy + Default>(values: &[V], first: usize) -> [V; LANES] {
     let values = values.get(first..).unwrap_or_default();
     match values.first_chunk() {
         Some(lanes) => *lanes,
         None => {
-            let mut lanes = [0; LANES];
+            let mut lanes = [V::default(); LANES];
             lanes.iter_mut().zip(values).for_each(|(lane, &value)| *lane = value);
             lanes
         }
     }
 }
 
-/// Replaces `count` values of a row from `first` on, by place.
+/// Sums, lane by lane.
 #[inline(always)]
-fn replace<V: Copy + Default>(
-    row: &mut [V],
-    (first, count): (usize, usize),
-    value: impl Fn(usize, V) -> V,
-) {
+fn plus(a: Lanes, b: Lanes) -> Lanes {
+    let mut sums = a;
+    for lane in 0..LANES {
+        sums[lane] = a[lane].wrapping_add(b[lane]);
+    }
+    sums
+}
+
+/// Writes `count` values of a row from `first` on.
+#[inline(always)]
+fn put<V: Copy>(row: &mut [V], first: usize, count: usize, values: [V; LANES]) {
     let rest = row.get_mut(first..).unwrap_or_default();
     match rest.first_chunk_mut::<LANES>() {
-        Some(places) if count == LANES => {
-            let old = *places;
-            *places = core::array::from_fn(|lane| value(lane, old[lane]));
-        }
-        _ => {
-            let places = rest.iter_mut().take(count).enumerate();
-            places.for_each(|(lane, place)| *place = value(lane, *place));
-        }
+        Some(places) if count == LANES => *places = values,
+        _ => rest.iter_mut().zip(values).take(count).for_each(|(place, value)| *place = value),
     }
 }
 
@@ -139,17 +197,19 @@ impl Kernel for LinearInt8<'_, '_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let [bias, mult] = self.constants;
+        product::<S, i8>(simd, self.matrix, self.block, self);
+    }
+}
+
+impl Sink for LinearInt8<'_, '_> {
+    #[inline(always)]
+    fn take<S: Simd>(&mut self, simd: S, first: usize, count: usize, sums: Sums) {
+        let [bias, mult] = self.constants.map(|values| lanes(values, first));
         let Int8 { zero, low, shift } = self.form;
-        product::<S, i8>(simd, self.matrix, self.block, |first, count, sums| {
-            let (bias, mult) = (lanes(bias, first), lanes(mult, first));
-            for (row, sums) in self.out.iter_mut().zip(sums) {
-                replace(row, (first, count), |lane, _| {
-                    let sum = sums[lane].wrapping_add(bias[lane]).wrapping_shl(shift);
-                    mulhi_add(zero, sum, mult[lane]).min(127).max(low as i32) as i8
-                });
-            }
-        });
+        for (row, sums) in self.out.iter_mut().zip(sums) {
+            let values = simd.requant([zero; LANES], plus(sums, bias), shift, mult);
+            put(row, first, count, simd.narrow8(values, low));
+        }
     }
 }
 
@@ -167,15 +227,19 @@ impl Kernel for LinearAdd16<'_, '_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let [bias, mult] = self.constants;
-        product::<S, i8>(simd, self.matrix, self.block, |first, count, sums| {
-            let (bias, mult) = (lanes(bias, first), lanes(mult, first));
-            for (row, sums) in self.out.iter_mut().zip(sums) {
-                replace(row, (first, count), |lane, x| {
-                    residual_add(x, sums[lane].wrapping_add(bias[lane]), self.shift, mult[lane])
-                });
-            }
-        });
+        product::<S, i8>(simd, self.matrix, self.block, self);
+    }
+}
+
+impl Sink for LinearAdd16<'_, '_> {
+    #[inline(always)]
+    fn take<S: Simd>(&mut self, simd: S, first: usize, count: usize, sums: Sums) {
+        let [bias, mult] = self.constants.map(|values| lanes(values, first));
+        for (row, sums) in self.out.iter_mut().zip(sums) {
+            let residual = lanes::<i16>(row, first).map(i32::from);
+            let values = simd.requant(residual, plus(sums, bias), self.shift, mult);
+            put(row, first, count, simd.narrow16(values));
+        }
     }
 }
 
@@ -191,11 +255,16 @@ impl Kernel for Scores<'_, '_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        product::<S, i8>(simd, self.keys, self.queries, |first, count, sums| {
-            for (row, sums) in self.out.iter_mut().zip(sums) {
-                replace(row, (first, count), |lane, _| sums[lane]);
-            }
-        });
+        product::<S, i8>(simd, self.keys, self.queries, self);
+    }
+}
+
+impl Sink for Scores<'_, '_> {
+    #[inline(always)]
+    fn take<S: Simd>(&mut self, _: S, first: usize, count: usize, sums: Sums) {
+        for (row, sums) in self.out.iter_mut().zip(sums) {
+            put(row, first, count, sums);
+        }
     }
 }
 
@@ -212,10 +281,16 @@ impl Kernel for WeightedSums<'_, '_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        product::<S, u8>(simd, self.values, self.weights, |first, count, sums| {
-            for ((row, sums), mult) in self.out.iter_mut().zip(sums).zip(self.mults) {
-                replace(row, (first, count), |lane, _| requant8(sums[lane], mult, 0));
-            }
-        });
+        product::<S, u8>(simd, self.values, self.weights, self);
+    }
+}
+
+impl Sink for WeightedSums<'_, '_> {
+    #[inline(always)]
+    fn take<S: Simd>(&mut self, simd: S, first: usize, count: usize, sums: Sums) {
+        for ((row, sums), mult) in self.out.iter_mut().zip(sums).zip(self.mults) {
+            let values = simd.requant([0; LANES], sums, 0, [mult; LANES]);
+            put(row, first, count, simd.narrow8(values, i8::MIN));
+        }
     }
 }

@@ -5,8 +5,8 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 
 use super::super::block::Operand;
-use super::super::wide::{Kernel, LANES, Simd, Sums};
-use super::{BYTES, fold4, load, padded, store};
+use super::super::wide::{Kernel, LANES, Lanes, Rows, Simd, Sums};
+use super::{BYTES, fold4, load, narrow8, narrow16, padded, requant, store};
 use crate::format::TOKENS;
 
 /// Proof that the processor has it: made in [`run`] alone.
@@ -21,7 +21,7 @@ pub(in super::super) fn run<K: Kernel>(kernel: K) -> K::Output {
 
 impl Simd for Dot {
     #[inline(always)]
-    fn rows<T: Operand>(self, weights: [&[i8]; LANES], tokens: [&[T]; TOKENS]) -> Sums {
+    fn rows<T: Operand>(self, weights: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums {
         // SAFETY: `self` proves that the instructions exist.
         unsafe { rows(weights, tokens) }
     }
@@ -30,6 +30,24 @@ impl Simd for Dot {
     fn tiles<T: Operand>(self, tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> Sums {
         // SAFETY: `self` proves that the instructions exist.
         unsafe { self::tiles(tiles, tokens) }
+    }
+
+    #[inline(always)]
+    fn requant(self, addend: Lanes, sums: Lanes, shift: u32, mult: Lanes) -> Lanes {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { requant(addend, sums, shift, mult) }
+    }
+
+    #[inline(always)]
+    fn narrow8(self, values: Lanes, low: i8) -> [i8; LANES] {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { narrow8(values, low) }
+    }
+
+    #[inline(always)]
+    fn narrow16(self, values: Lanes) -> [i16; LANES] {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { narrow16(values) }
     }
 }
 
@@ -106,11 +124,13 @@ impl Accumulators {
 
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn rows<T: Operand>(weights: [&[i8]; LANES], tokens: [&[T]; TOKENS]) -> Sums {
-    let inputs = weights.iter().map(|row| row.len()).fold(tokens[0].len(), usize::min);
-    let inputs = inputs.min(tokens[1].len());
-    // What follows the inputs in a row must not count.
-    let weights = weights.map(|row| row.get(..inputs).unwrap_or_default());
+fn rows<T: Operand>(matrix: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums {
+    let inputs = matrix.inputs().min(tokens[0].len()).min(tokens[1].len());
+    let mut weights: [&[i8]; LANES] = [&[]; LANES];
+    for lane in 0..LANES {
+        // What follows the inputs in a row must not count.
+        weights[lane] = matrix.row(lane).get(..inputs).unwrap_or_default();
+    }
     let zero = vdupq_n_s32(0);
     let mut all = Accumulators { sums: [[zero; LANES]; TOKENS], missing: [zero; LANES] };
     let whole = inputs / BYTES * BYTES;

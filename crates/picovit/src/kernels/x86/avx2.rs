@@ -4,7 +4,8 @@
 use core::arch::x86_64::*;
 
 use super::super::block::Operand;
-use super::super::wide::{Kernel, LANES, Simd, Sums};
+use super::super::wide::{Kernel, LANES, Lanes, Rows, Simd, Sums};
+use super::{narrow8, narrow16, requant};
 use crate::format::TOKENS;
 
 /// Inputs of a step: bytes of half a register.
@@ -22,10 +23,9 @@ pub(in super::super) fn run<K: Kernel>(kernel: K) -> K::Output {
 
 impl Simd for Avx2 {
     #[inline(always)]
-    fn rows<T: Operand>(self, weights: [&[i8]; LANES], tokens: [&[T]; TOKENS]) -> Sums {
-        let [a, b, c, d, e, f, g, h] = weights;
+    fn rows<T: Operand>(self, weights: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums {
         // SAFETY: `self` proves that the instructions exist.
-        let [first, last] = unsafe { [rows([a, b, c, d], tokens), rows([e, f, g, h], tokens)] };
+        let [first, last] = unsafe { [rows(weights, 0, tokens), rows(weights, 4, tokens)] };
         interleave(first, last)
     }
 
@@ -34,6 +34,24 @@ impl Simd for Avx2 {
         // SAFETY: `self` proves that the instructions exist.
         let [first, last] = unsafe { self::tiles(tiles, tokens) };
         interleave(first, last)
+    }
+
+    #[inline(always)]
+    fn requant(self, addend: Lanes, sums: Lanes, shift: u32, mult: Lanes) -> Lanes {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { requant(addend, sums, shift, mult) }
+    }
+
+    #[inline(always)]
+    fn narrow8(self, values: Lanes, low: i8) -> [i8; LANES] {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { narrow8(values, low) }
+    }
+
+    #[inline(always)]
+    fn narrow16(self, values: Lanes) -> [i16; LANES] {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { narrow16(values) }
     }
 }
 
@@ -100,19 +118,22 @@ unsafe fn step<const WHOLE: bool, T: Operand>(
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn rows<T: Operand>(weights: [&[i8]; 4], tokens: [&[T]; TOKENS]) -> [[i32; 4]; TOKENS] {
-    let inputs = weights.iter().map(|row| row.len()).fold(tokens[0].len(), usize::min);
-    let inputs = inputs.min(tokens[1].len());
+fn rows<T: Operand>(weights: Rows<'_>, first: usize, tokens: [&[T]; TOKENS]) -> [[i32; 4]; TOKENS] {
+    let inputs = weights.inputs().min(tokens[0].len()).min(tokens[1].len());
+    let mut rows: [&[i8]; 4] = [&[]; 4];
+    for lane in 0..4 {
+        rows[lane] = weights.row(first + lane);
+    }
     let mut sums = [[_mm256_setzero_si256(); 4]; TOKENS];
     let whole = inputs / STEP * STEP;
     for at in (0..whole).step_by(STEP) {
         // SAFETY: `at` and the 15 after it are below the length of all slices.
-        unsafe { step::<true, T>(&mut sums, weights, tokens, at) };
+        unsafe { step::<true, T>(&mut sums, rows, tokens, at) };
     }
     if whole < inputs {
         // What follows the inputs in a row meets a token of 0.
         // SAFETY: not whole.
-        unsafe { step::<false, T>(&mut sums, weights, tokens, whole) };
+        unsafe { step::<false, T>(&mut sums, rows, tokens, whole) };
     }
     store(fold4(sums[0]), fold4(sums[1]))
 }

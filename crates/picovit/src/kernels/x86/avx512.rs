@@ -4,7 +4,8 @@
 use core::arch::x86_64::*;
 
 use super::super::block::Operand;
-use super::super::wide::{Kernel, LANES, Simd, Sums};
+use super::super::wide::{Kernel, LANES, Lanes, Rows, Simd, Sums};
+use super::{narrow8, narrow16, requant};
 use crate::format::TOKENS;
 
 /// Bytes of a register.
@@ -25,7 +26,7 @@ pub(in super::super) fn run<K: Kernel>(kernel: K) -> K::Output {
 
 impl Simd for Avx512 {
     #[inline(always)]
-    fn rows<T: Operand>(self, weights: [&[i8]; LANES], tokens: [&[T]; TOKENS]) -> Sums {
+    fn rows<T: Operand>(self, weights: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums {
         // SAFETY: `self` proves that the instructions exist.
         unsafe { rows(weights, tokens) }
     }
@@ -34,6 +35,24 @@ impl Simd for Avx512 {
     fn tiles<T: Operand>(self, tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> Sums {
         // SAFETY: `self` proves that the instructions exist.
         unsafe { self::tiles(tiles, tokens) }
+    }
+
+    #[inline(always)]
+    fn requant(self, addend: Lanes, sums: Lanes, shift: u32, mult: Lanes) -> Lanes {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { requant(addend, sums, shift, mult) }
+    }
+
+    #[inline(always)]
+    fn narrow8(self, values: Lanes, low: i8) -> [i8; LANES] {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { narrow8(values, low) }
+    }
+
+    #[inline(always)]
+    fn narrow16(self, values: Lanes) -> [i16; LANES] {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { narrow16(values) }
     }
 }
 
@@ -64,9 +83,12 @@ fn unsigned<T: Operand>(tokens: __m512i) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn rows<T: Operand>(weights: [&[i8]; LANES], tokens: [&[T]; TOKENS]) -> Sums {
-    let inputs = weights.iter().map(|row| row.len()).fold(tokens[0].len(), usize::min);
-    let inputs = inputs.min(tokens[1].len());
+fn rows<T: Operand>(weights: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums {
+    let inputs = weights.inputs().min(tokens[0].len()).min(tokens[1].len());
+    let mut rows: [&[i8]; LANES] = [&[]; LANES];
+    for lane in 0..LANES {
+        rows[lane] = weights.row(lane);
+    }
     let zero = _mm512_setzero_si512();
     let (mut sums, mut excess) = ([[zero; LANES]; TOKENS], [zero; LANES]);
     for at in (0..inputs).step_by(BYTES) {
@@ -76,7 +98,7 @@ fn rows<T: Operand>(weights: [&[i8]; LANES], tokens: [&[T]; TOKENS]) -> Sums {
         let x = [unsigned::<T>(x[0]), unsigned::<T>(x[1])];
         for lane in 0..LANES {
             // SAFETY: as above.
-            let w = unsafe { load(weights[lane], at, mask) };
+            let w = unsafe { load(rows[lane], at, mask) };
             for token in 0..TOKENS {
                 sums[token][lane] = _mm512_dpbusd_epi32(sums[token][lane], x[token], w);
             }
