@@ -101,8 +101,9 @@ pub(super) fn dispatch<K: Kernel>(kernel: K) -> Option<K::Output> {
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
         Isa::NeonDot => Some(unsafe { super::neon::dot::run(kernel) }),
+        // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
-        Isa::Neon => Some(super::neon::plain::run(kernel)),
+        Isa::Neon => Some(unsafe { super::neon::plain::run(kernel) }),
         _ => None,
     }
 }
