@@ -29,6 +29,7 @@ pub enum Isa {
 static CURRENT: AtomicU8 = AtomicU8::new(0);
 
 /// Whether the build, or with `std` the processor, has an extension.
+#[cfg(wide)]
 macro_rules! has {
     ($detected:ident: $($feature:tt),+) => {{
         let built = $(cfg!(target_feature = $feature))&&+;

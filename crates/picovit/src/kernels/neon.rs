@@ -1,4 +1,5 @@
 //! NEON, and its dot product instructions, of AArch64.
+#![allow(clippy::needless_range_loop, reason = "one index for lanes of several arrays")]
 
 pub(super) mod dot;
 pub(super) mod plain;

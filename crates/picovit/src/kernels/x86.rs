@@ -1,4 +1,5 @@
 //! Vector units of x86-64.
+#![allow(clippy::needless_range_loop, reason = "one index for lanes of several arrays")]
 
 pub(super) mod avx2;
 pub(super) mod avx512;
