@@ -1,6 +1,6 @@
 //! Tells the engine which extensions of the instruction set its kernels may use: `cfg(dsp)` (dual
 //! 16-bit multiply-accumulates of Cortex-M4, M7, M33 and later) and `cfg(mve)` (Helium, Cortex-M52
-//! and later).
+//! and later); `cfg(wide)` for processors of hosts, which have vector units.
 //!
 //! The stable compiler hides both from `cfg(target_feature)`. They follow from the target's name and
 //! from the flags that name features or a processor.
@@ -25,7 +25,11 @@ fn main() {
     println!("cargo:rustc-check-cfg=cfg(dsp)");
     println!("cargo:rustc-check-cfg=cfg(mve)");
     println!("cargo:rustc-check-cfg=cfg(armv8m)");
+    println!("cargo:rustc-check-cfg=cfg(wide)");
     let target = env::var("TARGET").unwrap_or_default();
+    if target.starts_with("x86_64") || target.starts_with("aarch64") {
+        println!("cargo:rustc-cfg=wide");
+    }
     if !target.starts_with("thumb") {
         return;
     }

@@ -19,6 +19,9 @@
 #![no_std]
 #![warn(missing_docs)]
 
+#[cfg(feature = "std")]
+extern crate std;
+
 #[cfg(target_endian = "big")]
 compile_error!(
     "artifacts are little-endian and used in place: big-endian targets are not supported"

@@ -4,6 +4,10 @@ use crate::format::{Packing, TOKENS};
 
 /// A number that a matrix product takes: int8 values, or uint8 weights of a softmax.
 pub trait Operand: bytemuck::Pod + Into<i32> {
+    /// Whether it has a sign.
+    #[doc(hidden)]
+    const SIGNED: bool;
+
     /// The first and third bytes of a word as halfwords.
     #[cfg(dsp)]
     #[doc(hidden)]
@@ -11,6 +15,8 @@ pub trait Operand: bytemuck::Pod + Into<i32> {
 }
 
 impl Operand for i8 {
+    const SIGNED: bool = true;
+
     #[cfg(dsp)]
     #[inline]
     fn halves(word: u32) -> u32 {
@@ -19,6 +25,8 @@ impl Operand for i8 {
 }
 
 impl Operand for u8 {
+    const SIGNED: bool = false;
+
     #[cfg(dsp)]
     #[inline]
     fn halves(word: u32) -> u32 {

@@ -1,6 +1,8 @@
 //! Building blocks of the streamed convolution: the input patch of one pixel, and pooling of a
 //! finished row into the output.
 
+#[cfg(wide)]
+use super::wide::{Kernel, Simd, dispatch};
 use crate::rows::{rows, rows_mut};
 
 /// Where a square window lies: edge, step and border.
@@ -107,6 +109,22 @@ fn fill(pixel: &[i8], row: &mut [i8]) {
 /// `[columns][channels]`.
 #[inline]
 pub fn max_into_row(row: &[i8], channels: usize, window: Window, out: &mut [i8]) {
+    #[cfg(wide)]
+    if dispatch(MaxIntoRow { row, channels, window, out: &mut *out }).is_some() {
+        return;
+    }
+    max_into_row_by(max_into, row, channels, window, out);
+}
+
+/// As [`max_into_row`], by a function that takes one pixel into another.
+#[inline(always)]
+fn max_into_row_by(
+    max_into: impl Fn(&[i8], &mut [i8]),
+    row: &[i8],
+    channels: usize,
+    window: Window,
+    out: &mut [i8],
+) {
     let channels = channels.max(1);
     let width = row.len() / channels;
     for (column, out) in rows_mut(out, channels).enumerate() {
@@ -117,6 +135,30 @@ pub fn max_into_row(row: &[i8], channels: usize, window: Window, out: &mut [i8])
         for pixel in rows(pixels, channels) {
             max_into(pixel, out);
         }
+    }
+}
+
+/// [`max_into_row`] on vectors.
+#[cfg(wide)]
+struct MaxIntoRow<'k> {
+    row: &'k [i8],
+    channels: usize,
+    window: Window,
+    out: &'k mut [i8],
+}
+
+#[cfg(wide)]
+impl Kernel for MaxIntoRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { row, channels, window, out } = self;
+        #[inline(always)]
+        fn max_into(pixel: &[i8], out: &mut [i8]) {
+            out.iter_mut().zip(pixel).for_each(|(out, &v)| *out = (*out).max(v));
+        }
+        max_into_row_by(max_into, row, channels, window, out);
     }
 }
 

@@ -4,6 +4,8 @@
 use super::block::Block;
 use super::matmul::{Matrix, matmul};
 use super::requant::{mulhi_add, requant8, residual_add};
+#[cfg(wide)]
+use super::wide::{LinearAdd16, LinearInt8, Scores, WeightedSums, dispatch};
 use crate::format::TOKENS;
 
 /// How sums become int8: `clamp(zero + mulhi(sum << shift, mult), low, 127)`.
@@ -40,6 +42,10 @@ pub fn linear_int8(
         0 => super::cortex_m::int8(matrix, constants, (zero, low), block, &mut out),
         _ => 0,
     };
+    #[cfg(wide)]
+    if dispatch(LinearInt8 { matrix, constants, form, block, out: &mut out }).is_some() {
+        return;
+    }
     #[cfg(not(dsp))]
     let done = 0;
     matmul::<i8>(matrix, done, bias, block, |output, sums| {
@@ -64,6 +70,10 @@ pub fn linear_add16(
     let [bias, mult] = constants;
     #[cfg(dsp)]
     let done = super::cortex_m::add16(matrix, constants, shift, block, &mut out);
+    #[cfg(wide)]
+    if dispatch(LinearAdd16 { matrix, constants, shift, block, out: &mut out }).is_some() {
+        return;
+    }
     #[cfg(not(dsp))]
     let done = 0;
     matmul::<i8>(matrix, done, bias, block, |output, sums| {
@@ -80,6 +90,10 @@ pub fn linear_add16(
 pub fn scores(keys: Matrix<'_>, queries: &Block<'_>, mut out: [&mut [i32]; TOKENS]) {
     #[cfg(dsp)]
     let done = super::cortex_m::sums(keys, queries, &mut out);
+    #[cfg(wide)]
+    if dispatch(Scores { keys, queries, out: &mut out }).is_some() {
+        return;
+    }
     #[cfg(not(dsp))]
     let done = 0;
     matmul::<i8>(keys, done, &[], queries, |token, sums| {
@@ -100,6 +114,10 @@ pub fn weighted_sums(
 ) {
     #[cfg(dsp)]
     let done = super::cortex_m::rows(values, mults, weights, &mut out);
+    #[cfg(wide)]
+    if dispatch(WeightedSums { values, weights, mults, out: &mut out }).is_some() {
+        return;
+    }
     #[cfg(not(dsp))]
     let done = 0;
     matmul::<u8>(values, done, &[], weights, |channel, sums| {

@@ -1,4 +1,5 @@
-//! The inner loops, one operation a file: portable Rust, exactly as `docs/arithmetic.md` says.
+//! The inner loops, one operation a file: portable Rust, exactly as `docs/arithmetic.md` says, and
+//! beside it the same for some instruction sets.
 //!
 //! Kernels work on slices whose lengths the model's validation has fixed. Where a length does
 //! not fit they do less, they never panic: there is no indexing and no division that could.
@@ -10,16 +11,24 @@ mod cortex_m;
 mod depthwise;
 #[cfg(feature = "f16")]
 pub mod float;
+mod isa;
 mod layer;
 mod linear;
 mod matmul;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod norm;
 mod requant;
 mod softmax;
+#[cfg(wide)]
+mod wide;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use block::{Block, Operand};
 pub use conv::{Window, copy_patch, copy_patch_pair, max_into_row};
 pub use depthwise::depthwise;
+pub use isa::Isa;
 pub use layer::{Int8, linear_add16, linear_int8, scores, weighted_sums};
 pub use linear::{dot, dot_i16};
 pub use matmul::{Matrix, matmul};

@@ -1,6 +1,8 @@
 //! Layer norm in integers, section 6 of `docs/arithmetic.md`.
 
 use super::requant::{mulhi, mulhi_add, sat8, sat16};
+#[cfg(wide)]
+use super::wide::{Kernel, Simd, dispatch};
 
 /// A token's mean and reciprocal deviation, ready to normalise its channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +16,16 @@ pub struct NormalizedRow {
 /// Statistics of one token.
 #[must_use]
 pub fn normalize(x: &[i16], epsilon: u64) -> NormalizedRow {
+    #[cfg(wide)]
+    if let Some(row) = dispatch(Normalize { x, epsilon }) {
+        return row;
+    }
+    statistics(x, epsilon)
+}
+
+/// As [`normalize`], on the caller's instruction set.
+#[inline(always)]
+fn statistics(x: &[i16], epsilon: u64) -> NormalizedRow {
     #[cfg(dsp)]
     let ((mut sum, mut squares), x_rest) = {
         let (pairs, rest) = x.as_chunks::<2>();
@@ -64,6 +76,16 @@ impl NormalizedRow {
             let row = (shifted(self.width), shifted(self.sum), self.inverse);
             done = super::cortex_m::write8(x, row, gain, offset, out);
         }
+        #[cfg(wide)]
+        if dispatch(Write8 { row: *self, x, gain, offset, out: &mut *out }).is_some() {
+            return;
+        }
+        self.write8_from(done, x, gain, offset, out);
+    }
+
+    /// As [`Self::write8`] from channel `done` on, on the caller's instruction set.
+    #[inline(always)]
+    fn write8_from(&self, done: usize, x: &[i16], gain: &[i32], offset: &[i32], out: &mut [i8]) {
         let rest = x.iter().zip(gain).zip(offset).zip(out).skip(done);
         for (((&x, &gain), &offset), out) in rest {
             *out = sat8(mulhi_add(offset, self.value(x), gain) >> 8);
@@ -76,6 +98,43 @@ impl NormalizedRow {
         for ((x, &gain), &offset) in x.iter_mut().zip(gain).zip(offset) {
             *x = sat16(mulhi_add(offset, self.value(*x), gain));
         }
+    }
+}
+
+/// [`normalize`].
+#[cfg(wide)]
+struct Normalize<'k> {
+    x: &'k [i16],
+    epsilon: u64,
+}
+
+#[cfg(wide)]
+impl Kernel for Normalize<'_> {
+    type Output = NormalizedRow;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> NormalizedRow {
+        statistics(self.x, self.epsilon)
+    }
+}
+
+/// [`NormalizedRow::write8`].
+#[cfg(wide)]
+struct Write8<'k> {
+    row: NormalizedRow,
+    x: &'k [i16],
+    gain: &'k [i32],
+    offset: &'k [i32],
+    out: &'k mut [i8],
+}
+
+#[cfg(wide)]
+impl Kernel for Write8<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        self.row.write8_from(0, self.x, self.gain, self.offset, self.out);
     }
 }
 

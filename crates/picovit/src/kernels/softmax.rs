@@ -3,6 +3,8 @@
 use core::num::{NonZeroU32, NonZeroU64};
 
 use super::requant::mulhi;
+#[cfg(wide)]
+use super::wide::{Kernel, Simd, dispatch};
 use crate::format::EXP_ENTRIES;
 
 /// Writes the weight of every score and returns their sum.
@@ -23,16 +25,66 @@ pub fn softmax_weights(
         }
         return sum;
     }
+    #[cfg(wide)]
+    if let Some(sum) = dispatch(Weights { scores, shift, mult, table, weights: &mut *weights }) {
+        return sum;
+    }
     let max = scores.iter().copied().max().unwrap_or(0);
     let mut sum = 0u32;
     for (&score, weight) in scores.iter().zip(weights) {
-        let index = mulhi(max.wrapping_sub(score).wrapping_shl(shift), mult);
-        // A negative index needs a wrapped difference, which a compiled model excludes.
-        let index = (index as u32 as usize).min(EXP_ENTRIES - 1);
-        *weight = table[index];
+        *weight = table[index(max, score, shift, mult)];
         sum = sum.wrapping_add(*weight as u32);
     }
     sum
+}
+
+/// Where the weight of a score is in the table.
+#[inline(always)]
+fn index(max: i32, score: i32, shift: u32, mult: i32) -> usize {
+    let index = mulhi(max.wrapping_sub(score).wrapping_shl(shift), mult);
+    // A negative index needs a wrapped difference, which a compiled model excludes.
+    (index as u32).min(EXP_ENTRIES as u32 - 1) as usize
+}
+
+/// [`softmax_weights`] on vectors.
+#[cfg(wide)]
+struct Weights<'k> {
+    scores: &'k [i32],
+    shift: u32,
+    mult: i32,
+    table: &'k [u8; EXP_ENTRIES],
+    weights: &'k mut [u8],
+}
+
+#[cfg(wide)]
+impl Kernel for Weights<'_> {
+    type Output = u32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> u32 {
+        /// Scores whose places are found at once; the table is read one by one.
+        const STEP: usize = 16;
+        let Self { scores, shift, mult, table, weights } = self;
+        let max = scores.iter().copied().max().unwrap_or(0);
+        let place = |score| index(max, score, shift, mult);
+        let count = scores.len().min(weights.len());
+        let (chunks, rest) = scores.get(..count).unwrap_or_default().as_chunks::<STEP>();
+        let weights = weights.get_mut(..count).unwrap_or_default();
+        let (weight_chunks, weights_rest) = weights.as_chunks_mut::<STEP>();
+        let mut sum = 0u32;
+        for (scores, weights) in chunks.iter().zip(weight_chunks) {
+            let places: [u32; STEP] = core::array::from_fn(|lane| place(scores[lane]) as u32);
+            for (weight, place) in weights.iter_mut().zip(places) {
+                *weight = table[place as usize % EXP_ENTRIES];
+                sum = sum.wrapping_add(*weight as u32);
+            }
+        }
+        for (&score, weight) in rest.iter().zip(weights_rest) {
+            *weight = table[place(score)];
+            sum = sum.wrapping_add(*weight as u32);
+        }
+        sum
+    }
 }
 
 /// The multiplier that divides a weighted sum by the sum of its weights.
@@ -44,10 +96,10 @@ pub fn row_mult(numerator: u64, sum: u32) -> i32 {
     divided(numerator, divisor).min(i32::MAX as u64) as i32
 }
 
-/// A quotient, digit by digit: chips have no division of 64 bits. Divisors are below 2^24, as are
-/// sums of at most 2^16 weights.
+/// A quotient, digit by digit unless the processor divides 64 bits at once: chips do not. Divisors
+/// are below 2^24, as are sums of at most 2^16 weights.
 fn divided(numerator: u64, divisor: NonZeroU32) -> u64 {
-    if divisor.get() >> 24 != 0 {
+    if cfg!(target_pointer_width = "64") || divisor.get() >> 24 != 0 {
         return numerator / NonZeroU64::from(divisor);
     }
     let (mut quotient, mut rest) = (0u64, 0u32);

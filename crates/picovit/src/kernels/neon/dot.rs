@@ -1,0 +1,200 @@
+//! SDOT multiplies signed bytes: uint8 tokens enter as `x - 128`, and 128 times the sum of the
+//! weights is added again. The compiler has no stable name for it yet.
+
+use core::arch::aarch64::*;
+use core::arch::asm;
+
+use super::super::block::Operand;
+use super::super::wide::{Kernel, LANES, Lanes, Rows, Simd, Sums};
+use super::{BYTES, fold4, load, narrow8, narrow16, padded, requant, store};
+use crate::format::TOKENS;
+
+/// Proof that the processor has it: made in [`run`] alone.
+#[derive(Clone, Copy)]
+struct Dot(());
+
+/// Runs a kernel.
+#[target_feature(enable = "neon,dotprod")]
+pub(in super::super) fn run<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Dot(()))
+}
+
+impl Simd for Dot {
+    #[inline(always)]
+    fn rows<T: Operand>(self, weights: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { rows(weights, tokens) }
+    }
+
+    #[inline(always)]
+    fn tiles<T: Operand>(self, tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> Sums {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { self::tiles(tiles, tokens) }
+    }
+
+    #[inline(always)]
+    fn requant(self, addend: Lanes, sums: Lanes, shift: u32, mult: Lanes) -> Lanes {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { requant(addend, sums, shift, mult) }
+    }
+
+    #[inline(always)]
+    fn narrow8(self, values: Lanes, low: i8) -> [i8; LANES] {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { narrow8(values, low) }
+    }
+
+    #[inline(always)]
+    fn narrow16(self, values: Lanes) -> [i16; LANES] {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { narrow16(values) }
+    }
+}
+
+/// Adds products of bytes, four in each lane.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn sdot(mut sums: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+    // SAFETY: reads three registers and writes one of them.
+    unsafe {
+        asm!(
+            "sdot {:v}.4s, {:v}.16b, {:v}.16b", inout(vreg) sums, in(vreg) a, in(vreg) b,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
+}
+
+/// As [`sdot`], with lane `LANE` of `b` in all lanes.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn sdot_lane<const LANE: usize>(mut sums: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+    // SAFETY: reads three registers and writes one of them.
+    unsafe {
+        asm!(
+            "sdot {:v}.4s, {:v}.16b, {:v}.4b[{}]",
+            inout(vreg) sums, in(vreg) a, in(vreg) b, const LANE,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
+}
+
+/// Tokens as signed bytes.
+#[inline]
+#[target_feature(enable = "neon")]
+fn signed<T: Operand>(tokens: int8x16_t) -> int8x16_t {
+    if T::SIGNED { tokens } else { veorq_s8(tokens, vdupq_n_s8(-128)) }
+}
+
+/// Sums of [`LANES`] rows, and of the weights where tokens have no sign.
+struct Accumulators {
+    sums: [[int32x4_t; LANES]; TOKENS],
+    missing: [int32x4_t; LANES],
+}
+
+impl Accumulators {
+    /// Adds the products of [`BYTES`] inputs from `at` on.
+    ///
+    /// # Safety
+    /// With `WHOLE`, all slices have as many.
+    #[inline]
+    #[target_feature(enable = "neon,dotprod")]
+    unsafe fn step<const WHOLE: bool, T: Operand>(
+        &mut self,
+        weights: &[&[i8]; LANES],
+        tokens: [&[T]; TOKENS],
+        at: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        let x = unsafe { [load::<WHOLE, T>(tokens[0], at), load::<WHOLE, T>(tokens[1], at)] };
+        let x = [signed::<T>(x[0]), signed::<T>(x[1])];
+        for lane in 0..LANES {
+            // SAFETY: the caller's promise.
+            let w = unsafe { load::<WHOLE, i8>(weights[lane], at) };
+            for token in 0..TOKENS {
+                self.sums[token][lane] = sdot(self.sums[token][lane], w, x[token]);
+            }
+            if !T::SIGNED {
+                self.missing[lane] = sdot(self.missing[lane], w, vdupq_n_s8(-128));
+            }
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn rows<T: Operand>(matrix: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums {
+    let inputs = matrix.inputs().min(tokens[0].len()).min(tokens[1].len());
+    let mut weights: [&[i8]; LANES] = [&[]; LANES];
+    for lane in 0..LANES {
+        // What follows the inputs in a row must not count.
+        weights[lane] = matrix.row(lane).get(..inputs).unwrap_or_default();
+    }
+    let zero = vdupq_n_s32(0);
+    let mut all = Accumulators { sums: [[zero; LANES]; TOKENS], missing: [zero; LANES] };
+    let whole = inputs / BYTES * BYTES;
+    for at in (0..whole).step_by(BYTES) {
+        // SAFETY: `at` and the 15 after it are below the length of all slices.
+        unsafe { all.step::<true, T>(&weights, tokens, at) };
+    }
+    if whole < inputs {
+        // SAFETY: not whole.
+        unsafe { all.step::<false, T>(&weights, tokens, whole) };
+    }
+    let mut sums = [[[0; 4]; 2]; TOKENS];
+    for token in 0..TOKENS {
+        for half in 0..2 {
+            let mut lanes = [zero; 4];
+            for lane in 0..4 {
+                let place = 4 * half + lane;
+                lanes[lane] = all.sums[token][place];
+                if !T::SIGNED {
+                    lanes[lane] = vsubq_s32(lanes[lane], all.missing[place]);
+                }
+            }
+            sums[token][half] = store(fold4(lanes));
+        }
+    }
+    bytemuck::must_cast(sums)
+}
+
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn tiles<T: Operand>(tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> Sums {
+    let zero = vdupq_n_s32(0);
+    // From inputs (0, 2), (1, 3) of channels (0, 1), (2, 3) to the inputs of each channel.
+    let channels: [u8; BYTES] = [0, 8, 2, 10, 1, 9, 3, 11, 4, 12, 6, 14, 5, 13, 7, 15];
+    // SAFETY: it has 16 bytes.
+    let channels = unsafe { vld1q_u8(channels.as_ptr()) };
+    let even = vreinterpretq_u8_u16(vdupq_n_u16(0xff));
+    let (mut sums, mut missing) = ([[zero; 2]; TOKENS], [zero; 2]);
+    for at in (0..tokens[0].len()).step_by(BYTES) {
+        let x = [signed::<T>(padded(tokens[0], at)), signed::<T>(padded(tokens[1], at))];
+        for tile in 0..2 {
+            let quads = tiles[tile].get(4 * at..).unwrap_or_default().as_chunks::<BYTES>().0;
+            for (place, quad) in quads.iter().enumerate().take(4) {
+                // SAFETY: it has 16 bytes.
+                let packed = unsafe { vld1q_s8(quad.as_ptr()) };
+                // The even channels' bytes stand as they are, the odd ones' have been borrowed from.
+                let odd = vaddq_s16(vreinterpretq_s16_s8(packed), vdupq_n_s16(0x80));
+                let mixed = vbslq_s8(even, packed, vreinterpretq_s8_s16(odd));
+                let w = vqtbl1q_s8(mixed, channels);
+                for token in 0..TOKENS {
+                    let (sums, x) = (&mut sums[token][tile], x[token]);
+                    *sums = match place {
+                        0 => sdot_lane::<0>(*sums, w, x),
+                        1 => sdot_lane::<1>(*sums, w, x),
+                        2 => sdot_lane::<2>(*sums, w, x),
+                        _ => sdot_lane::<3>(*sums, w, x),
+                    };
+                }
+                if !T::SIGNED {
+                    missing[tile] = sdot(missing[tile], w, vdupq_n_s8(-128));
+                }
+            }
+        }
+    }
+    let sums = |token: usize, tile: usize| store(vsubq_s32(sums[token][tile], missing[tile]));
+    bytemuck::must_cast([[sums(0, 0), sums(0, 1)], [sums(1, 0), sums(1, 1)]])
+}

@@ -1,0 +1,211 @@
+//! Every instruction set's kernels against the portable ones, over shapes that fill no step and over
+//! extreme values.
+
+use std::sync::{Mutex, PoisonError};
+
+use picovit::format::{EXP_ENTRIES, Packing, TOKENS};
+use picovit::kernels::{
+    Block, Int8, Isa, Matrix, Operand, Window, linear_add16, linear_int8, max_into_row, normalize,
+    scores, softmax_weights, weighted_sums,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// The instruction set is one for all threads.
+static CURRENT: Mutex<()> = Mutex::new(());
+
+/// What a function gives with every instruction set of this processor, by name.
+fn with_every_isa<R>(mut run: impl FnMut() -> R) -> Vec<(&'static str, R)> {
+    let _guard = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let all = Isa::ALL.into_iter().filter(|isa| isa.is_available());
+    let results = all.map(|isa| {
+        isa.select();
+        assert_eq!(Isa::current(), isa);
+        (isa.name(), run())
+    });
+    results.collect()
+}
+
+/// Fails unless all instruction sets give the same.
+fn agree<R: PartialEq + std::fmt::Debug>(run: impl FnMut() -> R) -> Result<(), TestCaseError> {
+    let results = with_every_isa(run);
+    let (_, portable) = &results[0];
+    for (name, result) in &results[1..] {
+        prop_assert_eq!(portable, result, "{}", name);
+    }
+    Ok(())
+}
+
+/// Often one of the extremes.
+fn extreme<T: Clone + std::fmt::Debug + 'static>(
+    range: impl Strategy<Value = T> + 'static,
+    extremes: &[T],
+) -> impl Strategy<Value = T> {
+    prop_oneof![2 => range, 1 => select(extremes.to_vec())]
+}
+
+fn weight() -> impl Strategy<Value = i8> {
+    extreme(-127..=127i8, &[-127, 127, 0])
+}
+
+fn token() -> impl Strategy<Value = i8> {
+    extreme(any::<i8>(), &[-128, 127])
+}
+
+fn sum() -> impl Strategy<Value = i32> {
+    extreme(-(1 << 20)..1 << 20, &[i32::MIN, i32::MAX, 0])
+}
+
+/// Outputs, inputs, a packing, weights, two tokens, bias, multipliers.
+type Case<T> = (usize, usize, Packing, Vec<i8>, [Vec<T>; TOKENS], Vec<i32>, Vec<i32>);
+
+fn case<T: Clone + std::fmt::Debug>(
+    value: impl Strategy<Value = T> + Clone + 'static,
+) -> impl Strategy<Value = Case<T>> {
+    let shape = (1..40usize, prop_oneof![1..150usize, 500..700usize], select(&Packing::ALL[..]));
+    shape.prop_flat_map(move |(outputs, inputs, packing)| {
+        let tokens = [vec(value.clone(), inputs), vec(value.clone(), inputs)];
+        (
+            Just(outputs),
+            Just(inputs),
+            Just(packing),
+            vec(weight(), outputs * inputs),
+            tokens,
+            vec(sum(), outputs),
+            vec(extreme(0..1 << 28, &[0, i32::MAX, i32::MIN]), outputs),
+        )
+    })
+}
+
+fn packed(outputs: usize, inputs: usize, packing: Packing, weights: &[i8]) -> Vec<i8> {
+    let mut bytes = vec![0; packing.matrix_bytes(outputs, inputs)];
+    packing.pack(weights, inputs, &mut bytes);
+    bytes
+}
+
+fn filled<T: Operand>(block: &mut Block<'_>, tokens: &[Vec<T>; TOKENS]) {
+    for (i, token) in tokens.iter().enumerate() {
+        block.set(i, token);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn linear_layers(
+        (outputs, inputs, packing, weights, tokens, bias, mult) in case(token().boxed()),
+        (zero, low, shift) in (-128..=127, extreme(any::<i8>(), &[-128, 0]), 0..12u32),
+        residual in vec(extreme(any::<i16>(), &[i16::MIN, i16::MAX]), 2 * 40),
+        second in any::<bool>(),
+    ) {
+        let bytes = packed(outputs, inputs, packing, &weights);
+        let matrix = Matrix { packing, outputs, inputs, bytes: &bytes };
+        let mut memory = vec![0; packing.block_bytes(inputs)];
+        let mut block = Block::new(packing, inputs, &mut memory);
+        filled(&mut block, &tokens);
+        let constants = [&bias[..], &mult];
+        let width = if second { outputs } else { 0 };
+        agree(|| {
+            let (mut one, mut two) = (vec![1; outputs], vec![2; width]);
+            let form = Int8 { zero, low, shift };
+            linear_int8(matrix, constants, form, &block, [&mut one, &mut two]);
+            (one, two)
+        })?;
+        agree(|| {
+            let mut one = residual[..outputs].to_vec();
+            let mut two = residual[outputs..outputs + width].to_vec();
+            linear_add16(matrix, constants, shift, &block, [&mut one, &mut two]);
+            (one, two)
+        })?;
+        agree(|| {
+            let (mut one, mut two) = (vec![1; outputs], vec![2; width]);
+            scores(matrix, &block, [&mut one, &mut two]);
+            (one, two)
+        })?;
+    }
+
+    #[test]
+    fn weights_of_a_softmax(
+        (outputs, inputs, packing, weights, tokens, _, mult) in case(extreme(any::<u8>(), &[0, 255]).boxed()),
+    ) {
+        let bytes = packed(outputs, inputs, packing, &weights);
+        let values = Matrix { packing, outputs, inputs, bytes: &bytes };
+        let mut memory = vec![0; packing.block_bytes(inputs)];
+        let mut block = Block::new(packing, inputs, &mut memory);
+        filled(&mut block, &tokens);
+        let mults = [mult[0], mult[outputs - 1]];
+        agree(|| {
+            let (mut one, mut two) = (vec![1; outputs], vec![2; outputs]);
+            weighted_sums(values, &block, mults, [&mut one, &mut two]);
+            (one, two)
+        })?;
+    }
+
+    #[test]
+    fn any_bytes_are_row_major_weights(
+        (inputs, bytes) in (1..80usize, vec(extreme(any::<i8>(), &[-128]), 80 * 9)),
+        tokens in [vec(token(), 80), vec(token(), 80)],
+    ) {
+        let outputs = bytes.len() / inputs;
+        let keys = Matrix { packing: Packing::Portable, outputs, inputs, bytes: &bytes };
+        let mut memory = vec![0; Packing::Portable.block_bytes(inputs)];
+        let mut block = Block::new(Packing::Portable, inputs, &mut memory);
+        filled(&mut block, &tokens.map(|token| token[..inputs].to_vec()));
+        agree(|| {
+            let (mut one, mut two) = (vec![1; outputs], vec![2; outputs]);
+            scores(keys, &block, [&mut one, &mut two]);
+            (one, two)
+        })?;
+    }
+
+    #[test]
+    fn norms(
+        (x, gain, offset) in (1..300usize).prop_flat_map(|width| (
+            vec(extreme(any::<i16>(), &[i16::MIN, i16::MAX, 0]), width),
+            vec(sum(), width),
+            vec(sum(), width),
+        )),
+        (quiet, epsilon) in (0..15, extreme(1..1u64 << 40, &[1, (1 << 60) - 1])),
+    ) {
+        let x: Vec<i16> = x.iter().map(|v| v >> quiet).collect();
+        agree(|| {
+            let row = normalize(&x, epsilon);
+            let (mut narrow, mut wide) = (vec![0; x.len()], x.clone());
+            row.write8(&x, &gain, &offset, &mut narrow);
+            row.write16(&gain, &offset, &mut wide);
+            (row, narrow, wide)
+        })?;
+    }
+
+    #[test]
+    fn softmaxes(
+        scores in vec(extreme(-(1 << 18)..1 << 18, &[i32::MIN, i32::MAX, 0]), 0..100),
+        (shift, mult) in (0..14u32, extreme(0..1 << 28, &[i32::MAX])),
+        table in vec(any::<u8>(), EXP_ENTRIES),
+    ) {
+        let table: [u8; EXP_ENTRIES] = table.try_into().expect("that many");
+        agree(|| {
+            let mut weights = vec![1; scores.len()];
+            let sum = softmax_weights(&scores, shift, mult, &table, &mut weights);
+            (sum, weights)
+        })?;
+    }
+
+    #[test]
+    fn pooling(
+        (columns, channels, kernel, stride, padding) in (1..12usize, 1..70usize, 1..4usize, 1..4usize, 0..2usize),
+        values in vec(token(), 70 * 40),
+    ) {
+        let width = values.len() / channels / 2;
+        let (row, out) = values.split_at(width * channels);
+        let columns = columns.min(out.len() / channels);
+        let window = Window { kernel, stride, padding: padding.min(kernel - 1) };
+        agree(|| {
+            let mut out = out[..columns * channels].to_vec();
+            max_into_row(row, channels, window, &mut out);
+            out
+        })?;
+    }
+}
