@@ -269,7 +269,7 @@ mod tests {
             }
         }
         let task = Train { options: &options, observer: &mut Stop, backend: "flex".into() };
-        task.run::<B>(&vec![Default::default(); 3]).unwrap_err();
+        task.run::<B>(&[Default::default(); 3]).unwrap_err();
         options.resume = true;
         let (rest, resumed) = run(&options, 3);
         assert_eq!((rest.as_slice(), resumed), (&losses[4..], weights));
@@ -281,7 +281,7 @@ mod tests {
         let mut options = options(root.path(), "cct_2_3x2");
         (options.devices, options.batch_size, options.accumulate) = (57, 60, 1);
         let task = Train { options: &options, observer: &mut Silent, backend: "flex".into() };
-        let error = task.run::<B>(&vec![Default::default(); 57]).unwrap_err().to_string();
+        let error = task.run::<B>(&[Default::default(); 57]).unwrap_err().to_string();
         assert!(error.contains("`devices` is 57, 56 training images are too few"), "{error}");
     }
 
