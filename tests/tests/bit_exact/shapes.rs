@@ -317,6 +317,6 @@ fn every_feature_comes_up() {
             }
         }
     }
-    assert_eq!(counts.len(), 19);
+    assert_eq!(counts.len(), 20);
     assert!(counts.values().all(|&count| count >= 8), "{counts:?}");
 }
