@@ -63,8 +63,9 @@ fn trained(root: &Path) -> PathBuf {
 
 fn options(root: &Path, checkpoint: PathBuf) -> TrainOptions {
     let mut options = TrainOptions::new(model(), data(root), root.join("out"));
-    (options.epochs, options.batch_size) = (4, 20);
-    (options.learning_rate, options.weight_decay, options.warmup_epochs) = (1e-3, 0.0, 0.0);
+    (options.epochs, options.batch_size) = (8, 20);
+    (options.learning_rate, options.weight_decay, options.warmup_epochs) = (2e-4, 0.0, 0.0);
+    options.min_learning_rate = 1e-6;
     options.label_smoothing = 0.0;
     options.validation = ValidationSize::Count(40);
     options.from = Some(checkpoint);
@@ -113,8 +114,7 @@ fn the_int8_model_comes_closer_and_an_interrupted_run_resumes() {
     let whole = run(&options, &mut watch).unwrap();
     let (before, after) = (watch.before.unwrap(), whole.best.best_int8().unwrap());
     println!("before {before:?}\nafter {after:?}");
-    // So small a network is near its best before training, and wanders.
-    assert!(after.logit_sqnr_db > before.logit_sqnr_db - 1.0, "{before:?} {after:?}");
+    assert!(after.logit_sqnr_db > before.logit_sqnr_db, "{before:?} {after:?}");
     assert!(after.agreement >= before.agreement && after.accuracy >= before.accuracy);
 
     options.out_dir = root.path().join("again");
