@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use crate::config::{Architecture, ConfigError, ModelConfig};
-use crate::modules::{BlockMasks, Cct, KerasCct, MobileVit, Taps, VitLite};
+use crate::modules::{BlockMasks, Cct, KerasCct, MobileVit, NoTaps, Taps, VitLite, no_masks};
 use crate::weights::{Initializer, Parameters};
 
 /// A network of any family. Checkpoints hold the record of the family's module, not of this
@@ -76,9 +76,9 @@ impl<B: Backend> Network<B> {
     /// statistics.
     pub fn forward_masked(&self, images: Tensor<B, 4>, masks: Vec<BlockMasks<B>>) -> Tensor<B, 2> {
         match self {
-            Self::Cct(cct) => cct.forward_masked(images, masks),
-            Self::VitLite(vit) => vit.forward_masked(images, masks),
-            Self::KerasCct(keras) => keras.forward_masked(images, masks),
+            Self::Cct(cct) => cct.forward_with(images, masks, &mut NoTaps),
+            Self::VitLite(vit) => vit.forward_with(images, masks, &mut NoTaps),
+            Self::KerasCct(keras) => keras.forward_with(images, masks, &mut NoTaps),
             Self::MobileVit(mobilevit) => mobilevit.forward_masked(images, masks),
         }
     }
@@ -87,9 +87,9 @@ impl<B: Backend> Network<B> {
     /// shown to the taps. Batch normalisation uses its running statistics on autodiff backends too.
     pub fn forward_tapped(&self, images: Tensor<B, 4>, taps: &mut impl Taps<B>) -> Tensor<B, 2> {
         match self {
-            Self::Cct(cct) => cct.forward_tapped(images, taps),
-            Self::VitLite(vit) => vit.forward_tapped(images, taps),
-            Self::KerasCct(keras) => keras.forward_tapped(images, taps),
+            Self::Cct(cct) => cct.forward_with(images, no_masks(cct.blocks.len()), taps),
+            Self::VitLite(vit) => vit.forward_with(images, no_masks(vit.blocks.len()), taps),
+            Self::KerasCct(keras) => keras.forward_with(images, no_masks(keras.blocks.len()), taps),
             Self::MobileVit(mobilevit) => mobilevit.forward_tapped(images, taps),
         }
     }

@@ -13,6 +13,7 @@ mod precision;
 mod taps;
 mod vit_lite;
 
+pub(crate) use block::no_masks;
 pub(crate) use im2col::{border, is_patchwise};
 
 pub use block::{Block, BlockMasks};

@@ -62,17 +62,9 @@ impl<B: Backend> VitLite<B> {
         self.transform(tokens, no_masks(self.blocks.len()), &mut NoTaps)
     }
 
-    /// The same under dropout: one entry of masks for each block.
-    pub fn forward_masked(&self, images: Tensor<B, 4>, masks: Vec<BlockMasks<B>>) -> Tensor<B, 2> {
-        self.train(images, masks, &mut NoTaps)
-    }
-
-    /// The same without dropout, every value shown to the taps.
-    pub fn forward_tapped(&self, images: Tensor<B, 4>, taps: &mut impl Taps<B>) -> Tensor<B, 2> {
-        self.train(images, no_masks(self.blocks.len()), taps)
-    }
-
-    fn train(
+    /// The same with convolutions whose gradients are fast: under dropout, one entry of masks for
+    /// each block, and with every value shown to the taps.
+    pub fn forward_with(
         &self,
         images: Tensor<B, 4>,
         masks: Vec<BlockMasks<B>>,

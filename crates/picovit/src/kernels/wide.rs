@@ -35,6 +35,45 @@ pub(super) trait Simd: Copy {
     fn narrow16(self, values: Lanes) -> [i16; LANES];
 }
 
+/// Makes [`Simd`] of a module's functions of the same names, for the type that proves that the
+/// processor has their instructions.
+macro_rules! simd {
+    ($proof:ident) => {
+        impl Simd for $proof {
+            #[inline(always)]
+            fn rows<T: Operand>(self, weights: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums {
+                // SAFETY: `self` proves that the instructions exist.
+                unsafe { rows(weights, tokens) }
+            }
+
+            #[inline(always)]
+            fn tiles<T: Operand>(self, tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> Sums {
+                // SAFETY: `self` proves that the instructions exist.
+                unsafe { self::tiles(tiles, tokens) }
+            }
+
+            #[inline(always)]
+            fn requant(self, addend: Lanes, sums: Lanes, shift: u32, mult: Lanes) -> Lanes {
+                // SAFETY: `self` proves that the instructions exist.
+                unsafe { requant(addend, sums, shift, mult) }
+            }
+
+            #[inline(always)]
+            fn narrow8(self, values: Lanes, low: i8) -> [i8; LANES] {
+                // SAFETY: `self` proves that the instructions exist.
+                unsafe { narrow8(values, low) }
+            }
+
+            #[inline(always)]
+            fn narrow16(self, values: Lanes) -> [i16; LANES] {
+                // SAFETY: `self` proves that the instructions exist.
+                unsafe { narrow16(values) }
+            }
+        }
+    };
+}
+pub(super) use simd;
+
 /// Up to [`LANES`] rows of weights.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {

@@ -5,7 +5,7 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 
 use super::super::block::Operand;
-use super::super::wide::{Kernel, LANES, Lanes, Rows, Simd, Sums};
+use super::super::wide::{Kernel, LANES, Lanes, Rows, Simd, Sums, simd};
 use super::{BYTES, fold4, load, narrow8, narrow16, padded, requant, store};
 use crate::format::TOKENS;
 
@@ -19,37 +19,7 @@ pub(in super::super) fn run<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Dot(()))
 }
 
-impl Simd for Dot {
-    #[inline(always)]
-    fn rows<T: Operand>(self, weights: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums {
-        // SAFETY: `self` proves that the instructions exist.
-        unsafe { rows(weights, tokens) }
-    }
-
-    #[inline(always)]
-    fn tiles<T: Operand>(self, tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> Sums {
-        // SAFETY: `self` proves that the instructions exist.
-        unsafe { self::tiles(tiles, tokens) }
-    }
-
-    #[inline(always)]
-    fn requant(self, addend: Lanes, sums: Lanes, shift: u32, mult: Lanes) -> Lanes {
-        // SAFETY: `self` proves that the instructions exist.
-        unsafe { requant(addend, sums, shift, mult) }
-    }
-
-    #[inline(always)]
-    fn narrow8(self, values: Lanes, low: i8) -> [i8; LANES] {
-        // SAFETY: `self` proves that the instructions exist.
-        unsafe { narrow8(values, low) }
-    }
-
-    #[inline(always)]
-    fn narrow16(self, values: Lanes) -> [i16; LANES] {
-        // SAFETY: `self` proves that the instructions exist.
-        unsafe { narrow16(values) }
-    }
-}
+simd!(Dot);
 
 /// Adds products of bytes, four in each lane.
 #[inline]
