@@ -130,7 +130,8 @@ proptest! {
     fn weights_of_a_softmax(
         (outputs, inputs, packing, weights, tokens, _, mult) in case(extreme(any::<u8>(), &[0, 255]).boxed()),
     ) {
-        let bytes = packed(outputs, inputs, packing, &weights);
+        let mut bytes = vec![0; packing.matrix_bytes(outputs, inputs)];
+        packing.pack_unsigned(&weights, inputs, &mut bytes);
         let values = Matrix { packing, outputs, inputs, bytes: &bytes };
         let mut memory = vec![0; packing.block_bytes(inputs)];
         let mut block = Block::new(packing, inputs, &mut memory);

@@ -43,10 +43,31 @@ impl File<'_> {
         Matrix::new(rows, columns, self.i8s(offset, rows * columns))
     }
 
+    /// As [`Self::matrices`] with packing 2: tiles of eight rows, the even ones of a tile first, in
+    /// steps of sixteen columns.
+    fn stepped_matrices(
+        &self,
+        offset: u32,
+        count: usize,
+        rows: usize,
+        columns: usize,
+    ) -> Matrix<i8> {
+        let (tiles, steps) = (rows.div_ceil(8), columns.div_ceil(16));
+        let values = self.i8s(offset, count * tiles * steps * 128);
+        Matrix::from_fn(count * rows, columns, |row, column| {
+            let (matrix, row) = (row / rows, row % rows);
+            let half = (matrix * tiles + row / 8) * 2 + row % 2;
+            values[((half * steps + column / 16) * 4 + row % 8 / 2) * 16 + column % 16]
+        })
+    }
+
     /// Matrices one below the other, each of so many rows, in the order of the file's packing.
     fn matrices(&self, offset: u32, count: usize, rows: usize, columns: usize) -> Matrix<i8> {
         if self.0[7] == 0 {
             return self.weights(offset, count * rows, columns);
+        }
+        if self.0[7] == 2 {
+            return self.stepped_matrices(offset, count, rows, columns);
         }
         let (tiles, quads) = (rows.div_ceil(4), columns.div_ceil(4));
         let halves = self.i16s(offset, count * tiles * quads * 8);
@@ -320,7 +341,7 @@ pub fn parse(artifact: &[u8]) -> Network {
     let file = File(artifact);
     let header: format::Header = file.record(0);
     assert_eq!(header.magic, *b"PVIT");
-    assert!(header.version == 3 && header.packing <= 1);
+    assert!(header.version == 3 && header.packing <= 2);
     assert_eq!(header.file_bytes as usize, artifact.len());
     assert_eq!(header.checksum, checksum(artifact));
     let mut places = vec![header.input];

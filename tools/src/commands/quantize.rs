@@ -31,14 +31,22 @@ pub enum Target {
     CortexM7,
     /// Cortex-M33 with DSP.
     CortexM33,
+    /// Cortex-M55 with Helium.
+    CortexM55,
+    /// Raspberry Pi and other 64-bit Arm.
+    Aarch64,
+    /// x86-64.
+    X86,
 }
 
 impl Target {
     /// The order of the weights that its kernels take.
     const fn packing(self) -> Packing {
         match self {
-            Self::Portable => Packing::Portable,
+            // The vectors of hosts take rows as they are.
+            Self::Portable | Self::Aarch64 | Self::X86 => Packing::Portable,
             Self::CortexM4 | Self::CortexM7 | Self::CortexM33 => Packing::CortexM,
+            Self::CortexM55 => Packing::Helium,
         }
     }
 }

@@ -9,6 +9,12 @@ pub const TOKENS: usize = 2;
 /// Channels that a tile of [`Packing::CortexM`] holds.
 const TILE: usize = 4;
 
+/// Outputs that a tile of [`Packing::Helium`] holds.
+pub(crate) const HELIUM_TILE: usize = 8;
+
+/// Inputs of one vector of [`Packing::Helium`].
+pub(crate) const HELIUM_STEP: usize = 16;
+
 /// Order of the weights of matrix products. It decides for which kernels an artifact is fast, and
 /// how much scratch memory operations need; the results are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,11 +27,14 @@ pub enum Packing {
     /// For the DSP instructions of Armv7E-M and Armv8-M: tiles of four channels, two of which share
     /// a halfword.
     CortexM = 1,
+    /// For Helium, the vectors of Cortex-M55: tiles of eight channels, the even ones in front of the
+    /// odd ones, in steps of sixteen inputs.
+    Helium = 2,
 }
 
 impl Packing {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Portable, Self::CortexM];
+    pub const ALL: [Self; 3] = [Self::Portable, Self::CortexM, Self::Helium];
 
     /// The packing of [`Header::packing`](super::Header::packing).
     #[must_use]
@@ -33,6 +42,7 @@ impl Packing {
         match id {
             0 => Some(Self::Portable),
             1 => Some(Self::CortexM),
+            2 => Some(Self::Helium),
             _ => None,
         }
     }
@@ -43,6 +53,7 @@ impl Packing {
         match self {
             Self::Portable => "portable",
             Self::CortexM => "cortex-m-dsp",
+            Self::Helium => "cortex-m-helium",
         }
     }
 
@@ -52,6 +63,7 @@ impl Packing {
         match self {
             Self::Portable => outputs.saturating_mul(inputs),
             Self::CortexM => round(outputs, TILE).saturating_mul(round(inputs, 4)),
+            Self::Helium => round(outputs, HELIUM_TILE).saturating_mul(round(inputs, HELIUM_STEP)),
         }
     }
 
@@ -62,6 +74,7 @@ impl Packing {
         match self {
             Self::Portable => align_up(inputs.saturating_mul(TOKENS)),
             Self::CortexM => align_up(round(inputs, 4).saturating_mul(2 * TOKENS)),
+            Self::Helium => align_up(round(inputs, HELIUM_STEP).saturating_mul(TOKENS)),
         }
     }
 
@@ -106,11 +119,23 @@ impl Packing {
                     *odd = word(half(1), half(3));
                 }
             }
+            Self::Helium => {
+                for (row, output) in [first, second].into_iter().zip(output..) {
+                    let start = helium_place(inputs, output, 0);
+                    let steps = packed.get_mut(start..).unwrap_or_default();
+                    let steps = steps.chunks_mut(HELIUM_TILE / 2 * HELIUM_STEP);
+                    for (values, step) in row.chunks(HELIUM_STEP).zip(steps) {
+                        copy(values, step);
+                    }
+                }
+            }
         }
     }
 
     /// Writes inputs `input` and `input + 1` of a packed matrix, one value for each output; `input`
     /// is even. Without a second row, the second input becomes anything.
+    ///
+    /// The matrix is for products with unsigned operands, see [`Self::flips`].
     pub(crate) fn set_inputs(
         self,
         packed: &mut [i8],
@@ -131,23 +156,58 @@ impl Packing {
             Self::CortexM => {
                 let second = if second.is_empty() { first } else { second };
                 let tiles = rows_mut(packed, self.matrix_bytes(TILE, inputs));
-                let at = cortex_m_place(inputs, 0, input);
+                let quad = input / 4 * 16;
                 for (tile, (first, second)) in tiles.zip(Quads(first).zip(Quads(second))) {
-                    let mut places = tile.get_mut(at..).unwrap_or_default().iter_mut();
-                    let halves = [first, second].map(|v| [join(v[0], v[1]), join(v[2], v[3])]);
-                    let [[a, b], [c, d]] = halves;
+                    let quad = tile.get_mut(quad..).and_then(|rest| rest.first_chunk_mut::<16>());
+                    let Some(quad) = quad else { return };
                     // Halfwords of the other two inputs lie between.
-                    for half in [a, b, c, d] {
-                        for value in half {
-                            if let Some(place) = places.next() {
-                                *place = value;
+                    let h = input % 4 / 2 * 2;
+                    for (p, v) in [first, second].into_iter().enumerate() {
+                        for pair in 0..2 {
+                            let half = join(v[2 * pair], v[2 * pair + 1]);
+                            let place = 8 * p + 4 * pair;
+                            if h == 0 {
+                                [quad[place], quad[place + 1]] = half;
+                            } else {
+                                [quad[place + 2], quad[place + 3]] = half;
                             }
                         }
-                        places.next();
-                        places.next();
                     }
                 }
             }
+            Self::Helium => {
+                let second = if second.is_empty() { first } else { second };
+                let tiles = rows_mut(packed, self.matrix_bytes(HELIUM_TILE, inputs));
+                let at = helium_place(inputs, 0, input);
+                let parity = helium_place(inputs, 1, 0);
+                let eights = first.chunks(HELIUM_TILE).zip(second.chunks(HELIUM_TILE));
+                for (tile, (first, second)) in tiles.zip(eights) {
+                    let (even, odd) = tile.split_at_mut_checked(parity).unwrap_or_default();
+                    let halves = [even, odd].map(|half| half.get_mut(at..).unwrap_or_default());
+                    let [mut even, mut odd] = halves.map(|half| half.chunks_mut(HELIUM_STEP));
+                    for (output, pair) in first.iter().zip(second).enumerate() {
+                        let place = if output % 2 == 0 { even.next() } else { odd.next() };
+                        if let Some([one, two, ..]) = place {
+                            (*one, *two) = (flip(*pair.0), flip(*pair.1));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether matrices for products with unsigned operands hold each value's sign bit flipped, which
+    /// is the value plus 128 as an unsigned byte: Helium only multiplies like signs.
+    #[must_use]
+    pub const fn flips(self) -> bool {
+        matches!(self, Self::Helium)
+    }
+
+    /// As [`Self::pack`], for products with unsigned operands.
+    pub fn pack_unsigned(self, matrix: &[i8], inputs: usize, packed: &mut [i8]) {
+        self.pack(matrix, inputs, packed);
+        if self.flips() {
+            packed.iter_mut().for_each(|value| *value = flip(*value));
         }
     }
 
@@ -173,6 +233,11 @@ impl Packing {
                 };
                 let [low, high] = split(*half);
                 *half = if output.is_multiple_of(2) { join(value, high) } else { join(low, value) };
+            }
+            Self::Helium => {
+                if let Some(place) = packed.get_mut(helium_place(inputs, output, input)) {
+                    *place = value;
+                }
             }
         }
     }
@@ -208,6 +273,25 @@ const fn cortex_m_place(inputs: usize, output: usize, input: usize) -> usize {
     tile + input / 4 * 16 + input % 2 * 8 + output % TILE / 2 * 4 + input % 4 / 2 * 2
 }
 
+/// Where a value of [`Packing::Helium`] is: `[tile of 8 outputs][even or odd ones][step of 16
+/// inputs][output][input]`.
+pub(crate) const fn helium_place(inputs: usize, output: usize, input: usize) -> usize {
+    let (half, step) = (HELIUM_TILE / 2, input / HELIUM_STEP);
+    let halves = output / HELIUM_TILE * 2 + output % 2;
+    let start = halves * half * round(inputs, HELIUM_STEP) + step * half * HELIUM_STEP;
+    start + output % HELIUM_TILE / 2 * HELIUM_STEP + input % HELIUM_STEP
+}
+
+/// A value with its sign bit flipped.
+pub(crate) const fn flip(value: i8) -> i8 {
+    value ^ i8::MIN
+}
+
+/// Copies as much as there is.
+fn copy(source: &[i8], target: &mut [i8]) {
+    target.iter_mut().zip(source).for_each(|(target, &value)| *target = value);
+}
+
 /// The values of two channels, `[even, odd]`, from their halfword `256 * odd + even`.
 pub(crate) const fn split([low, high]: [i8; 2]) -> [i8; 2] {
     // A negative even channel has borrowed from the odd one.
@@ -226,6 +310,9 @@ const fn round(count: usize, step: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::vec;
+    use std::vec::Vec;
+
     use super::*;
 
     #[test]
@@ -253,6 +340,32 @@ mod tests {
             }
             let bytes = Packing::CortexM.matrix_bytes(outputs, inputs);
             assert!(seen[..bytes / 2].iter().all(|&seen| seen));
+        }
+    }
+
+    #[test]
+    fn whole_rows_and_single_values_are_packed_alike() {
+        let value = |output: usize, input: usize| (output * 31 + input * 7) as i8 % 127;
+        for packing in Packing::ALL {
+            for (outputs, inputs) in [(1, 1), (9, 17), (8, 16), (12, 40), (65, 33)] {
+                let bytes = packing.matrix_bytes(outputs, inputs);
+                let row = |output| (0..inputs).map(|i| value(output, i)).collect::<Vec<_>>();
+                let column = |input| (0..outputs).map(|o| value(o, input)).collect::<Vec<_>>();
+                let all: Vec<i8> = (0..outputs).flat_map(row).collect();
+                let (mut signed, mut unsigned) = (vec![0; bytes], vec![0; bytes]);
+                packing.pack(&all, inputs, &mut signed);
+                packing.pack_unsigned(&all, inputs, &mut unsigned);
+                let (mut by_rows, mut by_columns) = (signed.clone(), unsigned.clone());
+                for output in (0..outputs).step_by(2).filter(|output| output + 1 < outputs) {
+                    let rows = [row(output), row(output + 1)];
+                    packing.set_outputs(&mut by_rows, inputs, output, [&rows[0], &rows[1]]);
+                }
+                for input in (0..inputs).step_by(2).filter(|input| input + 1 < inputs) {
+                    let columns = [column(input), column(input + 1)];
+                    packing.set_inputs(&mut by_columns, inputs, input, [&columns[0], &columns[1]]);
+                }
+                assert!(by_rows == signed && by_columns == unsigned, "{packing:?}");
+            }
         }
     }
 

@@ -7,31 +7,14 @@ pub trait Operand: bytemuck::Pod + Into<i32> {
     /// Whether it has a sign.
     #[doc(hidden)]
     const SIGNED: bool;
-
-    /// The first and third bytes of a word as halfwords.
-    #[cfg(dsp)]
-    #[doc(hidden)]
-    fn halves(word: u32) -> u32;
 }
 
 impl Operand for i8 {
     const SIGNED: bool = true;
-
-    #[cfg(dsp)]
-    #[inline]
-    fn halves(word: u32) -> u32 {
-        super::cortex_m::signed_halves(word)
-    }
 }
 
 impl Operand for u8 {
     const SIGNED: bool = false;
-
-    #[cfg(dsp)]
-    #[inline]
-    fn halves(word: u32) -> u32 {
-        word & 0x00ff_00ff
-    }
 }
 
 /// [`TOKENS`] rows of a matrix product's right operand, in the order its kernel wants.
@@ -74,6 +57,11 @@ impl<'s> Block<'s> {
         if self.packing == Packing::CortexM {
             return super::cortex_m::spread(row, token, self.bytes);
         }
+        #[cfg(mve)]
+        if self.packing == Packing::Helium {
+            let row = bytemuck::must_cast_slice(row);
+            return super::helium::interleave(row, token, self.bytes);
+        }
         let start = token * self.inputs;
         let bytes = self.bytes.get_mut(start..start + self.inputs).unwrap_or_default();
         for (byte, &value) in bytes.iter_mut().zip(bytemuck::must_cast_slice::<T, u8>(row)) {
@@ -87,6 +75,10 @@ impl<'s> Block<'s> {
         #[cfg(dsp)]
         if self.packing == Packing::CortexM {
             return super::cortex_m::gather(token, quad, self.bytes);
+        }
+        #[cfg(mve)]
+        if self.packing == Packing::Helium {
+            return super::helium::gather::<T>(token, quad, self.bytes);
         }
         let [first, second] = self.rows::<T>();
         let row = if token == 0 { first } else { second };

@@ -91,7 +91,17 @@ pub fn copy_patch_pair(
 
 /// Copies as much as there is.
 #[inline]
-fn copy(source: &[i8], target: &mut [i8]) {
+pub fn copy(source: &[i8], target: &mut [i8]) {
+    #[cfg(mve)]
+    return super::helium::copy(source, target);
+    #[cfg(not(mve))]
+    copy_bytes(source, target)
+}
+
+/// As [`copy`], by the compiler.
+#[cfg(not(mve))]
+#[inline(always)]
+fn copy_bytes(source: &[i8], target: &mut [i8]) {
     let count = source.len().min(target.len());
     if let (Some(source), Some(target)) = (source.get(..count), target.get_mut(..count)) {
         target.copy_from_slice(source);
@@ -165,8 +175,23 @@ impl Kernel for MaxIntoRow<'_> {
 /// Takes each value into the one at its place.
 #[inline]
 fn max_into(values: &[i8], out: &mut [i8]) {
+    #[cfg(mve)]
+    return super::helium::max_into(values, out);
+    #[cfg(not(mve))]
+    max_into_fours(values, out)
+}
+
+/// As [`max_into`], four values at a time.
+#[cfg(not(mve))]
+#[inline(always)]
+fn max_into_fours(values: &[i8], out: &mut [i8]) {
     let (fours, values) = values.as_chunks();
     let (out_fours, out) = out.as_chunks_mut();
+    let (blocks, fours) = fours.as_chunks::<4>();
+    let (out_blocks, out_fours) = out_fours.as_chunks_mut::<4>();
+    for (out, block) in out_blocks.iter_mut().zip(blocks) {
+        out.iter_mut().zip(block).for_each(|(out, &four)| *out = max4(*out, four));
+    }
     for (out, &four) in out_fours.iter_mut().zip(fours) {
         *out = max4(*out, four);
     }
@@ -175,7 +200,7 @@ fn max_into(values: &[i8], out: &mut [i8]) {
     }
 }
 
-#[cfg(dsp)]
+#[cfg(all(dsp, not(mve)))]
 use super::cortex_m::max4;
 
 /// The larger of each of four values.

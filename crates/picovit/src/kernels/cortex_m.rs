@@ -1,17 +1,24 @@
-//! The DSP instructions of Armv7E-M and Armv8-M, for [`Packing::CortexM`].
+//! The DSP instructions of Armv7E-M and Armv8-M, for [`Packing::CortexM`]. Where there are vectors,
+//! only products with such weights are left to them.
 //!
 //! [`Packing::CortexM`]: crate::format::Packing::CortexM
 
 mod block;
+#[cfg(not(mve))]
 mod norm;
+#[cfg(not(mve))]
 mod pool;
 mod product;
+#[cfg(not(mve))]
 mod softmax;
 
-pub(super) use block::{gather, signed_halves, spread};
-pub(super) use norm::{sums_of_squares, write8};
+pub(super) use block::{gather, spread};
+#[cfg(not(mve))]
+pub(super) use norm::{sums_of_squares, write8, write16};
+#[cfg(not(mve))]
 pub(super) use pool::max4;
 pub(super) use product::{add16, int8, rows, sums};
+#[cfg(not(mve))]
 pub(super) use softmax::{largest, weights};
 
 /// Bytes that a quad of inputs takes, of a tile and of a block.

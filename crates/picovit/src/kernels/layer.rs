@@ -6,6 +6,8 @@ use super::matmul::{Matrix, matmul};
 use super::requant::{mulhi_add, requant8, residual_add};
 #[cfg(wide)]
 use super::wide::{LinearAdd16, LinearInt8, Scores, WeightedSums, dispatch};
+#[cfg(dsp)]
+use crate::format::Packing;
 use crate::format::TOKENS;
 
 /// How sums become int8: `clamp(zero + mulhi(sum << shift, mult), low, 127)`.
@@ -39,6 +41,10 @@ pub fn linear_int8(
     let Int8 { zero, low, shift } = form;
     #[cfg(dsp)]
     let done = match shift {
+        #[cfg(mve)]
+        _ if matrix.packing == Packing::Helium => {
+            super::helium::int8(matrix, constants, (zero, low, shift), block, &mut out)
+        }
         0 => super::cortex_m::int8(matrix, constants, (zero, low), block, &mut out),
         _ => 0,
     };
@@ -48,6 +54,9 @@ pub fn linear_int8(
     }
     #[cfg(not(dsp))]
     let done = 0;
+    if done == matrix.outputs {
+        return;
+    }
     matmul::<i8>(matrix, done, bias, block, |output, sums| {
         let mult = mult.get(output).copied().unwrap_or(0);
         for (row, sum) in out.iter_mut().zip(sums) {
@@ -69,13 +78,20 @@ pub fn linear_add16(
 ) {
     let [bias, mult] = constants;
     #[cfg(dsp)]
-    let done = super::cortex_m::add16(matrix, constants, shift, block, &mut out);
+    let done = match matrix.packing {
+        #[cfg(mve)]
+        Packing::Helium => super::helium::add16(matrix, constants, shift, block, &mut out),
+        _ => super::cortex_m::add16(matrix, constants, shift, block, &mut out),
+    };
     #[cfg(wide)]
     if dispatch(LinearAdd16 { matrix, constants, shift, block, out: &mut out }).is_some() {
         return;
     }
     #[cfg(not(dsp))]
     let done = 0;
+    if done == matrix.outputs {
+        return;
+    }
     matmul::<i8>(matrix, done, bias, block, |output, sums| {
         let mult = mult.get(output).copied().unwrap_or(0);
         for (row, sum) in out.iter_mut().zip(sums) {
@@ -89,13 +105,20 @@ pub fn linear_add16(
 /// Scores of queries in a block against keys: plain sums.
 pub fn scores(keys: Matrix<'_>, queries: &Block<'_>, mut out: [&mut [i32]; TOKENS]) {
     #[cfg(dsp)]
-    let done = super::cortex_m::sums(keys, queries, &mut out);
+    let done = match keys.packing {
+        #[cfg(mve)]
+        Packing::Helium => super::helium::sums(keys, queries, &mut out),
+        _ => super::cortex_m::sums(keys, queries, &mut out),
+    };
     #[cfg(wide)]
     if dispatch(Scores { keys, queries, out: &mut out }).is_some() {
         return;
     }
     #[cfg(not(dsp))]
     let done = 0;
+    if done == keys.outputs {
+        return;
+    }
     matmul::<i8>(keys, done, &[], queries, |token, sums| {
         for (row, sum) in out.iter_mut().zip(sums) {
             if let Some(score) = row.get_mut(token) {
@@ -113,13 +136,20 @@ pub fn weighted_sums(
     mut out: [&mut [i8]; TOKENS],
 ) {
     #[cfg(dsp)]
-    let done = super::cortex_m::rows(values, mults, weights, &mut out);
+    let done = match values.packing {
+        #[cfg(mve)]
+        Packing::Helium => super::helium::rows(values, mults, weights, &mut out),
+        _ => super::cortex_m::rows(values, mults, weights, &mut out),
+    };
     #[cfg(wide)]
     if dispatch(WeightedSums { values, weights, mults, out: &mut out }).is_some() {
         return;
     }
     #[cfg(not(dsp))]
     let done = 0;
+    if done == values.outputs {
+        return;
+    }
     matmul::<u8>(values, done, &[], weights, |channel, sums| {
         for ((row, sum), mult) in out.iter_mut().zip(sums).zip(mults) {
             if let Some(out) = row.get_mut(channel) {

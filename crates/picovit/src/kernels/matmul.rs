@@ -49,6 +49,11 @@ pub fn matmul<T: Operand>(
                 outputs.for_each(|(output, sums)| sink(output, sums));
             }
         }
+        Packing::Helium => {
+            for output in first..matrix.outputs {
+                sink(output, stepped::<T>(start(output), matrix, output, block));
+            }
+        }
     }
 }
 
@@ -75,6 +80,28 @@ fn dots<T: Operand>(
         add(weights, first, second);
     }
     add(last, first_last, second_last);
+    sums
+}
+
+/// Adds the products of one output of [`Packing::Helium`].
+fn stepped<T: Operand>(
+    mut sums: [i32; TOKENS],
+    matrix: Matrix<'_>,
+    output: usize,
+    block: &Block<'_>,
+) -> [i32; TOKENS] {
+    let flipped = matrix.packing.flips() && !T::SIGNED;
+    for first in (0..matrix.inputs).step_by(4) {
+        let start = packing::helium_place(matrix.inputs, output, first);
+        let weights = matrix.bytes.get(start..).and_then(|rest| rest.first_chunk::<4>());
+        let weights = *weights.unwrap_or(&[0; 4]);
+        let weights = if flipped { weights.map(packing::flip) } else { weights };
+        for (token, sum) in sums.iter_mut().enumerate() {
+            let inputs = block.quad::<T>(token, first / 4);
+            let products = weights.iter().zip(inputs).map(|(&w, x)| i32::from(w) * x);
+            *sum = products.fold(*sum, i32::wrapping_add);
+        }
+    }
     sums
 }
 

@@ -11,6 +11,8 @@ mod cortex_m;
 mod depthwise;
 #[cfg(feature = "f16")]
 pub mod float;
+#[cfg(mve)]
+mod helium;
 mod isa;
 mod layer;
 mod linear;
@@ -20,13 +22,14 @@ mod neon;
 mod norm;
 mod requant;
 mod softmax;
+mod table;
 #[cfg(wide)]
 mod wide;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub use block::{Block, Operand};
-pub use conv::{Window, copy_patch, copy_patch_pair, max_into_row};
+pub use conv::{Window, copy, copy_patch, copy_patch_pair, max_into_row};
 pub use depthwise::depthwise;
 pub use isa::Isa;
 pub use layer::{Int8, linear_add16, linear_int8, scores, weighted_sums};
@@ -35,3 +38,4 @@ pub use matmul::{Matrix, matmul};
 pub use norm::{NormalizedRow, normalize};
 pub use requant::{mulhi, mulhi_add, requant8, residual_add, sat8, sat16};
 pub use softmax::{row_mult, softmax_weights};
+pub use table::look_up;

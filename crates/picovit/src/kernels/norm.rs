@@ -26,7 +26,9 @@ pub fn normalize(x: &[i16], epsilon: u64) -> NormalizedRow {
 /// As [`normalize`], on the caller's instruction set.
 #[inline(always)]
 fn statistics(x: &[i16], epsilon: u64) -> NormalizedRow {
-    #[cfg(dsp)]
+    #[cfg(mve)]
+    let ((mut sum, mut squares), x_rest) = (super::helium::sums_of_squares(x), &[0i16; 0]);
+    #[cfg(all(dsp, not(mve)))]
     let ((mut sum, mut squares), x_rest) = {
         let (pairs, rest) = x.as_chunks::<2>();
         (super::cortex_m::sums_of_squares(pairs), rest)
@@ -46,9 +48,42 @@ fn statistics(x: &[i16], epsilon: u64) -> NormalizedRow {
         .wrapping_add(epsilon)
         .max(1);
     let up = variance.leading_zeros().saturating_sub(2) & !1;
-    let root = (variance << up).isqrt().max(1);
-    let inverse = ((1u64 << 61) / root).min(i32::MAX as u64) as i32;
+    let root = (variance << up).isqrt();
+    let inverse = inverse(root as u32).min(i32::MAX as u32) as i32;
     NormalizedRow { width, sum, inverse, shift: (up / 2) as i32 - 9 }
+}
+
+/// `2^61 / root` of a root from 2^30 on, below 2^31.
+#[inline(always)]
+fn inverse(root: u32) -> u32 {
+    match core::num::NonZeroU64::new(root.into()) {
+        Some(root) if cfg!(target_pointer_width = "64") => ((1u64 << 61) / root) as u32,
+        _ => inverse_by_digits(root),
+    }
+}
+
+/// As [`inverse`], for processors that divide 32 bits at once: two digits of 16 bits (Knuth, The Art
+/// of Computer Programming 2, 4.3.1, algorithm D).
+fn inverse_by_digits(root: u32) -> u32 {
+    // As 2^62 by a divisor whose highest bit is set.
+    let divisor = root << 1 | u32::from(root >> 30 == 0) << 31;
+    let (high, low) = (divisor >> 16, divisor & 0xffff);
+    let digit = |rest: u32| {
+        let mut digit = rest.checked_div(high).unwrap_or(0);
+        let mut left = rest.wrapping_sub(digit.wrapping_mul(high));
+        // At most twice.
+        while digit >> 16 != 0 || digit.wrapping_mul(low) > left << 16 {
+            digit = digit.wrapping_sub(1);
+            left = left.wrapping_add(high);
+            if left >> 16 != 0 {
+                break;
+            }
+        }
+        (digit, (rest << 16).wrapping_sub(digit.wrapping_mul(divisor)))
+    };
+    let (first, rest) = digit(1 << 30);
+    let (second, _) = digit(rest);
+    first << 16 | second
 }
 
 impl NormalizedRow {
@@ -64,18 +99,28 @@ impl NormalizedRow {
         mulhi(t, self.inverse)
     }
 
+    /// `width << shift`, `sum << shift` and inverse, where the shift is to the left: modulo 2^32,
+    /// `(width * x - sum) << shift` is the same from these.
+    #[cfg(dsp)]
+    fn shifted(&self) -> Option<(i32, i32, i32)> {
+        let shift = u32::try_from(self.shift).ok()?;
+        Some((self.width.wrapping_shl(shift), self.sum.wrapping_shl(shift), self.inverse))
+    }
+
     /// The int8 output of all channels.
     #[inline]
     pub fn write8(&self, x: &[i16], gain: &[i32], offset: &[i32], out: &mut [i8]) {
-        #[cfg_attr(not(dsp), allow(unused_mut))]
-        let mut done = 0;
-        #[cfg(dsp)]
-        if self.shift >= 0 {
-            // (width * x - sum) << shift, modulo 2^32.
-            let shifted = |v: i32| v.wrapping_shl(self.shift as u32);
-            let row = (shifted(self.width), shifted(self.sum), self.inverse);
-            done = super::cortex_m::write8(x, row, gain, offset, out);
+        #[cfg(mve)]
+        if let Some(row) = self.shifted() {
+            return super::helium::write8(x, row, gain, offset, out);
         }
+        #[cfg(all(dsp, not(mve)))]
+        let done = self.shifted().map_or(0, |row| {
+            // Whole fours of channels.
+            super::cortex_m::write8(x, row, gain, offset, out)
+        });
+        #[cfg(any(not(dsp), mve))]
+        let done = 0;
         #[cfg(wide)]
         if dispatch(Write8 { row: *self, x, gain, offset, out: &mut *out }).is_some() {
             return;
@@ -95,7 +140,18 @@ impl NormalizedRow {
     /// The int16 output of all channels, in place.
     #[inline]
     pub fn write16(&self, gain: &[i32], offset: &[i32], x: &mut [i16]) {
-        for ((x, &gain), &offset) in x.iter_mut().zip(gain).zip(offset) {
+        #[cfg(mve)]
+        if let Some(row) = self.shifted() {
+            return super::helium::write16(x, row, gain, offset);
+        }
+        #[cfg(all(dsp, not(mve)))]
+        let done = self.shifted().map_or(0, |row| {
+            // Whole fours of channels.
+            super::cortex_m::write16(x, row, gain, offset)
+        });
+        #[cfg(any(not(dsp), mve))]
+        let done = 0;
+        for ((x, &gain), &offset) in x.iter_mut().zip(gain).zip(offset).skip(done) {
             *x = sat16(mulhi_add(offset, self.value(*x), gain));
         }
     }
@@ -151,6 +207,18 @@ mod tests {
         for &v in &x {
             let expected = (v as f64 - mean) / var.sqrt() * (1 << 20) as f64;
             assert!((row.value(v) as f64 - expected).abs() < 2.0, "{v}");
+        }
+    }
+
+    #[test]
+    fn inverses_are_exact() {
+        let mut root = 1u32 << 30;
+        while root < 1 << 31 {
+            assert_eq!(u64::from(inverse_by_digits(root)), (1 << 61) / u64::from(root), "{root}");
+            root += 7919;
+        }
+        for root in [1 << 30, (1 << 30) + 1, (1 << 31) - 1] {
+            assert_eq!(u64::from(inverse_by_digits(root)), (1 << 61) / u64::from(root), "{root}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use core::num::{NonZeroU32, NonZeroU64};
 
+#[cfg(not(mve))]
 use super::requant::mulhi;
 #[cfg(wide)]
 use super::wide::{Kernel, Simd, dispatch};
@@ -10,6 +11,25 @@ use crate::format::EXP_ENTRIES;
 /// Writes the weight of every score and returns their sum.
 #[inline]
 pub fn softmax_weights(
+    scores: &[i32],
+    shift: u32,
+    mult: i32,
+    table: &[u8; EXP_ENTRIES],
+    weights: &mut [u8],
+) -> u32 {
+    #[cfg(mve)]
+    {
+        let max = super::helium::largest(scores);
+        super::helium::weights(scores, max, (shift, mult), table, weights)
+    }
+    #[cfg(not(mve))]
+    softmax_weights_by_value(scores, shift, mult, table, weights)
+}
+
+/// As [`softmax_weights`], for processors without vectors of scores.
+#[cfg(not(mve))]
+#[inline(always)]
+fn softmax_weights_by_value(
     scores: &[i32],
     shift: u32,
     mult: i32,
@@ -39,6 +59,7 @@ pub fn softmax_weights(
 }
 
 /// Where the weight of a score is in the table.
+#[cfg(not(mve))]
 #[inline(always)]
 fn index(max: i32, score: i32, shift: u32, mult: i32) -> usize {
     let index = mulhi(max.wrapping_sub(score).wrapping_shl(shift), mult);

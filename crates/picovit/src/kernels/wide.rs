@@ -6,7 +6,9 @@ use super::block::{Block, Operand};
 use super::isa::Isa;
 use super::layer::Int8;
 use super::matmul::Matrix;
+use crate::format::packing::{self, HELIUM_STEP};
 use crate::format::{Packing, TOKENS};
+use crate::rows::rows;
 
 /// Outputs of a step.
 pub(super) const LANES: usize = 8;
@@ -186,7 +188,44 @@ fn product<S: Simd, T: Operand>(
                 sink.take(simd, first, LANES.min(outputs - first), simd.tiles([one, two], tokens));
             }
         }
+        Packing::Helium => {
+            let tiles = rows(bytes, packing.matrix_bytes(LANES, inputs));
+            for (first, tile) in (0..outputs).step_by(LANES).zip(tiles) {
+                let sums = helium_tile(simd, tile, tokens);
+                sink.take(simd, first, LANES.min(outputs - first), sums);
+            }
+        }
     }
+}
+
+/// Sums of a tile of [`Packing::Helium`], whose outputs are put in order step by step: hosts only have
+/// to check what chips compute with it.
+#[inline(always)]
+fn helium_tile<S: Simd, T: Operand>(simd: S, tile: &[i8], tokens: [&[T]; TOKENS]) -> Sums {
+    const HALF: usize = LANES / 2 * HELIUM_STEP;
+    let mut sums = [[0; LANES]; TOKENS];
+    let (even, odd) = tile.split_at(tile.len() / 2);
+    let steps = even.as_chunks::<HALF>().0.iter().zip(odd.as_chunks::<HALF>().0);
+    for (step, (even, odd)) in steps.enumerate() {
+        let mut weights = [0; 2 * HALF];
+        for (place, row) in weights.as_chunks_mut::<HELIUM_STEP>().0.iter_mut().enumerate() {
+            let half = if place % 2 == 0 { even } else { odd };
+            *row = half.as_chunks().0[place / 2];
+            if !T::SIGNED {
+                *row = row.map(packing::flip);
+            }
+        }
+        let inputs = tokens.map(|token| {
+            let mut inputs = [T::zeroed(); HELIUM_STEP];
+            let rest = token.get(step * HELIUM_STEP..).unwrap_or_default();
+            inputs.iter_mut().zip(rest).for_each(|(input, &value)| *input = value);
+            inputs
+        });
+        let rows = Rows { bytes: &weights, inputs: HELIUM_STEP, last: LANES - 1 };
+        let added = simd.rows(rows, inputs.each_ref().map(|inputs| &inputs[..]));
+        sums = core::array::from_fn(|token| plus(sums[token], added[token]));
+    }
+    sums
 }
 
 /// [`LANES`] values from `first` on; 0 where they are missing.

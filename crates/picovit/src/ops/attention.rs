@@ -252,7 +252,7 @@ impl<'a> Attention<'a> {
             for (i, finished) in rows_mut(finished, stored).enumerate().take(TOKENS) {
                 let place = finished.get_mut(column..column + head_dim).unwrap_or_default();
                 let out = row.get(i * head_dim..(i + 1) * head_dim).unwrap_or_default();
-                place.iter_mut().zip(out).for_each(|(place, &value)| *place = value);
+                kernels::copy(out, place);
             }
             return;
         }
@@ -261,9 +261,9 @@ impl<'a> Attention<'a> {
         for (i, out) in rows(outs, head_dim).enumerate() {
             let finished = finished.get(i * stored..(i + 1) * stored).unwrap_or_default();
             let all = all.get_mut(..inner).unwrap_or_default();
-            for (place, &value) in all.iter_mut().zip(finished.iter().chain(out)) {
-                *place = value;
-            }
+            let (first, last) = all.split_at_mut_checked(stored).unwrap_or_default();
+            kernels::copy(finished, first);
+            kernels::copy(out, last);
             block.set(i, all);
         }
         let [one, two] = &mut x;

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::format::TABLE_ENTRIES;
+use crate::kernels::look_up;
 use crate::model::Constants;
 
 /// A pointwise function of int8 values, indexed by value + 128.
@@ -23,8 +24,6 @@ impl<'a> Table<'a> {
     /// The function of every value, in place.
     #[inline]
     pub(crate) fn apply(&self, values: &mut [i8]) {
-        for v in values {
-            *v = self.0[(*v as u8 ^ 0x80) as usize];
-        }
+        look_up(values, self.0);
     }
 }

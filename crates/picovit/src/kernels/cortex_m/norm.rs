@@ -27,8 +27,8 @@ global_asm!(
     r#"
     .syntax unified
 
+    @ Two values from r4 to r5 and r4, offset added.
     .macro picovit_norm_pair
-    ldr r4, [r0], #4
     ldmia r1!, {{r10, r11}}
     ldmia r2!, {{r12, lr}}
     sxth r5, r4
@@ -39,10 +39,24 @@ global_asm!(
     smmulr r4, r4, r8
     smmlar r5, r5, r10, r12
     smmlar r4, r4, r11, lr
+    .endm
+
+    .macro picovit_norm8_pair
+    ldr r4, [r0], #4
+    picovit_norm_pair
     ssat r5, #8, r5, asr #8
     ssat r4, #8, r4, asr #8
     strb r5, [r3], #1
     strb r4, [r3], #1
+    .endm
+
+    .macro picovit_norm16_pair
+    ldr r4, [r0]
+    picovit_norm_pair
+    ssat r5, #16, r5
+    ssat r4, #16, r4
+    pkhbt r5, r5, r4, lsl #16
+    str r5, [r0], #4
     .endm
 
     .section .text.picovit_cortex_m_norm8,"ax",%progbits
@@ -57,13 +71,32 @@ picovit_cortex_m_norm8:
     add r4, sp, #36
     ldmia r4, {{r6, r7, r8, r9}}
 1:
-    picovit_norm_pair
-    picovit_norm_pair
+    picovit_norm8_pair
+    picovit_norm8_pair
     subs r9, r9, #1
     bne 1b
     pop {{r4-r11, pc}}
     .size picovit_cortex_m_norm8, . - picovit_cortex_m_norm8
+
+    .balign 4
+    .global picovit_cortex_m_norm16
+    .type picovit_cortex_m_norm16, %function
+    .thumb_func
+    @ r0: values, which become the outputs, r1: gains, r2: offsets, on the stack: as above.
+picovit_cortex_m_norm16:
+    push {{r4-r11, lr}}
+    add r4, sp, #36
+    ldmia r4, {{r6, r7, r8, r9}}
+1:
+    picovit_norm16_pair
+    picovit_norm16_pair
+    subs r9, r9, #1
+    bne 1b
+    pop {{r4-r11, pc}}
+    .size picovit_cortex_m_norm16, . - picovit_cortex_m_norm16
     .purgem picovit_norm_pair
+    .purgem picovit_norm8_pair
+    .purgem picovit_norm16_pair
     .text
     "#
 );
@@ -74,6 +107,16 @@ unsafe extern "C" {
         gain: *const i32,
         offset: *const i32,
         out: *mut i8,
+        factor: i32,
+        minus_sum: i32,
+        inverse: i32,
+        fours: usize,
+    );
+    fn picovit_cortex_m_norm16(
+        x: *mut i16,
+        gain: *const i32,
+        offset: *const i32,
+        unused: usize,
         factor: i32,
         minus_sum: i32,
         inverse: i32,
@@ -109,6 +152,27 @@ pub(in crate::kernels) fn write8(
                 inverse,
                 fours,
             );
+        }
+    }
+    4 * fours
+}
+
+/// int16 outputs of whole fours of channels, in place:
+/// `sat16(offset + mulhi(mulhi(x * factor - sum, inverse), gain))`; how many there were.
+#[inline]
+pub(in crate::kernels) fn write16(
+    x: &mut [i16],
+    (factor, sum, inverse): (i32, i32, i32),
+    gain: &[i32],
+    offset: &[i32],
+) -> usize {
+    let fours = x.len().min(gain.len()).min(offset.len()) / 4;
+    if fours > 0 {
+        let minus_sum = sum.wrapping_neg();
+        let (x, gain, offset) = (x.as_mut_ptr(), gain.as_ptr(), offset.as_ptr());
+        // SAFETY: as above; what is written are the values that were read.
+        unsafe {
+            picovit_cortex_m_norm16(x, gain, offset, 0, factor, minus_sum, inverse, fours);
         }
     }
     4 * fours

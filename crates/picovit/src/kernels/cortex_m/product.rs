@@ -86,7 +86,8 @@ global_asm!(
     add r9, r9, r4
     .endm
 
-    @ Saturates, packs and stores four channels of two tokens, none below r1's bytes.
+    @ Saturates, packs and stores four channels of two tokens, none below r1's bytes. Here and below
+    @ the first token comes last: it is the only one where both are stored to one place.
     .macro picovit_store8
     ssat r6, #8, r6
     ssat r7, #8, r7
@@ -107,23 +108,23 @@ global_asm!(
     ssub8 r4, r11, r1
     sel r11, r11, r1
     ldrd r2, r3, [sp, #OUT]
-    str r10, [r2], #4
     str r11, [r3], #4
+    str r10, [r2], #4
     strd r2, r3, [sp, #OUT]
     .endm
 
     @ One channel of two tokens of the residual stream, by the multiplier in r5.
     .macro picovit_add16 first, second
-    ldrsh r4, [r2]
-    lsl \first, \first, r1
-    smmlar r4, \first, r5, r4
-    ssat r4, #16, r4
-    strh r4, [r2], #2
     ldrsh r4, [r3]
     lsl \second, \second, r1
-    smmlar r4, \second, r5, r4
-    ssat r4, #16, r4
-    strh r4, [r3], #2
+    smmlar \second, \second, r5, r4
+    ldrsh r4, [r2]
+    lsl \first, \first, r1
+    smmlar \first, \first, r5, r4
+    ssat \second, #16, \second
+    strh \second, [r3], #2
+    ssat \first, #16, \first
+    strh \first, [r2], #2
     .endm
 
     .section .text.picovit_cortex_m_run,"ax",%progbits
@@ -278,10 +279,10 @@ picovit_cortex_m_rows:
     .thumb_func
 picovit_cortex_m_sums:
     ldrd r2, r3, [sp, #OUT]
-    strd r10, r6, [r2], #8
-    strd r12, r8, [r2], #8
     strd r11, r7, [r3], #8
     strd lr, r9, [r3], #8
+    strd r10, r6, [r2], #8
+    strd r12, r8, [r2], #8
     strd r2, r3, [sp, #OUT]
     b 9f
 
@@ -351,7 +352,8 @@ unsafe extern "C" {
     fn picovit_cortex_m_add16();
 }
 
-/// The outputs that come in whole tiles, if there are any and both tokens have them.
+/// The outputs that come in whole tiles, if there are any. Where there is no second token, its
+/// outputs are stored where the first one's go, and overwritten.
 struct Tiles<'a> {
     weights: &'a [i8],
     tokens: &'a [u8],
@@ -369,7 +371,8 @@ impl<'a> Tiles<'a> {
             && quads > 0
             && matrix.bytes.len() >= tiles * quads * QUAD
             && block.bytes().len() >= quads * QUAD
-            && out.iter().all(|row| row.len() >= tiles * TILE)
+            && out[0].len() >= tiles * TILE
+            && (out[1].is_empty() || out[1].len() >= tiles * TILE)
             && matrix.bytes.as_ptr().addr().is_multiple_of(4)
             && block.bytes().as_ptr().addr().is_multiple_of(4);
         fits.then_some(Self { weights: matrix.bytes, tokens: block.bytes(), quads, tiles })
@@ -385,7 +388,10 @@ impl<'a> Tiles<'a> {
         values.len() >= self.outputs()
     }
 
-    fn job(&self, finish: unsafe extern "C" fn()) -> Job {
+    fn job<T>(&self, finish: unsafe extern "C" fn(), out: &mut [&mut [T]; TOKENS]) -> Job {
+        let [one, two] = out;
+        let first = one.as_mut_ptr();
+        let second = if two.is_empty() { first } else { two.as_mut_ptr() };
         Job {
             tokens: self.tokens.as_ptr(),
             quads: self.quads,
@@ -393,7 +399,7 @@ impl<'a> Tiles<'a> {
             finish,
             bias: core::ptr::null(),
             mult: core::ptr::null(),
-            out: [core::ptr::null_mut(); TOKENS],
+            out: [first.cast(), second.cast()],
             first: 0,
             second: 0,
             part: PART_I8,
@@ -414,10 +420,9 @@ pub(in crate::kernels) fn int8(
     let job = Job {
         bias: bias.as_ptr(),
         mult: mult.as_ptr(),
-        out: [out[0].as_mut_ptr().cast(), out[1].as_mut_ptr().cast()],
         first: zero,
         second: i32::from_ne_bytes([low as u8; 4]),
-        ..tiles.job(picovit_cortex_m_int8)
+        ..tiles.job(picovit_cortex_m_int8, out)
     };
     // SAFETY: `Tiles` holds as many weights and tokens as the job reads, `bias` and `mult` have a
     // value for each output, and each row of `out` a place; stores of words need no alignment. The
@@ -439,9 +444,8 @@ pub(in crate::kernels) fn add16(
     let job = Job {
         bias: bias.as_ptr(),
         mult: mult.as_ptr(),
-        out: [out[0].as_mut_ptr().cast(), out[1].as_mut_ptr().cast()],
         first: shift as i32,
-        ..tiles.job(picovit_cortex_m_add16)
+        ..tiles.job(picovit_cortex_m_add16, out)
     };
     // SAFETY: as in `int8`; the rows' values are halfwords where they lie.
     unsafe { picovit_cortex_m_run(tiles.weights.as_ptr(), &job) }
@@ -455,10 +459,7 @@ pub(in crate::kernels) fn sums(
     out: &mut [&mut [i32]; TOKENS],
 ) -> usize {
     let Some(tiles) = Tiles::new(matrix, block, out) else { return 0 };
-    let job = Job {
-        out: [out[0].as_mut_ptr().cast(), out[1].as_mut_ptr().cast()],
-        ..tiles.job(picovit_cortex_m_sums)
-    };
+    let job = tiles.job(picovit_cortex_m_sums, out);
     // SAFETY: as in `int8`, without bias and multipliers; the rows' values are words where they lie.
     unsafe { picovit_cortex_m_run(tiles.weights.as_ptr(), &job) }
     tiles.outputs()
@@ -474,11 +475,10 @@ pub(in crate::kernels) fn rows(
 ) -> usize {
     let Some(tiles) = Tiles::new(matrix, block, out) else { return 0 };
     let job = Job {
-        out: [out[0].as_mut_ptr().cast(), out[1].as_mut_ptr().cast()],
         first: mults[0],
         second: mults[1],
         part: PART_U8,
-        ..tiles.job(picovit_cortex_m_rows)
+        ..tiles.job(picovit_cortex_m_rows, out)
     };
     // SAFETY: as in `int8`, without bias and multipliers.
     unsafe { picovit_cortex_m_run(tiles.weights.as_ptr(), &job) }

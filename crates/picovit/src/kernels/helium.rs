@@ -1,0 +1,20 @@
+//! The vectors of Cortex-M55 and later, for [`Packing::Helium`]; those of single values serve any
+//! packing.
+//!
+//! Stable Rust has neither intrinsics nor vector operands for them, hence functions in assembly that
+//! keep the procedure call standard. Loops are hardware loops (`wlstp`, `letp`), which mask the lanes
+//! behind the last value.
+//!
+//! [`Packing::Helium`]: crate::format::Packing::Helium
+
+mod block;
+mod bytes;
+mod norm;
+mod product;
+mod softmax;
+
+pub(super) use block::{gather, interleave};
+pub(super) use bytes::{copy, look_up, max_into};
+pub(super) use norm::{sums_of_squares, write8, write16};
+pub(super) use product::{add16, int8, rows, sums};
+pub(super) use softmax::{largest, weights};

@@ -1,0 +1,96 @@
+//! Copies, tables and maxima of bytes.
+
+use core::arch::global_asm;
+
+use crate::format::TABLE_ENTRIES;
+
+global_asm!(
+    r#"
+    .syntax unified
+    .cpu cortex-m55
+    .section .text.picovit_helium_bytes,"ax",%progbits
+    .balign 4
+    .global picovit_helium_copy
+    .type picovit_helium_copy, %function
+    .thumb_func
+    @ r0: values, r1: their places, r2: how many.
+picovit_helium_copy:
+    push {{r7, lr}}
+    wlstp.8 lr, r2, 2f
+1:
+    vldrb.u8 q0, [r0], #16
+    vstrb.8 q0, [r1], #16
+    letp lr, 1b
+2:
+    pop {{r7, pc}}
+    .size picovit_helium_copy, . - picovit_helium_copy
+
+    .balign 4
+    .global picovit_helium_look_up
+    .type picovit_helium_look_up, %function
+    .thumb_func
+    @ r0: values, r1: table, r2: how many.
+picovit_helium_look_up:
+    push {{r7, lr}}
+    vmov.i8 q1, #0x80
+    wlstp.8 lr, r2, 2f
+1:
+    vldrb.u8 q0, [r0]
+    veor q0, q0, q1
+    vldrb.u8 q2, [r1, q0]
+    vstrb.8 q2, [r0], #16
+    letp lr, 1b
+2:
+    pop {{r7, pc}}
+    .size picovit_helium_look_up, . - picovit_helium_look_up
+
+    .balign 4
+    .global picovit_helium_max_into
+    .type picovit_helium_max_into, %function
+    .thumb_func
+    @ r0: values, r1: those they are taken into, r2: how many.
+picovit_helium_max_into:
+    push {{r7, lr}}
+    wlstp.8 lr, r2, 2f
+1:
+    vldrb.u8 q0, [r0], #16
+    vldrb.u8 q1, [r1]
+    vmax.s8 q0, q0, q1
+    vstrb.8 q0, [r1], #16
+    letp lr, 1b
+2:
+    pop {{r7, pc}}
+    .size picovit_helium_max_into, . - picovit_helium_max_into
+    .text
+    "#
+);
+
+unsafe extern "C" {
+    fn picovit_helium_copy(values: *const i8, places: *mut i8, count: usize);
+    fn picovit_helium_look_up(values: *mut i8, table: *const i8, count: usize);
+    fn picovit_helium_max_into(values: *const i8, out: *mut i8, count: usize);
+}
+
+/// Copies as much as there is.
+#[inline]
+pub(in crate::kernels) fn copy(source: &[i8], target: &mut [i8]) {
+    let count = source.len().min(target.len());
+    // SAFETY: reads and writes `count` values. The code keeps the registers of the procedure call
+    // standard.
+    unsafe { picovit_helium_copy(source.as_ptr(), target.as_mut_ptr(), count) }
+}
+
+/// Replaces each value by its entry of a table, whose first one is that of -128.
+#[inline]
+pub(in crate::kernels) fn look_up(values: &mut [i8], table: &[i8; TABLE_ENTRIES]) {
+    // SAFETY: reads and writes the values; a table has an entry for each byte. As above.
+    unsafe { picovit_helium_look_up(values.as_mut_ptr(), table.as_ptr(), values.len()) }
+}
+
+/// Takes each value into the one at its place, which becomes the larger of both.
+#[inline]
+pub(in crate::kernels) fn max_into(values: &[i8], out: &mut [i8]) {
+    let count = values.len().min(out.len());
+    // SAFETY: reads `count` values of each and writes as many of `out`. As above.
+    unsafe { picovit_helium_max_into(values.as_ptr(), out.as_mut_ptr(), count) }
+}

@@ -1,0 +1,17 @@
+//! Functions of int8 values by table.
+
+use crate::format::TABLE_ENTRIES;
+
+/// Replaces each value by its entry of a table, whose first one is that of -128.
+#[inline]
+pub fn look_up(values: &mut [i8], table: &[i8; TABLE_ENTRIES]) {
+    #[cfg(mve)]
+    super::helium::look_up(values, table);
+    #[cfg(not(mve))]
+    {
+        let entry = |v: i8| table[(v as u8 ^ 0x80) as usize];
+        let (fours, rest) = values.as_chunks_mut::<4>();
+        fours.iter_mut().for_each(|four| *four = four.map(entry));
+        rest.iter_mut().for_each(|v| *v = entry(*v));
+    }
+}

@@ -1,0 +1,250 @@
+//! What the kernels of the engine give for random shapes and values, summed up. A chip and a host
+//! whose sums are equal compute the same; the host's can be those of the portable kernels.
+
+#![no_std]
+
+mod random;
+
+pub use random::Random;
+
+use picovit::format::{EXP_ENTRIES, Packing, TABLE_ENTRIES, TOKENS};
+use picovit::kernels::{
+    Block, Int8, Matrix, Window, copy_patch, linear_add16, linear_int8, look_up, max_into_row,
+    normalize, scores, softmax_weights, weighted_sums,
+};
+
+/// Outputs at most.
+const OUTPUTS: usize = 40;
+/// Inputs at most.
+const INPUTS: usize = 704;
+/// Values of a packed matrix at most: whatever a packing rounds up to fits.
+const MATRIX: usize = OUTPUTS * INPUTS;
+
+/// Aligned as an artifact and its arena are.
+#[repr(align(16))]
+struct Aligned<T>(T);
+
+/// Memory that the kernels work on.
+pub struct Memory {
+    matrix: Aligned<[i8; MATRIX]>,
+    packed: Aligned<[i8; MATRIX]>,
+    block: Aligned<[u8; 2 * TOKENS * INPUTS]>,
+    tokens: Aligned<[[i8; INPUTS]; TOKENS]>,
+}
+
+impl Memory {
+    /// Of zeros.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            matrix: Aligned([0; MATRIX]),
+            packed: Aligned([0; MATRIX]),
+            block: Aligned([0; 2 * TOKENS * INPUTS]),
+            tokens: Aligned([[0; INPUTS]; TOKENS]),
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A sum of everything that it was given (FNV-1a, 32 bits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sum(u32);
+
+impl Sum {
+    /// Of nothing.
+    const EMPTY: Self = Self(0x811c_9dc5);
+
+    fn add(&mut self, value: i32) {
+        for byte in value.to_le_bytes() {
+            self.0 = (self.0 ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        }
+    }
+
+    fn add_all<T: Copy + Into<i32>>(&mut self, values: &[T]) {
+        values.iter().for_each(|&value| self.add(value.into()));
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn value(self) -> u32 {
+        self.0
+    }
+}
+
+/// The groups of kernels, by name.
+pub const GROUPS: [(&str, fn(&mut Memory, &mut Random) -> Sum); 7] = [
+    ("products, portable", |memory, random| products(memory, random, Packing::Portable)),
+    ("products, cortex-m-dsp", |memory, random| products(memory, random, Packing::CortexM)),
+    ("products, cortex-m-helium", |memory, random| products(memory, random, Packing::Helium)),
+    ("norms", |_, random| norms(random)),
+    ("softmaxes", |memory, random| softmaxes(memory, random)),
+    ("tables", |_, random| tables(random)),
+    ("windows", |memory, random| windows(memory, random)),
+];
+
+/// Sums up so many cases of a group.
+pub fn run(group: usize, cases: u32, memory: &mut Memory) -> Sum {
+    let mut sum = Sum::EMPTY;
+    let mut random = Random::new(1);
+    for _ in 0..cases {
+        sum.add(GROUPS[group].1(memory, &mut random).value() as i32);
+    }
+    sum
+}
+
+fn weight(random: &mut Random) -> i8 {
+    random.extreme(-127, 127) as i8
+}
+
+fn token(random: &mut Random) -> i8 {
+    random.extreme(-128, 127) as i8
+}
+
+/// Linear layers of any extent, with and without a second token, scores and weighted sums.
+fn products(memory: &mut Memory, random: &mut Random, packing: Packing) -> Sum {
+    let outputs = 1 + random.below(OUTPUTS as u32) as usize;
+    let inputs = match random.below(4) {
+        0 => 16 * (1 + random.below(INPUTS as u32 / 16) as usize),
+        1 => 1 + random.below(INPUTS as u32) as usize,
+        _ => 1 + random.below(150) as usize,
+    };
+    let Memory { matrix, packed, block: bytes, tokens } = memory;
+    let matrix = &mut matrix.0[..outputs * inputs];
+    let packed = &mut packed.0[..packing.matrix_bytes(outputs, inputs)];
+    random.fill(matrix, weight);
+    packing.pack(matrix, inputs, packed);
+    let (mut bias, mut mult) = ([0; OUTPUTS], [0; OUTPUTS]);
+    random.fill(&mut bias, |random| random.extreme(-(1 << 20), 1 << 20));
+    random.fill(&mut mult, |random| random.extreme(0, 1 << 28));
+    // What is left of earlier cases must not matter.
+    let bytes = &mut bytes.0[..packing.block_bytes(inputs)];
+    bytes.fill(0x5a);
+    let mut block = Block::new(packing, inputs, bytes);
+    for (i, token_values) in tokens.0.iter_mut().enumerate() {
+        random.fill(&mut token_values[..inputs], token);
+        block.set(i, &token_values[..inputs]);
+    }
+    let mut sum = Sum::EMPTY;
+    let second = if random.below(3) == 0 { 0 } else { outputs };
+    let form = Int8 {
+        zero: random.extreme(-128, 127),
+        low: random.extreme(-128, 10) as i8,
+        shift: if random.below(2) == 0 { 0 } else { random.below(8) },
+    };
+    let weights = Matrix { packing, outputs, inputs, bytes: packed };
+    let constants = [&bias[..outputs], &mult[..outputs]];
+    let (mut one, mut two) = ([1i8; OUTPUTS], [2i8; OUTPUTS]);
+    linear_int8(weights, constants, form, &block, [&mut one[..outputs], &mut two[..second]]);
+    sum.add_all(&one);
+    sum.add_all(&two);
+
+    let (mut one, mut two) = ([0i16; OUTPUTS], [0i16; OUTPUTS]);
+    random.fill(&mut one, |random| random.extreme(-32768, 32767) as i16);
+    random.fill(&mut two, |random| random.extreme(-32768, 32767) as i16);
+    let shift = random.below(8);
+    linear_add16(weights, constants, shift, &block, [&mut one[..outputs], &mut two[..second]]);
+    sum.add_all(&one);
+    sum.add_all(&two);
+
+    let (mut one, mut two) = ([1i32; OUTPUTS], [2i32; OUTPUTS]);
+    scores(weights, &block, [&mut one[..outputs], &mut two[..outputs]]);
+    sum.add_all(&one);
+    sum.add_all(&two);
+
+    packing.pack_unsigned(matrix, inputs, packed);
+    for (i, token_values) in tokens.0.iter().enumerate() {
+        let mut unsigned = [0u8; INPUTS];
+        unsigned.iter_mut().zip(token_values).for_each(|(place, &value)| *place = value as u8);
+        block.set(i, &unsigned[..inputs]);
+    }
+    let weights = Matrix { packing, outputs, inputs, bytes: packed };
+    let (mut one, mut two) = ([1i8; OUTPUTS], [2i8; OUTPUTS]);
+    let mults = [random.extreme(0, 1 << 28), random.extreme(0, 1 << 28)];
+    weighted_sums(weights, &block, mults, [&mut one[..outputs], &mut two[..outputs]]);
+    sum.add_all(&one);
+    sum.add_all(&two);
+    sum
+}
+
+/// Layer norms of quiet and loud tokens.
+fn norms(random: &mut Random) -> Sum {
+    const WIDTH: usize = 300;
+    let width = 1 + random.below(WIDTH as u32) as usize;
+    let quiet = random.below(15);
+    let (mut x, mut gain, mut offset) = ([0i16; WIDTH], [0i32; WIDTH], [0i32; WIDTH]);
+    random.fill(&mut x, |random| random.extreme(-32768, 32767) as i16 >> quiet);
+    random.fill(&mut gain, |random| random.extreme(-(1 << 24), 1 << 24));
+    random.fill(&mut offset, |random| random.extreme(-(1 << 20), 1 << 20));
+    let (x, gain, offset) = (&mut x[..width], &gain[..width], &offset[..width]);
+    let row = normalize(x, 1 + u64::from(random.bits() >> random.below(32)));
+    let mut narrow = [0i8; WIDTH];
+    row.write8(x, gain, offset, &mut narrow[..width]);
+    row.write16(gain, offset, x);
+    let mut sum = Sum::EMPTY;
+    sum.add_all(&narrow);
+    sum.add_all(x);
+    sum
+}
+
+/// Weights of scores, whose differences fit what a model's scales allow.
+fn softmaxes(memory: &mut Memory, random: &mut Random) -> Sum {
+    const SCORES: usize = 100;
+    let count = 1 + random.below(SCORES as u32) as usize;
+    let (table, _) = memory.block.0.split_first_chunk_mut::<EXP_ENTRIES>().expect("there is room");
+    random.fill(table, |random| random.bits() as u8);
+    let mut scores = [0i32; SCORES];
+    random.fill(&mut scores, |random| random.extreme(-(1 << 18), 1 << 18));
+    let mut weights = [0u8; SCORES];
+    let (shift, mult) = (random.below(12), random.extreme(0, 1 << 28));
+    let (scores, weights) = (&scores[..count], &mut weights[..count]);
+    let total = softmax_weights(scores, shift, mult, table, weights);
+    let mut sum = Sum::EMPTY;
+    sum.add(total as i32);
+    sum.add_all(weights);
+    sum
+}
+
+/// Tables.
+fn tables(random: &mut Random) -> Sum {
+    let (mut table, mut values) = ([0i8; TABLE_ENTRIES], [0i8; 100]);
+    random.fill(&mut table, token);
+    random.fill(&mut values, token);
+    let count = random.below(100) as usize;
+    look_up(&mut values[..count], &table);
+    let mut sum = Sum::EMPTY;
+    sum.add_all(&values);
+    sum
+}
+
+/// Patches of convolutions and maxima of pools.
+fn windows(memory: &mut Memory, random: &mut Random) -> Sum {
+    const CHANNELS: usize = 40;
+    let channels = 1 + random.below(CHANNELS as u32) as usize;
+    let kernel = 1 + random.below(3) as usize;
+    let window = Window {
+        kernel,
+        stride: 1 + random.below(3) as usize,
+        padding: random.below(kernel as u32) as usize,
+    };
+    let (height, width) = (3 + random.below(5) as usize, 3 + random.below(5) as usize);
+    let map = &mut memory.matrix.0[..height * width * channels];
+    random.fill(map, token);
+    let mut zero = [0i8; CHANNELS];
+    random.fill(&mut zero, token);
+    let corner = (random.below(height as u32) as usize, random.below(width as u32) as usize);
+    let mut patch = [0i8; 9 * CHANNELS];
+    let patch = &mut patch[..kernel * kernel * channels];
+    copy_patch(map, (height, width, channels), window, corner, &zero[..channels], patch);
+    let mut sum = Sum::EMPTY;
+    sum.add_all(patch);
+    let steps = (width + 2 * window.padding).saturating_sub(kernel) / window.stride + 1;
+    let mut out = [i8::MIN; 8 * CHANNELS];
+    max_into_row(&map[..width * channels], channels, window, &mut out[..steps.min(8) * channels]);
+    sum.add_all(&out);
+    sum
+}
