@@ -78,6 +78,17 @@ impl Packing {
         }
     }
 
+    /// Inputs that lie together in front of a product: whole steps of them can be written by
+    /// themselves.
+    #[must_use]
+    pub const fn step(self) -> usize {
+        match self {
+            Self::Portable => 1,
+            Self::CortexM => 4,
+            Self::Helium => HELIUM_STEP,
+        }
+    }
+
     /// Packs a row-major matrix `[outputs][inputs]` of values in `-127..=127`. What pads it is 0.
     ///
     /// `packed` has [`Self::matrix_bytes`]; values that find no place in it are left out.
@@ -177,6 +188,10 @@ impl Packing {
             }
             Self::Helium => {
                 let second = if second.is_empty() { first } else { second };
+                #[cfg(mve)]
+                if crate::kernels::columns(packed, inputs, input, [first, second]) == first.len() {
+                    return;
+                }
                 let tiles = rows_mut(packed, self.matrix_bytes(HELIUM_TILE, inputs));
                 let at = helium_place(inputs, 0, input);
                 let parity = helium_place(inputs, 1, 0);

@@ -53,18 +53,28 @@ impl<'s> Block<'s> {
     /// Writes a row. All rows of a block are of one type.
     #[inline]
     pub fn set<T: Operand>(&mut self, token: usize, row: &[T]) {
+        self.set_part(token, 0, row);
+    }
+
+    /// Writes a part of a row from input `start` on, a multiple of [`Packing::step`]. A part that is
+    /// not the last has whole steps.
+    #[inline]
+    pub fn set_part<T: Operand>(&mut self, token: usize, start: usize, values: &[T]) {
         #[cfg(dsp)]
         if self.packing == Packing::CortexM {
-            return super::cortex_m::spread(row, token, self.bytes);
+            // Four inputs take sixteen bytes.
+            let steps = self.bytes.get_mut(4 * start..).unwrap_or_default();
+            return super::cortex_m::spread(values, token, steps);
         }
         #[cfg(mve)]
         if self.packing == Packing::Helium {
-            let row = bytemuck::must_cast_slice(row);
-            return super::helium::interleave(row, token, self.bytes);
+            let steps = self.bytes.get_mut(TOKENS * start..).unwrap_or_default();
+            return super::helium::interleave(bytemuck::must_cast_slice(values), token, steps);
         }
-        let start = token * self.inputs;
-        let bytes = self.bytes.get_mut(start..start + self.inputs).unwrap_or_default();
-        for (byte, &value) in bytes.iter_mut().zip(bytemuck::must_cast_slice::<T, u8>(row)) {
+        let place = token * self.inputs + start;
+        let end = place + values.len().min(self.inputs.saturating_sub(start));
+        let bytes = self.bytes.get_mut(place..end).unwrap_or_default();
+        for (byte, &value) in bytes.iter_mut().zip(bytemuck::must_cast_slice::<T, u8>(values)) {
             *byte = value;
         }
     }

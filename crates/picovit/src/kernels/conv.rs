@@ -1,6 +1,7 @@
 //! Building blocks of the streamed convolution: the input patch of one pixel, and pooling of a
 //! finished row into the output.
 
+use super::block::Block;
 #[cfg(wide)]
 use super::wide::{Kernel, Simd, dispatch};
 use crate::rows::{rows, rows_mut};
@@ -28,36 +29,99 @@ impl Window {
     }
 }
 
+/// Where a row of a patch comes from: columns before, inside and after the map.
+struct PatchRow<'m> {
+    before: usize,
+    pixels: &'m [i8],
+    after: usize,
+}
+
+/// Row `ky` of the patch whose first pixel is `(y, x)`, in padded coordinates.
+#[inline(always)]
+fn patch_row<'m>(
+    map: &'m [i8],
+    (height, width, channels): (usize, usize, usize),
+    window: Window,
+    (y, x): (usize, usize),
+    ky: usize,
+) -> PatchRow<'m> {
+    let source = (y + ky).checked_sub(window.padding).filter(|&y| y < height);
+    let Some(y) = source else {
+        return PatchRow { before: window.kernel, pixels: &[], after: 0 };
+    };
+    let before = window.padding.saturating_sub(x).min(window.kernel);
+    let first = (x + before).saturating_sub(window.padding).min(width);
+    let inside = (window.kernel - before).min(width - first);
+    let start = (y * width + first) * channels;
+    let pixels = map.get(start..start + inside * channels).unwrap_or_default();
+    PatchRow { before, pixels, after: window.kernel - before - inside }
+}
+
 /// Copies the `kernel x kernel` patch of a map `[height][width][channels]` whose first pixel is
 /// `(y, x)` (padded coordinates) into `patch`; pixels outside the map are `zero`, one
 /// value a channel.
 #[inline]
 pub fn copy_patch(
     map: &[i8],
-    (height, width, channels): (usize, usize, usize),
+    extent: (usize, usize, usize),
     window: Window,
-    (y, x): (usize, usize),
+    corner: (usize, usize),
     zero: &[i8],
     patch: &mut [i8],
 ) {
+    let (height, width, channels) = extent;
     let row_values = window.kernel * channels;
+    let ends = [corner.0 + window.kernel, corner.1 + window.kernel];
+    let inside = corner.0.min(corner.1) >= window.padding
+        && ends[0] <= height + window.padding
+        && ends[1] <= width + window.padding;
+    if inside && row_values < SHORT {
+        // Most pixels of most first layers.
+        let first = (corner.0 - window.padding) * width + corner.1 - window.padding;
+        let mut rest = map.get(first * channels..).unwrap_or_default();
+        for row in rows_mut(patch, row_values) {
+            row.iter_mut().zip(rest).for_each(|(place, &value)| *place = value);
+            rest = rest.get(width * channels..).unwrap_or_default();
+        }
+        return;
+    }
     for (ky, row) in rows_mut(patch, row_values).enumerate() {
-        let source = (y + ky).checked_sub(window.padding).filter(|&y| y < height);
-        let Some(y) = source else {
-            fill(zero, row);
-            continue;
-        };
-        // Columns before, inside and after the map.
-        let before = window.padding.saturating_sub(x).min(window.kernel);
-        let first = (x + before).saturating_sub(window.padding).min(width);
-        let inside = (window.kernel - before).min(width - first);
-        let start = (y * width + first) * channels;
-        let pixels = map.get(start..start + inside * channels).unwrap_or_default();
+        let PatchRow { before, pixels, .. } = patch_row(map, extent, window, corner, ky);
         let (border, rest) = row.split_at_mut_checked(before * channels).unwrap_or_default();
         fill(zero, border);
         let (inner, border) = rest.split_at_mut_checked(pixels.len()).unwrap_or_default();
         copy(pixels, inner);
         fill(zero, border);
+    }
+}
+
+/// Values of a row that are copied one by one rather than by a function made for many.
+const SHORT: usize = 12;
+
+/// As [`copy_patch`], into a row of a block at once. Pixels have whole steps of the block's packing.
+#[inline]
+pub fn patch_into_block(
+    map: &[i8],
+    extent: (usize, usize, usize),
+    window: Window,
+    corner: (usize, usize),
+    zero: &[i8],
+    (block, token): (&mut Block<'_>, usize),
+) {
+    let channels = extent.2;
+    let mut place = 0;
+    for ky in 0..window.kernel {
+        let PatchRow { before, pixels, after } = patch_row(map, extent, window, corner, ky);
+        for _ in 0..before {
+            block.set_part(token, place, zero);
+            place += channels;
+        }
+        block.set_part(token, place, pixels);
+        place += pixels.len();
+        for _ in 0..after {
+            block.set_part(token, place, zero);
+            place += channels;
+        }
     }
 }
 

@@ -1,12 +1,34 @@
 //! Dot products: the inner loop of every linear layer and convolution.
 
+/// Adds a multiple of int8 values to sums: `sums += factor * x`.
+#[inline]
+pub fn multiply_add(x: &[i8], factor: i32, sums: &mut [i32]) {
+    #[cfg(mve)]
+    return super::helium::multiply_add(x, factor, sums);
+    #[cfg(not(mve))]
+    for (sum, &v) in sums.iter_mut().zip(x) {
+        *sum = sum.wrapping_add(factor.wrapping_mul(v as i32));
+    }
+}
+
 /// Products per round of [`dot`]: enough to hide the loop, few enough for short rows.
+#[cfg(not(mve))]
 const UNROLL: usize = 16;
 
 /// `bias + sum of w * x` over int8 operands.
 #[must_use]
 #[inline]
 pub fn dot(bias: i32, w: &[i8], x: &[i8]) -> i32 {
+    #[cfg(mve)]
+    return super::helium::dot(bias, w, x);
+    #[cfg(not(mve))]
+    dot_unrolled(bias, w, x)
+}
+
+/// As [`dot`], by the compiler.
+#[cfg(not(mve))]
+#[inline(always)]
+fn dot_unrolled(bias: i32, w: &[i8], x: &[i8]) -> i32 {
     let (w, w_rest) = w.as_chunks::<UNROLL>();
     let (x, x_rest) = x.as_chunks::<UNROLL>();
     let mut acc = bias;

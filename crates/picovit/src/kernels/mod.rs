@@ -9,6 +9,7 @@ mod conv;
 #[cfg(dsp)]
 mod cortex_m;
 mod depthwise;
+mod embed;
 #[cfg(feature = "f16")]
 pub mod float;
 #[cfg(mve)]
@@ -29,11 +30,14 @@ mod wide;
 mod x86;
 
 pub use block::{Block, Operand};
-pub use conv::{Window, copy, copy_patch, copy_patch_pair, max_into_row};
+pub use conv::{Window, copy, copy_patch, copy_patch_pair, max_into_row, patch_into_block};
 pub use depthwise::depthwise;
+pub use embed::{add_scaled, add_scaled_channels};
+#[cfg(mve)]
+pub(crate) use helium::columns;
 pub use isa::Isa;
 pub use layer::{Int8, linear_add16, linear_int8, scores, weighted_sums};
-pub use linear::{dot, dot_i16};
+pub use linear::{dot, dot_i16, multiply_add};
 pub use matmul::{Matrix, matmul};
 pub use norm::{NormalizedRow, normalize};
 pub use requant::{mulhi, mulhi_add, requant8, residual_add, sat8, sat16};

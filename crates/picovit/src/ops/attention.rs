@@ -149,7 +149,7 @@ impl<'a> Attention<'a> {
         }
     }
 
-    /// Keys and values of one head; `first` is the index of the run's first token.
+    /// Keys and values of one head, and its queries unless it is the last; `first` is the index of the run's first token.
     fn keys_and_values<P: Probe>(
         &self,
         head: usize,
@@ -161,7 +161,9 @@ impl<'a> Attention<'a> {
         let r = self.record;
         let (width, head_dim) = (r.width as usize, r.head_dim as usize);
         let tokens = stream.len().checked_div(width).unwrap_or(0);
-        let Memory { keys, values, rows: row, wide, .. } = memory;
+        let stored = (r.heads as usize).saturating_sub(1) * head_dim;
+        let column = head * head_dim;
+        let Memory { keys, values, finished, rows: row, wide, .. } = memory;
         let mut block = Block::new(self.packing(), width, wide);
         for (pair, x) in pairs(stream, width).enumerate() {
             let token = TOKENS * pair;
@@ -170,6 +172,19 @@ impl<'a> Attention<'a> {
                 self.norm.token(x, y);
                 tap.i8(Site::Norm, first + token + i, 0, y);
                 block.set(i, y);
+            }
+            if column < stored {
+                // They wait where their attention output will be. The last head's have no place, its
+                // tokens are normalised again.
+                let Some([one, two]) = pairs_mut(row, head_dim).next() else { continue };
+                self.projection(0, head).int8(&block, SYMMETRIC, [&mut *one, &mut *two]);
+                let places = finished.get_mut(token * stored..).unwrap_or_default();
+                let queries = rows_mut(places, stored).zip([one, two]);
+                for (i, (place, query)) in queries.enumerate().filter(|(i, _)| !x[*i].is_empty()) {
+                    tap.i8(Site::Query, first + token + i, column, query);
+                    let place = place.get_mut(column..column + head_dim).unwrap_or_default();
+                    kernels::copy(query, place);
+                }
             }
             for (part, site) in [(1, Site::Key), (2, Site::Value)] {
                 let Some([one, two]) = pairs_mut(row, head_dim).next() else { continue };
@@ -213,18 +228,25 @@ impl<'a> Attention<'a> {
         let Some(mut x) = pairs_mut(rest, width).next() else { return };
         let Memory { keys, values, finished, scores, weights, rows: row, wide, narrow } = memory;
 
-        let mut block = Block::new(packing, width, wide);
-        for (i, x) in x.iter().enumerate().filter(|(_, x)| !x.is_empty()) {
-            let y = row.get_mut(..width).unwrap_or_default();
-            self.norm.token(x, y);
-            block.set(i, y);
-        }
+        let finished = finished.get_mut(start * stored..).unwrap_or_default();
         let mut queries = Block::new(packing, head_dim, narrow);
-        if let Some([one, two]) = pairs_mut(row, head_dim).next() {
-            self.projection(0, head).int8(&block, SYMMETRIC, [&mut *one, &mut *two]);
-            for (i, query) in [one, two].into_iter().enumerate().take(tokens - start) {
-                tap.i8(Site::Query, first + start + i, column, query);
-                queries.set(i, query);
+        if column < stored {
+            for (i, row) in rows(finished, stored).enumerate().take(TOKENS) {
+                queries.set(i, row.get(column..column + head_dim).unwrap_or_default());
+            }
+        } else {
+            let mut block = Block::new(packing, width, wide);
+            for (i, x) in x.iter().enumerate().filter(|(_, x)| !x.is_empty()) {
+                let y = row.get_mut(..width).unwrap_or_default();
+                self.norm.token(x, y);
+                block.set(i, y);
+            }
+            if let Some([one, two]) = pairs_mut(row, head_dim).next() {
+                self.projection(0, head).int8(&block, SYMMETRIC, [&mut *one, &mut *two]);
+                for (i, query) in [one, two].into_iter().enumerate().take(tokens - start) {
+                    tap.i8(Site::Query, first + start + i, column, query);
+                    queries.set(i, query);
+                }
             }
         }
         let matrix = Matrix { packing, outputs: tokens, inputs: head_dim, bytes: keys };
@@ -247,8 +269,7 @@ impl<'a> Attention<'a> {
         for (i, out) in [&*one, &*two].into_iter().enumerate().take(tokens - start) {
             tap.i8(Site::Attention, first + start + i, column, out);
         }
-        let finished = finished.get_mut(start * stored..).unwrap_or_default();
-        if head + 1 < heads {
+        if column < stored {
             for (i, finished) in rows_mut(finished, stored).enumerate().take(TOKENS) {
                 let place = finished.get_mut(column..column + head_dim).unwrap_or_default();
                 let out = row.get(i * head_dim..(i + 1) * head_dim).unwrap_or_default();

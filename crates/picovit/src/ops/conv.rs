@@ -143,12 +143,25 @@ impl<'a> Conv<'a> {
         let channels = [r.in_channels as usize, r.in_channels2 as usize];
         let form = Int8 { low: r.low, ..Int8::around(r.zero_out as i32) };
         let mut block = Block::new(self.packing(), patch.len(), block);
+        let steps = channels[1] == 0 && channels[0].is_multiple_of(self.packing().step());
         let pixels = pairs_mut(row, r.out_channels as usize);
         for (pair, pixels) in pixels.enumerate() {
             for token in 0..TOKENS {
                 let corner = (y * window.stride, (pair * TOKENS + token) * window.stride);
+                let extent = (height, width, channels[0]);
+                if steps {
+                    let place = (&mut block, token);
+                    kernels::patch_into_block(
+                        inputs[0],
+                        extent,
+                        window,
+                        corner,
+                        self.zero_in,
+                        place,
+                    );
+                    continue;
+                }
                 if channels[1] == 0 {
-                    let extent = (height, width, channels[0]);
                     kernels::copy_patch(inputs[0], extent, window, corner, self.zero_in, patch);
                 } else {
                     let extent = (height, width, channels);

@@ -6,7 +6,7 @@ use super::{Layer, Value, ensure, unfolds};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
 use crate::format::{EmbedRecord, MAX_WIDTH, Packing, TOKENS, unfolded_index};
-use crate::kernels::{Block, mulhi_add, sat16};
+use crate::kernels::{Block, add_scaled, add_scaled_channels};
 use crate::model::Constants;
 use crate::rows::{pairs_mut, rows_mut};
 use crate::scratch::Scratch;
@@ -84,27 +84,19 @@ impl<'a> Embed<'a> {
         let r = self.record;
         let (width, channels) = (r.width as usize, r.in_channels as usize);
         // The embedding comes first; the class token is a row of it and complete.
-        output.fill(0);
-        for (out, &position) in output.iter_mut().zip(self.positions) {
-            *out = position;
-        }
+        let positions = self.positions.len().min(output.len());
+        let (first, rest) = output.split_at_mut_checked(positions).unwrap_or_default();
+        first.iter_mut().zip(self.positions).for_each(|(out, &position)| *out = position);
+        rest.fill(0);
         let class_values = r.class_token as usize * width;
         let pixels = output.get_mut(class_values..).unwrap_or_default();
         match &self.linear {
             None => {
                 for (token, out) in rows_mut(pixels, width).enumerate() {
-                    let values = out.iter_mut().zip(self.pixel(input, token));
-                    let add = |out: &mut i16, x: i8, zero: i32, mult: i32| {
-                        let centred = (x as i32).wrapping_sub(zero).wrapping_shl(16);
-                        *out = sat16(mulhi_add(*out as i32, centred, mult));
-                    };
+                    let x = self.pixel(input, token);
                     match self.channels {
-                        None => values.for_each(|(out, &x)| add(out, x, r.zero_in, r.mult)),
-                        Some((zeros, mults)) => {
-                            for (((out, &x), &zero), &mult) in values.zip(zeros).zip(mults) {
-                                add(out, x, zero, mult);
-                            }
-                        }
+                        None => add_scaled(x, r.zero_in, r.mult, out),
+                        Some((zeros, mults)) => add_scaled_channels(x, zeros, mults, out),
                     }
                 }
             }

@@ -4,7 +4,7 @@ use super::{Norm, Value, ensure};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
 use crate::format::{EXP_ENTRIES, SeqPoolRecord};
-use crate::kernels::{self, dot, mulhi, row_mult, sat16};
+use crate::kernels::{self, dot, mulhi, multiply_add, row_mult, sat16};
 use crate::model::Constants;
 use crate::rows::rows;
 use crate::scratch::Scratch;
@@ -70,9 +70,7 @@ impl<'a> SeqPool<'a> {
         // Normalising twice costs less than keeping all tokens.
         for (x, &weight) in rows(input, width).zip(&*weights) {
             self.norm.token(x, y);
-            for (sum, &v) in sums.iter_mut().zip(&*y) {
-                *sum = sum.wrapping_add(weight as i32 * v as i32);
-            }
+            multiply_add(y, weight as i32, sums);
         }
         let numerator = (r.out_mult_high as u64) << 32 | r.out_mult_low as u64;
         let mult = row_mult(numerator, sum);

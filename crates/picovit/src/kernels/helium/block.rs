@@ -2,8 +2,8 @@
 
 use core::arch::global_asm;
 
-use crate::format::TOKENS;
-use crate::format::packing::HELIUM_STEP;
+use crate::format::packing::{HELIUM_STEP, HELIUM_TILE, helium_place};
+use crate::format::{Packing, TOKENS};
 use crate::kernels::block::Operand;
 
 global_asm!(
@@ -34,12 +34,44 @@ picovit_helium_interleave:
 3:
     pop {{r7, pc}}
     .size picovit_helium_interleave, . - picovit_helium_interleave
+
+    .balign 4
+    .global picovit_helium_columns
+    .type picovit_helium_columns, %function
+    .thumb_func
+    @ r0: the first tile's places, r1, r2: values of two inputs, r3: tiles, on the stack: offsets of
+    @ the places of eight outputs, from one tile to the next.
+picovit_helium_columns:
+    push {{r4, r5, r6, lr}}
+    add r4, sp, #16
+    ldmia r4, {{r4, r5}}
+    vldrh.u16 q3, [r4]
+    vmov.i8 q2, #0x80
+    dls lr, r3
+1:
+    vldrb.u16 q0, [r1], #8
+    vldrb.u16 q1, [r2], #8
+    vsli.16 q0, q1, #8
+    veor q0, q0, q2
+    vstrh.16 q0, [r0, q3]
+    add r0, r5
+    le lr, 1b
+    pop {{r4, r5, r6, pc}}
+    .size picovit_helium_columns, . - picovit_helium_columns
     .text
     "#
 );
 
 unsafe extern "C" {
     fn picovit_helium_interleave(values: *const u8, places: *mut u8, count: usize);
+    fn picovit_helium_columns(
+        places: *mut i8,
+        first: *const i8,
+        second: *const i8,
+        tiles: usize,
+        offsets: *const [u16; HELIUM_TILE],
+        next: usize,
+    );
 }
 
 /// Bytes that a step takes, of both tokens.
@@ -55,6 +87,34 @@ pub(in crate::kernels) fn interleave(row: &[u8], token: usize, block: &mut [u8])
     // SAFETY: reads `count` bytes of `row` and writes the steps that hold them, every `STEP` bytes,
     // for which `places` is long enough. The code keeps the registers of the procedure call standard.
     unsafe { picovit_helium_interleave(row.as_ptr(), places.as_mut_ptr(), count) }
+}
+
+/// Writes two inputs, of which the first is even, of the outputs of whole tiles of a matrix for
+/// unsigned operands; how many outputs there were.
+pub(crate) fn columns(
+    packed: &mut [i8],
+    inputs: usize,
+    input: usize,
+    [first, second]: [&[i8]; TOKENS],
+) -> usize {
+    let tile = Packing::Helium.matrix_bytes(HELIUM_TILE, inputs);
+    let tiles = first.len().min(second.len()) / HELIUM_TILE;
+    let place = |output| helium_place(inputs, output, 0);
+    let offsets = core::array::from_fn(|output| place(output) as u16);
+    let fits = tiles > 0
+        && input < inputs
+        && input.is_multiple_of(2)
+        && tiles.saturating_mul(tile) <= packed.len()
+        && tile <= usize::from(u16::MAX);
+    if !fits {
+        return 0;
+    }
+    let Some(places) = packed.get_mut(helium_place(inputs, 0, input)..) else { return 0 };
+    let (places, first, second) = (places.as_mut_ptr(), first.as_ptr(), second.as_ptr());
+    // SAFETY: reads eight values of each row for each tile and writes to places of `tiles` tiles, all
+    // of which are there. As above.
+    unsafe { picovit_helium_columns(places, first, second, tiles, &offsets, tile) }
+    tiles * HELIUM_TILE
 }
 
 /// A quad of inputs of a row.

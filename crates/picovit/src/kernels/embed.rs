@@ -1,0 +1,28 @@
+//! Tokens on their way into the residual stream.
+
+use super::requant::{mulhi_add, sat16};
+
+/// Adds int8 values, scaled, to int16 values: `sat16(out + mulhi((x - zero) << 16, mult))`.
+#[inline]
+pub fn add_scaled(x: &[i8], zero: i32, mult: i32, out: &mut [i16]) {
+    #[cfg(mve)]
+    return super::helium::add_scaled(x, zero, mult, out);
+    #[cfg(not(mve))]
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = scaled(*out, x, zero, mult);
+    }
+}
+
+/// As [`add_scaled`], with a zero point and a multiplier for each channel.
+#[inline]
+pub fn add_scaled_channels(x: &[i8], zeros: &[i32], mults: &[i32], out: &mut [i16]) {
+    for (((out, &x), &zero), &mult) in out.iter_mut().zip(x).zip(zeros).zip(mults) {
+        *out = scaled(*out, x, zero, mult);
+    }
+}
+
+#[inline(always)]
+fn scaled(out: i16, x: i8, zero: i32, mult: i32) -> i16 {
+    let centred = (x as i32).wrapping_sub(zero).wrapping_shl(16);
+    sat16(mulhi_add(out as i32, centred, mult))
+}
