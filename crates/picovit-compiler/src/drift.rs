@@ -98,52 +98,83 @@ pub fn evaluate(
     images: &[(&[u8], usize)],
     done: impl Fn() + Sync,
 ) -> Evaluation {
-    #[derive(Clone, Copy, Default)]
-    struct Image {
-        float_right: bool,
-        quantized_right: bool,
-        agree: bool,
-        power: Power,
-    }
-    let scale = f64::from(model.header().logit_scale);
+    let [evaluation] = evaluate_each(graph, [model], images, done);
+    evaluation
+}
+
+/// As [`evaluate`] for several artifacts of one model, which are compared with the same run of it.
+#[must_use]
+pub fn evaluate_each<const N: usize>(
+    graph: &Graph,
+    models: [&Model<'_>; N],
+    images: &[(&[u8], usize)],
+    done: impl Fn() + Sync,
+) -> [Evaluation; N] {
     let executor = Executor::new(graph);
-    let results: Vec<Image> = images
+    let results: Vec<[Image; N]> = images
         .par_iter()
         .map_init(
-            || Runner::new(model),
-            |runner, &(pixels, label)| {
+            || models.map(|model| (Runner::new(model), f64::from(model.header().logit_scale))),
+            |runners, &(pixels, label)| {
                 let values = executor.run_pixels(pixels);
-                let logits = runner.logits(pixels, &mut picovit::NoProbe);
-                let float = argmax(values.logits());
-                let quantized = picovit::postprocess::argmax(&logits);
-                let mut power = Power::default();
-                for (&real, &q) in values.logits().iter().zip(&logits) {
-                    power.signal += f64::from(real).powi(2);
-                    power.noise += (f64::from(real) - scale * f64::from(q)).powi(2);
-                }
+                let images = runners.each_mut().map(|(runner, scale)| {
+                    let logits = runner.logits(pixels, &mut picovit::NoProbe);
+                    Image::compare(values.logits(), &logits, *scale, label)
+                });
                 done();
-                Image {
-                    float_right: float == label,
-                    quantized_right: quantized == label,
-                    agree: float == quantized,
-                    power,
-                }
+                images
             },
         )
         .collect();
-    let percent = |what: fn(&Image) -> bool| {
-        100.0 * results.iter().filter(|i| what(i)).count() as f64 / results.len().max(1) as f64
-    };
-    let mut power = Power::default();
-    results.iter().for_each(|image| power.add(image.power));
-    let (top1_float, top1_quantized) = (percent(|i| i.float_right), percent(|i| i.quantized_right));
-    Evaluation {
-        images: results.len(),
-        top1_float,
-        top1_quantized,
-        top1_drop: top1_float - top1_quantized,
-        agreement: percent(|i| i.agree),
-        logit_sqnr_db: power.db(),
+    core::array::from_fn(|i| Evaluation::of(results.iter().map(|images| images[i])))
+}
+
+/// Both models' answers to an image.
+#[derive(Clone, Copy)]
+struct Image {
+    float_right: bool,
+    quantized_right: bool,
+    agree: bool,
+    power: Power,
+}
+
+impl Image {
+    fn compare(real: &[f32], quantized: &[i16], scale: f64, label: usize) -> Self {
+        let mut power = Power::default();
+        for (&real, &q) in real.iter().zip(quantized) {
+            power.signal += f64::from(real).powi(2);
+            power.noise += (f64::from(real) - scale * f64::from(q)).powi(2);
+        }
+        let (float, quantized) = (argmax(real), picovit::postprocess::argmax(quantized));
+        Self {
+            float_right: float == label,
+            quantized_right: quantized == label,
+            agree: float == quantized,
+            power,
+        }
+    }
+}
+
+impl Evaluation {
+    fn of(images: impl ExactSizeIterator<Item = Image>) -> Self {
+        let count = images.len();
+        let (mut float, mut quantized, mut agree) = (0, 0, 0);
+        let mut power = Power::default();
+        for image in images {
+            float += usize::from(image.float_right);
+            quantized += usize::from(image.quantized_right);
+            agree += usize::from(image.agree);
+            power.add(image.power);
+        }
+        let percent = |images: usize| 100.0 * images as f64 / count.max(1) as f64;
+        Self {
+            images: count,
+            top1_float: percent(float),
+            top1_quantized: percent(quantized),
+            top1_drop: percent(float) - percent(quantized),
+            agreement: percent(agree),
+            logit_sqnr_db: power.db(),
+        }
     }
 }
 

@@ -12,6 +12,10 @@ fn main() {
     }
     println!("cargo:rustc-link-arg-bins=--nmagic");
 
+    if env::var_os("CARGO_FEATURE_KERNELS").is_some() {
+        // The check of the kernels has neither.
+        return;
+    }
     let model = file("PICOVIT_MODEL").unwrap_or_else(|| {
         let root = Path::new("../../..").canonicalize().expect("the repository root");
         root.join("model.pvit")

@@ -5,13 +5,12 @@
 
 mod random;
 
-pub use random::Random;
-
 use picovit::format::{EXP_ENTRIES, Packing, TABLE_ENTRIES, TOKENS};
 use picovit::kernels::{
     Block, Int8, Matrix, Window, copy_patch, linear_add16, linear_int8, look_up, max_into_row,
     normalize, scores, softmax_weights, weighted_sums,
 };
+use random::Random;
 
 /// Outputs at most.
 const OUTPUTS: usize = 40;
@@ -76,8 +75,14 @@ impl Sum {
     }
 }
 
+/// Sums up a case.
+type Case = fn(&mut Memory, &mut Random) -> Sum;
+
+/// Cases of each group that are worth the time.
+pub const CASES: u32 = 300;
+
 /// The groups of kernels, by name.
-pub const GROUPS: [(&str, fn(&mut Memory, &mut Random) -> Sum); 7] = [
+pub const GROUPS: [(&str, Case); 7] = [
     ("products, portable", |memory, random| products(memory, random, Packing::Portable)),
     ("products, cortex-m-dsp", |memory, random| products(memory, random, Packing::CortexM)),
     ("products, cortex-m-helium", |memory, random| products(memory, random, Packing::Helium)),

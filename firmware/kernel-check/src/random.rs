@@ -20,7 +20,7 @@ impl Random {
 
     /// A number below `count`, which is not 0.
     pub fn below(&mut self, count: u32) -> u32 {
-        (u64::from(self.bits()) * u64::from(count) >> 32) as u32
+        ((u64::from(self.bits()) * u64::from(count)) >> 32) as u32
     }
 
     /// A number of this range, both ends included; every fourth time one of the ends.

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::model::Artifact;
 use crate::output::spinner;
 use crate::paths::root;
-use crate::toolchain::Toolchain;
+use crate::toolchain::{Choice, Toolchain};
 
 /// What goes into the firmware: files that are named after their content, so that cargo builds
 /// again exactly when the content changes.
@@ -40,10 +40,7 @@ pub(crate) fn build(
     let workspace = root().join("firmware");
     let target_dir = workspace.join("target");
     fs::create_dir_all(&target_dir).map_err(Error::file("create", &target_dir))?;
-    // The next build overwrites the program: hold others off until it is copied.
-    let lock_path = target_dir.join(".picovit-build-lock");
-    let lock = File::create(&lock_path).map_err(Error::file("create", &lock_path))?;
-    lock.lock().map_err(Error::file("lock", &lock_path))?;
+    let _lock = lock(&target_dir)?;
 
     let mut command = toolchain.cargo_build(&target_dir, board.target_features);
     command
@@ -83,6 +80,51 @@ pub(crate) fn build(
     fs::copy(&built, program).map_err(Error::file("copy", &built))?;
     spinner.finish_and_clear();
     eprintln!("Built firmware for {} ({})", board.name, toolchain.describe());
+    Ok(())
+}
+
+/// The next build overwrites a program: holds others off until it is copied and the lock dropped.
+fn lock(target_dir: &Path) -> Result<File, Error> {
+    let path = target_dir.join(".picovit-build-lock");
+    let lock = File::create(&path).map_err(Error::file("create", &path))?;
+    lock.lock().map_err(Error::file("lock", &path))?;
+    Ok(lock)
+}
+
+/// Builds the check of a board's kernels and puts a copy of the program at `program`.
+pub(crate) fn build_kernels(
+    board: &'static Board,
+    choice: Choice,
+    program: &Path,
+) -> Result<(), Error> {
+    let spinner = spinner(format!("Building the check of the kernels for {}", board.name));
+    let toolchain = Toolchain::find(board.target, choice, &|step| {
+        spinner.set_message(step.to_owned());
+    })?;
+    let workspace = root().join("firmware");
+    let target_dir = workspace.join("target");
+    fs::create_dir_all(&target_dir).map_err(Error::file("create", &target_dir))?;
+    let _lock = lock(&target_dir)?;
+    let mut command = toolchain.cargo_build(&target_dir, board.target_features);
+    command
+        .current_dir(&workspace)
+        .args(["--release", "--locked", "--package", board.package])
+        .args(["--features", "kernels", "--bin", "kernels"])
+        .arg("--message-format=json-render-diagnostics")
+        .env("PICOVIT_MEMORY", board.memory)
+        .env("PICOVIT_RAM_KB", "128")
+        .env("PICOVIT_STACK_KB", "16");
+    let output = command
+        .output()
+        .map_err(|reason| Error::Program { program: "cargo".to_owned(), reason })?;
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let built = output.status.success().then(|| executable(&messages, "kernels")).flatten();
+    let Some(built) = built else {
+        let output = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(Error::Build { output, command: format!("{command:?}") });
+    };
+    fs::copy(&built, program).map_err(Error::file("copy", &built))?;
+    spinner.finish_and_clear();
     Ok(())
 }
 

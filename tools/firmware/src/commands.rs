@@ -333,17 +333,17 @@ fn mean(values: &[u64]) -> u64 {
 }
 
 /// The folder for results of a board.
-fn folder(board: &Board) -> Result<PathBuf, Error> {
+pub(crate) fn folder(board: &Board) -> Result<PathBuf, Error> {
     let folder = results(board.name);
     fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
     Ok(folder)
 }
 
 /// A folder of one run's own, so that runs do not disturb each other.
-struct Work(PathBuf);
+pub(crate) struct Work(pub(crate) PathBuf);
 
 impl Work {
-    fn new(folder: &Path) -> Result<Self, Error> {
+    pub(crate) fn new(folder: &Path) -> Result<Self, Error> {
         let work = folder.join(format!("run-{}", std::process::id()));
         fs::create_dir_all(&work).map_err(Error::file("create", &work))?;
         Ok(Self(work))

@@ -185,6 +185,22 @@ pub enum Error {
         /// The host's version of it.
         on_host: String,
     },
+    /// A kernel of a chip gives something else than the portable one on the host.
+    #[error("{board} and host disagree: {name}")]
+    #[diagnostic(help(
+        "the sum over all cases is `{expected}` on the host, the board said `{found}`; \
+         firmware/kernel-check has the cases"
+    ))]
+    Kernels {
+        /// The board.
+        board: &'static str,
+        /// The group of kernels.
+        name: &'static str,
+        /// The board's line.
+        found: String,
+        /// The host's.
+        expected: String,
+    },
     /// A file cannot be read or written.
     #[error("cannot {verb} {}: {reason}", path.display())]
     File {

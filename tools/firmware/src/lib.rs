@@ -13,6 +13,7 @@ pub mod elf;
 mod emulator;
 mod error;
 pub mod host;
+mod kernels;
 pub mod log;
 mod model;
 mod output;
@@ -42,6 +43,8 @@ enum Command {
     Build(BuildArgs),
     /// Run it on an emulated board with real pictures and compare with the host.
     Run(RunArgs),
+    /// Compare the kernels of an emulated board with the host's, over random shapes and values.
+    Kernels(KernelsArgs),
     /// Flash, RAM and code of the firmware, without running it.
     Size(SizeArgs),
     /// Write the firmware to a board.
@@ -102,6 +105,16 @@ struct RunArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct KernelsArgs {
+    /// The board (see `cargo firmware flash` for the list).
+    #[arg(long, default_value = board::DEFAULT)]
+    board: String,
+    /// Which compiler and core library to use.
+    #[arg(long, value_enum, default_value_t, env = "PICOVIT_TOOLCHAIN")]
+    toolchain: toolchain::Choice,
+}
+
+#[derive(Debug, clap::Args)]
 struct SizeArgs {
     #[command(flatten)]
     build: BuildArgs,
@@ -129,6 +142,7 @@ pub fn run(cli: Cli) -> miette::Result<()> {
     match cli.command {
         Command::Build(args) => commands::build(&args)?,
         Command::Run(args) => commands::run(&args)?,
+        Command::Kernels(args) => kernels::check(&args)?,
         Command::Size(args) => commands::size(&args)?,
         Command::Flash(args) => commands::flash(args.board.as_deref())?,
     }

@@ -8,11 +8,8 @@ use core::panic::PanicInfo;
 use cortex_m as _;
 use cortex_m_rt::entry;
 use defmt_semihosting as _;
-use picovit_kernel_check::{GROUPS, Memory, run};
+use picovit_kernel_check::{CASES, GROUPS, Memory, run};
 use semihosting::{print, println, process};
-
-/// Cases of each group.
-const CASES: u32 = 300;
 
 #[entry]
 fn main() -> ! {
