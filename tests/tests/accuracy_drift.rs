@@ -39,9 +39,9 @@ const CVT: Promise = Promise { model: "cvt_2_4_fmnist", float_top1: 89.0, logit_
 /// Short of the bar for the agreement, 99.5 %: this guards what was reached.
 const VIT_LITE: Promise = Promise {
     model: "vit_lite_2_4_fmnist",
-    float_top1: 86.5,
-    agreement: 99.25,
-    logit_sqnr: 33.0,
+    float_top1: 89.0,
+    agreement: 99.3,
+    logit_sqnr: 31.5,
     ..CCT
 };
 const KERAS_CCT: Promise =
