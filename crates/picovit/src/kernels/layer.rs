@@ -6,7 +6,7 @@ use super::matmul::{Matrix, matmul};
 use super::requant::{mulhi_add, requant8, residual_add};
 #[cfg(wide)]
 use super::wide::{LinearAdd16, LinearInt8, Scores, WeightedSums, dispatch};
-#[cfg(dsp)]
+#[cfg(mve)]
 use crate::format::Packing;
 use crate::format::TOKENS;
 
