@@ -172,16 +172,13 @@ impl Packing {
                     let quad = tile.get_mut(quad..).and_then(|rest| rest.first_chunk_mut::<16>());
                     let Some(quad) = quad else { return };
                     // Halfwords of the other two inputs lie between.
-                    let h = input % 4 / 2 * 2;
-                    for (p, v) in [first, second].into_iter().enumerate() {
-                        for pair in 0..2 {
-                            let half = join(v[2 * pair], v[2 * pair + 1]);
-                            let place = 8 * p + 4 * pair;
-                            if h == 0 {
-                                [quad[place], quad[place + 1]] = half;
-                            } else {
-                                [quad[place + 2], quad[place + 3]] = half;
-                            }
+                    let halves = [first, second].map(|v| [join(v[0], v[1]), join(v[2], v[3])]);
+                    let words = quad.as_chunks_mut::<4>().0.iter_mut();
+                    for (word, half) in words.zip(halves.into_iter().flatten()) {
+                        if input.is_multiple_of(4) {
+                            [word[0], word[1]] = half;
+                        } else {
+                            [word[2], word[3]] = half;
                         }
                     }
                 }

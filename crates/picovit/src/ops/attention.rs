@@ -179,8 +179,9 @@ impl<'a> Attention<'a> {
                 let Some([one, two]) = pairs_mut(row, head_dim).next() else { continue };
                 self.projection(0, head).int8(&block, SYMMETRIC, [&mut *one, &mut *two]);
                 let places = finished.get_mut(token * stored..).unwrap_or_default();
-                let queries = rows_mut(places, stored).zip([one, two]);
-                for (i, (place, query)) in queries.enumerate().filter(|(i, _)| !x[*i].is_empty()) {
+                let present = x.into_iter().filter(|x| !x.is_empty());
+                let queries = rows_mut(places, stored).zip([one, two]).zip(present);
+                for (i, ((place, query), _)) in queries.enumerate() {
                     tap.i8(Site::Query, first + token + i, column, query);
                     let place = place.get_mut(column..column + head_dim).unwrap_or_default();
                     kernels::copy(query, place);
