@@ -132,11 +132,12 @@ impl Packing {
             }
             Self::Helium => {
                 for (row, output) in [first, second].into_iter().zip(output..) {
-                    let start = helium_place(inputs, output, 0);
-                    let steps = packed.get_mut(start..).unwrap_or_default();
-                    let steps = steps.chunks_mut(HELIUM_TILE / 2 * HELIUM_STEP);
-                    for (values, step) in row.chunks(HELIUM_STEP).zip(steps) {
-                        copy(values, step);
+                    let mut place = helium_place(inputs, output, 0);
+                    let (steps, rest) = row.as_chunks::<HELIUM_STEP>();
+                    for values in steps.iter().map(|step| &step[..]).chain([rest]) {
+                        let places = packed.get_mut(place..place + values.len());
+                        copy(values, places.unwrap_or_default());
+                        place += HELIUM_TILE / 2 * HELIUM_STEP;
                     }
                 }
             }
@@ -189,19 +190,10 @@ impl Packing {
                 if crate::kernels::columns(packed, inputs, input, [first, second]) == first.len() {
                     return;
                 }
-                let tiles = rows_mut(packed, self.matrix_bytes(HELIUM_TILE, inputs));
-                let at = helium_place(inputs, 0, input);
-                let parity = helium_place(inputs, 1, 0);
-                let eights = first.chunks(HELIUM_TILE).zip(second.chunks(HELIUM_TILE));
-                for (tile, (first, second)) in tiles.zip(eights) {
-                    let (even, odd) = tile.split_at_mut_checked(parity).unwrap_or_default();
-                    let halves = [even, odd].map(|half| half.get_mut(at..).unwrap_or_default());
-                    let [mut even, mut odd] = halves.map(|half| half.chunks_mut(HELIUM_STEP));
-                    for (output, pair) in first.iter().zip(second).enumerate() {
-                        let place = if output % 2 == 0 { even.next() } else { odd.next() };
-                        if let Some([one, two, ..]) = place {
-                            (*one, *two) = (flip(*pair.0), flip(*pair.1));
-                        }
+                for (output, pair) in first.iter().zip(second).enumerate() {
+                    let place = helium_place(inputs, output, input);
+                    if let Some([one, two, ..]) = packed.get_mut(place..) {
+                        (*one, *two) = (flip(*pair.0), flip(*pair.1));
                     }
                 }
             }
