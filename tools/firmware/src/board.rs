@@ -1,5 +1,7 @@
 //! The boards firmware exists for.
 
+use picovit::format::Packing;
+
 use crate::error::Error;
 
 /// The board that commands use unless told otherwise.
@@ -16,6 +18,8 @@ pub struct Board {
     pub target: &'static str,
     /// Instruction set extensions beyond the target's, by the compiler's names.
     pub target_features: &'static [&'static str],
+    /// The order of the weights that its kernels are made for, and what `quantize --target` calls it.
+    pub packing: (Packing, &'static str),
     /// The package in the firmware workspace.
     pub package: &'static str,
     /// The memory map in that package.
@@ -45,6 +49,7 @@ pub const BOARDS: [Board; 4] = [
         cpu: "Cortex-M4F",
         target: "thumbv7em-none-eabihf",
         target_features: &[],
+        packing: (Packing::CortexM, "cortex-m4"),
         package: "picovit-mps2",
         memory: "mps2-an386",
         emulator: "qemu-system-arm",
@@ -57,6 +62,7 @@ pub const BOARDS: [Board; 4] = [
         cpu: "Cortex-M7F",
         target: "thumbv7em-none-eabihf",
         target_features: &[],
+        packing: (Packing::CortexM, "cortex-m7"),
         package: "picovit-mps2",
         memory: "mps2-an386",
         emulator: "qemu-system-arm",
@@ -69,6 +75,7 @@ pub const BOARDS: [Board; 4] = [
         cpu: "Cortex-M33",
         target: "thumbv8m.main-none-eabihf",
         target_features: &["dsp"],
+        packing: (Packing::CortexM, "cortex-m33"),
         package: "picovit-mps2",
         memory: "mps2-an505",
         emulator: "qemu-system-arm",
@@ -81,6 +88,7 @@ pub const BOARDS: [Board; 4] = [
         cpu: "Cortex-M55",
         target: "thumbv8m.main-none-eabihf",
         target_features: &["dsp", "mve"],
+        packing: (Packing::Helium, "cortex-m55"),
         package: "picovit-mps2",
         memory: "mps3-an547",
         emulator: "qemu-system-arm",

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use indicatif::ProgressBar;
@@ -34,21 +34,9 @@ pub(crate) fn build(
     program: &Path,
 ) -> Result<(), Error> {
     let spinner = spinner(format!("Building firmware for {}", board.name));
-    let toolchain = Toolchain::find(board.target, args.toolchain, &|step| {
-        spinner.set_message(step.to_owned());
-    })?;
-    let workspace = root().join("firmware");
-    let target_dir = workspace.join("target");
-    fs::create_dir_all(&target_dir).map_err(Error::file("create", &target_dir))?;
-    let _lock = lock(&target_dir)?;
-
-    let mut command = toolchain.cargo_build(&target_dir, board.target_features);
+    let (toolchain, mut command, _lock) = command(board, args.toolchain, &spinner)?;
     command
-        .current_dir(&workspace)
-        .args(["--release", "--locked", "--package", board.package])
-        .arg("--message-format=json-render-diagnostics")
         .env("PICOVIT_MODEL", &contents.model)
-        .env("PICOVIT_MEMORY", board.memory)
         .env("PICOVIT_RAM_KB", args.ram.to_string())
         .env("PICOVIT_STACK_KB", args.stack.to_string())
         .stdin(Stdio::null())
@@ -83,12 +71,29 @@ pub(crate) fn build(
     Ok(())
 }
 
-/// The next build overwrites a program: holds others off until it is copied and the lock dropped.
-fn lock(target_dir: &Path) -> Result<File, Error> {
+/// How to build a board's package. The next build overwrites its program: the lock holds others off
+/// until it is copied.
+fn command(
+    board: &'static Board,
+    choice: Choice,
+    spinner: &ProgressBar,
+) -> Result<(Toolchain, Command, File), Error> {
+    let toolchain = Toolchain::find(board.target, choice, &|step| {
+        spinner.set_message(step.to_owned());
+    })?;
+    let workspace = root().join("firmware");
+    let target_dir = workspace.join("target");
+    fs::create_dir_all(&target_dir).map_err(Error::file("create", &target_dir))?;
     let path = target_dir.join(".picovit-build-lock");
     let lock = File::create(&path).map_err(Error::file("create", &path))?;
     lock.lock().map_err(Error::file("lock", &path))?;
-    Ok(lock)
+    let mut command = toolchain.cargo_build(&target_dir, board.target_features);
+    command
+        .current_dir(&workspace)
+        .args(["--release", "--locked", "--package", board.package])
+        .arg("--message-format=json-render-diagnostics")
+        .env("PICOVIT_MEMORY", board.memory);
+    Ok((toolchain, command, lock))
 }
 
 /// Builds the check of a board's kernels and puts a copy of the program at `program`.
@@ -98,20 +103,9 @@ pub(crate) fn build_kernels(
     program: &Path,
 ) -> Result<(), Error> {
     let spinner = spinner(format!("Building the check of the kernels for {}", board.name));
-    let toolchain = Toolchain::find(board.target, choice, &|step| {
-        spinner.set_message(step.to_owned());
-    })?;
-    let workspace = root().join("firmware");
-    let target_dir = workspace.join("target");
-    fs::create_dir_all(&target_dir).map_err(Error::file("create", &target_dir))?;
-    let _lock = lock(&target_dir)?;
-    let mut command = toolchain.cargo_build(&target_dir, board.target_features);
+    let (_, mut command, _lock) = command(board, choice, &spinner)?;
     command
-        .current_dir(&workspace)
-        .args(["--release", "--locked", "--package", board.package])
         .args(["--features", "kernels", "--bin", "kernels"])
-        .arg("--message-format=json-render-diagnostics")
-        .env("PICOVIT_MEMORY", board.memory)
         .env("PICOVIT_RAM_KB", "128")
         .env("PICOVIT_STACK_KB", "16");
     let output = command

@@ -30,10 +30,25 @@ pub(crate) fn build(args: &BuildArgs) -> Result<(), Error> {
     Ok(())
 }
 
+/// Says so where an artifact's weights lie in another order than the board's kernels want.
+fn hint(board: &Board, artifact: &Artifact) {
+    let model = artifact.model();
+    let (packing, target) = board.packing;
+    let format = model.header().format;
+    if model.packing() != packing && format != picovit::format::FORMAT_F16 {
+        eprintln!(
+            "{} the weights are packed for `{}`, which is slow here: quantize with `--target {target}`",
+            style("hint:").yellow(),
+            model.packing().name(),
+        );
+    }
+}
+
 /// Builds the firmware without pictures.
 fn compile(args: &BuildArgs) -> Result<(&'static Board, Artifact, PathBuf), Error> {
     let board = board::named(&args.board)?;
     let artifact = Artifact::find(args.model.as_deref())?;
+    hint(board, &artifact);
     let folder = folder(board)?;
     let program = folder.join("firmware.elf");
     let model = stored(&folder, "model", "pvit", artifact.bytes())?;
@@ -101,6 +116,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Error> {
     let artifact = Artifact::find(args.build.model.as_deref())?;
     let model = artifact.model();
     emulator::require(board)?;
+    hint(board, &artifact);
 
     // The classes of the pictures mean nothing to a model that was trained on something else.
     let known = artifact.dataset().is_none_or(|name| name.contains("fashion"));

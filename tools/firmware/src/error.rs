@@ -95,7 +95,7 @@ pub enum Error {
     #[error("the firmware needs {excess} bytes more {memory} than {board} has ({room} KB)")]
     #[diagnostic(help(
         "the model's arena is {arena} bytes and its artifact {artifact} bytes; take a smaller \
-         model or input size"
+         model or input size; for a chip with more RAM, give it with --ram"
     ))]
     DoesNotFit {
         /// `RAM` or `flash`.

@@ -9,15 +9,15 @@
 
 mod block;
 mod bytes;
-mod embed;
 mod norm;
 mod product;
 mod softmax;
+mod sums;
 
 pub(crate) use block::columns;
 pub(super) use block::{gather, interleave};
 pub(super) use bytes::{copy, look_up, max_into};
-pub(super) use embed::{add_scaled, dot, multiply_add};
 pub(super) use norm::{sums_of_squares, write8, write16};
 pub(super) use product::{add16, int8, rows, sums};
 pub(super) use softmax::{largest, weights};
+pub(super) use sums::{add_scaled, dot, multiply_add};

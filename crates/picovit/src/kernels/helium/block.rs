@@ -105,14 +105,15 @@ pub(crate) fn columns(
         && input < inputs
         && input.is_multiple_of(2)
         && tiles.saturating_mul(tile) <= packed.len()
-        && tile <= usize::from(u16::MAX);
+        && tile <= usize::from(u16::MAX)
+        && packed.as_ptr().addr().is_multiple_of(2);
     if !fits {
         return 0;
     }
     let Some(places) = packed.get_mut(helium_place(inputs, 0, input)..) else { return 0 };
     let (places, first, second) = (places.as_mut_ptr(), first.as_ptr(), second.as_ptr());
-    // SAFETY: reads eight values of each row for each tile and writes to places of `tiles` tiles, all
-    // of which are there. As above.
+    // SAFETY: reads eight values of each row for each tile and writes halfwords, where such may be, to
+    // places of `tiles` tiles, all of which are there. As above.
     unsafe { picovit_helium_columns(places, first, second, tiles, &offsets, tile) }
     tiles * HELIUM_TILE
 }

@@ -143,6 +143,23 @@ global_asm!(
     vqmovnt.s32 q5, q1
     .endm
 
+    @ Stores a tile and compares with the end. Here and below the first token comes last: it is the
+    @ only one where both are stored to one place.
+    .macro picovit_store8
+    ldr r0, [sp, #OUT1]
+    vstrb.16 q5, [r0], #8
+    str r0, [sp, #OUT1]
+    vstrb.16 q4, [r5], #8
+    ldr r0, [sp, #END]
+    cmp r5, r0
+    .endm
+
+    .macro picovit_end
+    add sp, #FRAME
+    vpop {{d8-d15}}
+    pop {{r4-r11, pc}}
+    .endm
+
     .section .text.picovit_helium_run,"ax",%progbits
     .balign 4
     .global picovit_helium_signed
@@ -178,13 +195,7 @@ picovit_helium_int8:
     vqmovnb.s16 q5, q5
     vmax.s8 q4, q4, q7
     vmax.s8 q5, q5, q7
-    @ The first token last: it is the only one where both are stored to one place.
-    ldr r0, [sp, #OUT1]
-    vstrb.16 q5, [r0], #8
-    str r0, [sp, #OUT1]
-    vstrb.16 q4, [r5], #8
-    ldr r0, [sp, #END]
-    cmp r5, r0
+    picovit_store8
     bne.w 1b
     b 9f
 
@@ -234,9 +245,7 @@ picovit_helium_add16:
     cmp r5, r0
     bne.w 1b
 9:
-    add sp, #FRAME
-    vpop {{d8-d15}}
-    pop {{r4-r11, pc}}
+    picovit_end
     .size picovit_helium_signed, . - picovit_helium_signed
 
     .balign 4
@@ -266,16 +275,9 @@ picovit_helium_rows:
     picovit_narrow
     vqmovnb.s16 q4, q4
     vqmovnb.s16 q5, q5
-    ldr r0, [sp, #OUT1]
-    vstrb.16 q5, [r0], #8
-    str r0, [sp, #OUT1]
-    vstrb.16 q4, [r5], #8
-    ldr r0, [sp, #END]
-    cmp r5, r0
+    picovit_store8
     bne.w 1b
-    add sp, #FRAME
-    vpop {{d8-d15}}
-    pop {{r4-r11, pc}}
+    picovit_end
     .size picovit_helium_unsigned, . - picovit_helium_unsigned
 
     .balign 4
@@ -307,6 +309,8 @@ picovit_helium_total:
     .purgem picovit_shift
     .purgem picovit_mult
     .purgem picovit_narrow
+    .purgem picovit_store8
+    .purgem picovit_end
     .text
     "#
 );

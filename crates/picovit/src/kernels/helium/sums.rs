@@ -6,7 +6,7 @@ global_asm!(
     r#"
     .syntax unified
     .cpu cortex-m55
-    .section .text.picovit_helium_embed,"ax",%progbits
+    .section .text.picovit_helium_row_sums,"ax",%progbits
     .balign 4
     .global picovit_helium_add_scaled
     .type picovit_helium_add_scaled, %function
