@@ -151,10 +151,11 @@ impl<B: AutodiffBackend> Drop for Worker<B> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::ops::ControlFlow;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::path::Path;
+    use std::process::Command;
+    use std::{env, fs};
 
     use burn::backend::{Autodiff, Flex};
     use picovit_models::record::load_weights;
@@ -253,8 +254,28 @@ mod tests {
         }
     }
 
+    /// Runs one of these tests in a process of its own, where `alone` is true: several trainings in one
+    /// process, as other tests are, were seen to change each other's rounding. A run of the command
+    /// line has the process to itself.
+    fn alone(test: &str) -> bool {
+        const ALONE: &str = "PICOVIT_TEST_ALONE";
+        if env::var_os(ALONE).is_some() {
+            return true;
+        }
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", &format!("team::tests::{test}"), "--nocapture"]);
+        let output = command.env(ALONE, "1").output().unwrap();
+        let said = [output.stdout, output.stderr].map(|s| String::from_utf8_lossy(&s).into_owned());
+        let said = said.concat();
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        false
+    }
+
     #[test]
     fn several_devices_do_the_same_every_time_and_resume() {
+        if !alone("several_devices_do_the_same_every_time_and_resume") {
+            return;
+        }
         let root = tempfile::tempdir().unwrap();
         let (losses, weights) = run(&options(root.path(), "mobilevit_xxs"), 3);
         let root = tempfile::tempdir().unwrap();
@@ -273,7 +294,15 @@ mod tests {
         task.run::<B>(&[Default::default(); 3]).unwrap_err();
         options.resume = true;
         let (rest, resumed) = run(&options, 3);
-        assert_eq!((rest.as_slice(), resumed), (&losses[4..], weights));
+        assert_eq!(rest, losses[4..]);
+        // Not all of them in the message.
+        let differing = resumed.iter().zip(&weights).filter(|(a, b)| a != b).count();
+        let largest = largest(&resumed, &weights);
+        assert!(
+            resumed == weights,
+            "{differing} of {} weights differ, by {largest}",
+            weights.len()
+        );
     }
 
     #[test]
