@@ -109,11 +109,29 @@ impl<'m, 'a> Engine<'m, 'a> {
     /// One inference under the eyes of a probe.
     pub fn run_with<P: Probe>(&mut self, probe: &mut P) -> &[i16] {
         for index in 0..self.model.op_count() {
-            // A parsed model has no invalid operation.
-            if let Ok(op) = self.model.op(index) {
-                op.run(&self.model, self.arena, &mut Tap { probe, op: index as usize });
-            }
+            self.run_op_with(index, probe);
         }
+        self.logits()
+    }
+
+    /// One operation. All of them in turn, 0 to [`Model::op_count`], are what [`Self::run`] does:
+    /// for measuring each, or for doing something else in between. There must be no gap and no
+    /// repetition; an index that is not below the count does nothing.
+    pub fn run_op(&mut self, index: u16) {
+        self.run_op_with(index, &mut NoProbe);
+    }
+
+    #[inline(always)]
+    fn run_op_with<P: Probe>(&mut self, index: u16, probe: &mut P) {
+        // A parsed model has no invalid operation.
+        if let Ok(op) = self.model.op(index) {
+            op.run(&self.model, self.arena, &mut Tap { probe, op: index as usize });
+        }
+    }
+
+    /// The logits, once all operations have run.
+    #[must_use]
+    pub fn logits(&self) -> &[i16] {
         let start = self.model.header().logits as usize;
         let bytes = self.arena.get(start..start + 2 * self.model.classes());
         bytemuck::try_cast_slice(bytes.unwrap_or_default()).unwrap_or_default()

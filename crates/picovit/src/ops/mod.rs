@@ -11,6 +11,7 @@ mod fold;
 mod head;
 mod inverted_residual;
 mod layer;
+mod macs;
 mod mlp;
 mod norm;
 mod seq_pool;
