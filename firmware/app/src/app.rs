@@ -48,6 +48,11 @@ pub trait Clock {
 
     /// What happened since [`Self::start`].
     fn stop(&mut self) -> Cost;
+
+    /// With the feature `profile`: operation `index` is about to start.
+    fn op(&mut self, index: u16) {
+        let _ = index;
+    }
 }
 
 /// What one inference cost, in the unit the board can measure.
@@ -236,7 +241,10 @@ impl<'m, 'a, const CLASSES: usize, const WINDOW: usize> App<'m, 'a, CLASSES, WIN
 
         clock.start();
         compiler_fence(Ordering::SeqCst);
+        #[cfg(not(feature = "profile"))]
         let logits = self.engine.run();
+        #[cfg(feature = "profile")]
+        let logits = run_by_op(&mut self.engine, clock);
         compiler_fence(Ordering::SeqCst);
         let cost = clock.stop();
 
@@ -372,4 +380,16 @@ impl<'m, 'a, const CLASSES: usize, const WINDOW: usize> App<'m, 'a, CLASSES, WIN
 
     #[cfg(not(feature = "defmt"))]
     fn log(&self, _: &Outcome) {}
+}
+
+/// One inference with the clock hearing of every operation.
+#[cfg(feature = "profile")]
+fn run_by_op<'e>(engine: &'e mut Engine<'_, '_>, clock: &mut impl Clock) -> &'e [i16] {
+    for index in 0..engine.model().op_count() {
+        clock.op(index);
+        compiler_fence(Ordering::SeqCst);
+        engine.run_op(index);
+        compiler_fence(Ordering::SeqCst);
+    }
+    engine.logits()
 }

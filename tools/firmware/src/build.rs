@@ -23,16 +23,19 @@ pub(crate) struct Contents {
     pub model: PathBuf,
     /// The pictures.
     pub clip: Option<PathBuf>,
+    /// Whether it says what every operation takes.
+    pub profile: bool,
 }
 
-/// Builds the firmware of a board and puts a copy of the program at `program`.
+/// Builds the firmware of a board and puts a copy of the program at `program`; returns the
+/// compiler's name and version.
 pub(crate) fn build(
     board: &'static Board,
     artifact: &Artifact,
     contents: &Contents,
     args: &BuildArgs,
     program: &Path,
-) -> Result<(), Error> {
+) -> Result<String, Error> {
     let spinner = spinner(format!("Building firmware for {}", board.name));
     let (toolchain, mut command, _lock) = command(board, args.toolchain, &spinner)?;
     command
@@ -42,8 +45,11 @@ pub(crate) fn build(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    if artifact.model().header().format != picovit::format::FORMAT_INT8 {
-        command.args(["--features", "f16"]);
+    let floats = artifact.model().header().format != picovit::format::FORMAT_INT8;
+    for (feature, wanted) in [("f16", floats), ("profile", contents.profile)] {
+        if wanted {
+            command.args(["--features", feature]);
+        }
     }
     match &contents.clip {
         Some(clip) => command.env("PICOVIT_FRAMES", clip),
@@ -67,8 +73,9 @@ pub(crate) fn build(
         .ok_or_else(|| Error::Build { output: "no program came out".to_owned(), command: shown })?;
     fs::copy(&built, program).map_err(Error::file("copy", &built))?;
     spinner.finish_and_clear();
-    eprintln!("Built firmware for {} ({})", board.name, toolchain.describe());
-    Ok(())
+    let compiler = toolchain.describe();
+    eprintln!("Built firmware for {} ({compiler})", board.name);
+    Ok(compiler)
 }
 
 /// How to build a board's package. The next build overwrites its program: the lock holds others off

@@ -9,11 +9,19 @@ use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SectionKind};
 
 use crate::error::Error;
 
+mod symbols;
+
 /// Where a program's bytes are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     /// Machine code (`.text`).
     pub code: u64,
+    /// Machine code of the crate `picovit`, its kernels in assembly included. What the compiler
+    /// merged into the application's functions counts as the application's.
+    pub engine: u64,
+    /// Machine code of the compiler's own helpers, which engine and application share: copying and
+    /// filling memory, 64-bit division.
+    pub helpers: u64,
     /// Everything that is stored in flash: vectors, code, constants, initial values.
     pub flash: u64,
     /// Variables in RAM: arena, buffers, state.
@@ -42,6 +50,9 @@ impl Sizes {
             }
             if section.name() == Ok(".text") {
                 sizes.code = section.size();
+                let extents = symbols::extents(&elf, &section);
+                sizes.engine = symbols::bytes(&extents, symbols::is_engine);
+                sizes.helpers = symbols::bytes(&extents, symbols::is_helper);
             }
             if sh_flags & u64::from(SHF_WRITE) != 0 {
                 sizes.statics += section.size();

@@ -15,11 +15,13 @@ mod error;
 pub mod host;
 mod kernels;
 pub mod log;
+mod measure;
 mod model;
 mod output;
 mod overlay;
 pub mod paths;
 pub mod pictures;
+mod profile;
 mod report;
 pub mod toolchain;
 
@@ -43,6 +45,8 @@ enum Command {
     Build(BuildArgs),
     /// Run it on an emulated board with real pictures and compare with the host.
     Run(RunArgs),
+    /// Run it and show what every operation of the model takes.
+    Profile(ProfileArgs),
     /// Compare the kernels of an emulated board with the host's, over random shapes and values.
     Kernels(KernelsArgs),
     /// Flash, RAM and code of the firmware, without running it.
@@ -105,6 +109,25 @@ struct RunArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct ProfileArgs {
+    #[command(flatten)]
+    build: BuildArgs,
+    /// Number of test pictures to average over.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    images: u32,
+    /// Folder with the pictures: t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz
+    /// [default: the shipped Fashion-MNIST test set].
+    #[arg(long, value_name = "DIR")]
+    frames: Option<PathBuf>,
+    /// Write the figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Give up after so many seconds without the emulator finishing.
+    #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
+    timeout: u64,
+}
+
+#[derive(Debug, clap::Args)]
 struct KernelsArgs {
     /// The board (see `cargo firmware flash` for the list).
     #[arg(long, default_value = board::DEFAULT)]
@@ -142,6 +165,7 @@ pub fn run(cli: Cli) -> miette::Result<()> {
     match cli.command {
         Command::Build(args) => commands::build(&args)?,
         Command::Run(args) => commands::run(&args)?,
+        Command::Profile(args) => profile::profile(&args)?,
         Command::Kernels(args) => kernels::check(&args)?,
         Command::Size(args) => commands::size(&args)?,
         Command::Flash(args) => commands::flash(args.board.as_deref())?,

@@ -26,6 +26,15 @@ pub enum Record {
     },
     /// A picture has been classified.
     Inference(Inference),
+    /// An operation starts so many instructions after the start of the inference (profile only).
+    Op {
+        /// Number of the operation.
+        index: usize,
+        /// Instructions.
+        at: u64,
+    },
+    /// What surrounds the operations of the last picture (profile only).
+    Span(Span),
     /// All pictures have been classified.
     Done(Done),
     /// Something else.
@@ -58,6 +67,17 @@ pub struct Inference {
     pub unit: String,
     /// The logits, exactly.
     pub logits: Vec<i16>,
+}
+
+/// Instructions of one picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Fitting the picture into the model's input.
+    pub before: u64,
+    /// The inference.
+    pub inference: u64,
+    /// Probabilities, smoothing, the log.
+    pub after: u64,
 }
 
 /// What is known at the end.
@@ -132,6 +152,10 @@ fn record(level: String, text: String) -> Result<Record, Error> {
             .number("width")
             .and_then(|width| Some(Record::Screen { width, height: fields.number("height")? })),
         "result" => fields.inference().map(Record::Inference),
+        "op" => fields
+            .number("index")
+            .and_then(|index| Some(Record::Op { index, at: fields.number("at")? })),
+        "span" => fields.span().map(Record::Span),
         "done" => fields.done().map(Record::Done),
         _ => return Ok(Record::Message { level, text }),
     };
@@ -167,6 +191,14 @@ impl<'a> Fields<'a> {
         })
     }
 
+    fn span(&self) -> Option<Span> {
+        Some(Span {
+            before: self.number("before")?,
+            inference: self.number("inference")?,
+            after: self.number("after")?,
+        })
+    }
+
     fn done(&self) -> Option<Done> {
         Some(Done {
             frames: self.number("frames")?,
@@ -198,6 +230,11 @@ mod tests {
             plain("done frames=3 stack=40 inference_stack=30").ok(),
             Some(Record::Done(Done { frames: 3, stack: 40, inference_stack: 30 }))
         );
+        assert_eq!(plain("op index=3 at=40").ok(), Some(Record::Op { index: 3, at: 40 }));
+        assert_eq!(
+            plain("span before=1 inference=20 after=3").ok(),
+            Some(Record::Span(Span { before: 1, inference: 20, after: 3 }))
+        );
         assert!(matches!(plain("hello"), Ok(Record::Message { .. })));
         let error = record("ERROR".to_owned(), "done too soon".to_owned());
         assert!(matches!(error, Ok(Record::Message { .. })));
@@ -218,6 +255,8 @@ mod tests {
             "done frames=3 stack=40",
             "done frames=x stack=40 inference_stack=1",
             "screen width=320",
+            "op index=1",
+            "span before=1 after=2",
             "result index=1 logits=[1]",
             "result index=1 class=2 probability=1 shown=2 sure=true expected=1 cost=1 unit=u logits=[99999]",
         ] {

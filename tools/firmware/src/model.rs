@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use picovit::Model;
+use serde::Deserialize;
 
 use crate::error::Error;
 use crate::paths::{root, shown};
@@ -56,9 +57,26 @@ impl Artifact {
 
     /// The name of the data set the model was trained on, if the artifact says so.
     pub(crate) fn dataset(&self) -> Option<String> {
-        let info: serde_json::Value = serde_json::from_str(self.model().info()).ok()?;
-        Some(info.get("dataset")?.as_str()?.to_owned())
+        self.info().dataset
     }
+
+    /// Names of the operations, as far as the artifact has them.
+    pub(crate) fn op_names(&self) -> Vec<String> {
+        self.info().ops
+    }
+
+    /// The description inside; a foreign one gives nothing.
+    fn info(&self) -> Info {
+        serde_json::from_str(self.model().info()).unwrap_or_default()
+    }
+}
+
+/// What is of interest here in the description that `cargo tools quantize` writes.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Info {
+    dataset: Option<String>,
+    ops: Vec<String>,
 }
 
 /// `model.pvit` in the repository, else the shipped model's.

@@ -1,9 +1,14 @@
-//! Spinners, tables and numbers.
+//! Spinners, tables, numbers and files.
 
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+
+use crate::error::Error;
 
 /// A spinner on standard error; hidden where that is not a terminal.
 pub(crate) fn spinner(prefix: String) -> ProgressBar {
@@ -37,6 +42,33 @@ pub(crate) fn table(rows: &[(&str, String, String)]) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+/// A table with a line of headings; all columns but the first `left` hold numbers.
+pub(crate) fn sheet<const N: usize>(headings: [&str; N], left: usize) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_FULL_CONDENSED);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(headings);
+    for column in table.column_iter_mut().skip(left) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// Writes a file, and its folder where need be, under a temporary name and renames it, so that no
+/// half-written file remains.
+pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let failed = Error::file("write", path);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(&failed)?;
+    }
+    let mut temporary = OsString::from(path);
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    fs::write(&temporary, content)
+        .and_then(|()| fs::rename(&temporary, path))
+        .inspect_err(|_| drop(fs::remove_file(&temporary)))
+        .map_err(failed)
 }
 
 /// A number with thousands separators.

@@ -40,13 +40,6 @@ impl Destination {
             }
         }
     }
-
-    /// The path.
-    pub(crate) fn path(&self) -> &Path {
-        match self {
-            Self::File(path) | Self::Folder(path) => path,
-        }
-    }
 }
 
 fn write_png(path: &Path, frame: &[u8], width: u32, height: u32) -> Result<(), Error> {
@@ -89,16 +82,16 @@ mod tests {
     fn files_and_folders_are_told_apart_and_written() {
         let dir = tempfile::tempdir().unwrap();
         let pixels = [0xf8, 0, 0, 0x1f, 0x07, 0xe0, 0, 0];
-        let file = Destination::new(&dir.path().join("new/last.png"));
-        file.write(&pixels, (2, 1)).unwrap();
-        let decoder = png::Decoder::new(std::io::BufReader::new(File::open(file.path()).unwrap()));
+        let file = dir.path().join("new/last.png");
+        Destination::new(&file).write(&pixels, (2, 1)).unwrap();
+        let decoder = png::Decoder::new(std::io::BufReader::new(File::open(file).unwrap()));
         let mut reader = decoder.read_info().unwrap();
         let mut rgb = [0; 6];
         reader.next_frame(&mut rgb).unwrap();
         assert_eq!(rgb, [0, 255, 0, 0, 0, 0]);
 
-        let folder = Destination::new(&dir.path().join("all"));
-        folder.write(&pixels, (2, 1)).unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        let folder = dir.path().join("all");
+        Destination::new(&folder).write(&pixels, (2, 1)).unwrap();
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 2);
     }
 }

@@ -1,13 +1,12 @@
 //! The figures of a run, as a table and as JSON.
 
-use std::fs;
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::elf::Sizes;
 use crate::error::Error;
-use crate::output::{grouped, table};
+use crate::output::{grouped, table, write};
 
 /// The figures of a run, as they are written to JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,6 +31,8 @@ pub(crate) struct Report {
     pub flash_bytes: u64,
     /// Machine code.
     pub code_bytes: u64,
+    /// The engine's share of it.
+    pub engine_code_bytes: u64,
 }
 
 /// What the table shows beyond the report.
@@ -99,7 +100,15 @@ impl Report {
             (
                 "  code",
                 format!("{} B", grouped(self.code_bytes)),
-                "engine, application, log".to_owned(),
+                format!(
+                    "engine, application, log; {} the compiler's helpers for all of them",
+                    grouped(extra.sizes.helpers)
+                ),
+            ),
+            (
+                "    engine code",
+                format!("{} B", grouped(self.engine_code_bytes)),
+                "functions of the crate `picovit`".to_owned(),
             ),
         ];
         if known > 0 {
@@ -116,10 +125,7 @@ impl Report {
 /// Writes a report as JSON, if a file was asked for.
 pub(crate) fn json<T: Serialize>(path: Option<&Path>, report: &T) -> Result<(), Error> {
     let Some(path) = path else { return Ok(()) };
-    let failed = Error::file("write", path);
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(&failed)?;
-    }
-    let text = serde_json::to_string_pretty(report).map_err(|error| failed(error.into()))?;
-    fs::write(path, text + "\n").map_err(&failed)
+    let text = serde_json::to_string_pretty(report)
+        .map_err(|error| Error::file("write", path)(error.into()))?;
+    write(path, (text + "\n").as_bytes())
 }

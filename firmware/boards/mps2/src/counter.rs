@@ -24,7 +24,7 @@ fn SysTick() {
 }
 
 /// Ticks since start.
-fn ticks() -> u64 {
+pub fn ticks() -> u64 {
     loop {
         let wraps = WRAPS.load(Ordering::SeqCst);
         let left = u64::from(SYST::get_current());
@@ -87,6 +87,12 @@ impl InstructionCounter {
         let instructions = u64::from(LENGTH) * SPIN_INSTRUCTIONS;
         let calibration = Calibration { instructions, ticks: ticks.max(1) };
         Self { calibration, start: 0 }
+    }
+
+    /// Instructions of so many ticks.
+    #[cfg(feature = "profile")]
+    pub fn instructions(&self, ticks: u64) -> u64 {
+        ticks * self.calibration.instructions / self.calibration.ticks
     }
 
     /// The measured calibration.

@@ -8,6 +8,8 @@
 
 mod counter;
 mod host;
+#[cfg(feature = "profile")]
+mod profile;
 mod stack;
 
 use core::hint::black_box;
@@ -63,6 +65,8 @@ fn run(arena: &mut [u8], band: &mut [u8]) -> Result<(), Failure> {
         calibration.instructions,
         calibration.ticks
     );
+    #[cfg(feature = "profile")]
+    let mut clock = profile::Profiler::new(clock);
     defmt::println!("screen width={=u32} height={=u32}", SCREEN.width, SCREEN.height);
 
     let model = Model::parse(MODEL).map_err(|error| defmt::error!("model: {}", error))?;
@@ -78,7 +82,11 @@ fn run(arena: &mut [u8], band: &mut [u8]) -> Result<(), Failure> {
     for index in 0..clip.len() {
         let shot = clip.get(index).ok_or(Failure)?;
         let frame = |error| defmt::error!("picture {=usize}: {}", index, error);
+        #[cfg(feature = "profile")]
+        clock.picture();
         let outcome = app.classify(&shot, &mut clock).map_err(frame)?;
+        #[cfg(feature = "profile")]
+        clock.log();
         if index == 0 {
             inference_stack = stack::high_water();
         }
