@@ -201,6 +201,50 @@ pub enum Error {
         /// The host's.
         expected: String,
     },
+    /// There is no such model among those that ship.
+    #[error("no model `{name}` ships")]
+    #[diagnostic(help("these do:\n  {known}"))]
+    UnknownModel {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A shipped model cannot be quantized.
+    #[error("{} cannot be quantized:\n{output}", checkpoint.display())]
+    #[diagnostic(help("the command was: {command}"))]
+    Quantize {
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// What was said.
+        output: String,
+        /// What was run.
+        command: String,
+    },
+    /// The table of figures cannot be used.
+    #[error("{}: {reason}", path.display())]
+    #[diagnostic(help("delete it and make it anew: cargo firmware regression --update"))]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Figures grew.
+    #[error("more than {tolerance} % above {table}, or not the rows that are in it:\n{list}")]
+    #[diagnostic(help(
+        "where that is meant, write the new figures down: cargo firmware regression --update{compiler}"
+    ))]
+    Regression {
+        /// The file.
+        table: String,
+        /// Percent.
+        tolerance: u64,
+        /// What grew or is missing, a line each.
+        list: String,
+        /// A note where the compiler is another one.
+        compiler: String,
+    },
     /// A file cannot be read or written.
     #[error("cannot {verb} {}: {reason}", path.display())]
     File {

@@ -22,6 +22,7 @@ mod overlay;
 pub mod paths;
 pub mod pictures;
 mod profile;
+mod regression;
 mod report;
 pub mod toolchain;
 
@@ -47,6 +48,8 @@ enum Command {
     Run(RunArgs),
     /// Run it and show what every operation of the model takes.
     Profile(ProfileArgs),
+    /// Compare the figures of the shipped models on all boards with those written down.
+    Regression(RegressionArgs),
     /// Compare the kernels of an emulated board with the host's, over random shapes and values.
     Kernels(KernelsArgs),
     /// Flash, RAM and code of the firmware, without running it.
@@ -128,6 +131,35 @@ struct ProfileArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct RegressionArgs {
+    /// Write what is measured to the table.
+    #[arg(long)]
+    update: bool,
+    /// Only these models, by the names of their folders.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    models: Vec<String>,
+    /// Only these boards.
+    #[arg(long, value_name = "BOARD,...", value_delimiter = ',')]
+    boards: Vec<String>,
+    /// The table [default: tests/regression/boards.toml].
+    #[arg(long, value_name = "FILE")]
+    table: Option<PathBuf>,
+    /// Folder with artifacts, MODEL-int8-TARGET.pvit, that are taken as they are; those missing are
+    /// put there [default: all are made anew].
+    #[arg(long, value_name = "DIR")]
+    artifacts: Option<PathBuf>,
+    /// Which compiler and core library to use.
+    #[arg(long, value_enum, default_value_t, env = "PICOVIT_TOOLCHAIN")]
+    toolchain: toolchain::Choice,
+    /// Write the figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Give up after so many seconds without the emulator finishing one run.
+    #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
+    timeout: u64,
+}
+
+#[derive(Debug, clap::Args)]
 struct KernelsArgs {
     /// The board (see `cargo firmware flash` for the list).
     #[arg(long, default_value = board::DEFAULT)]
@@ -166,6 +198,7 @@ pub fn run(cli: Cli) -> miette::Result<()> {
         Command::Build(args) => commands::build(&args)?,
         Command::Run(args) => commands::run(&args)?,
         Command::Profile(args) => profile::profile(&args)?,
+        Command::Regression(args) => regression::regression(&args)?,
         Command::Kernels(args) => kernels::check(&args)?,
         Command::Size(args) => commands::size(&args)?,
         Command::Flash(args) => commands::flash(args.board.as_deref())?,

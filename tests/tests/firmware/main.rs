@@ -3,11 +3,15 @@
 //! Needs `qemu-system-arm` and a compiler for the chip; without them these tests fail and say
 //! what to install.
 
+mod artifacts;
+mod figures;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, fs};
 
+use artifacts::{half_precision_model, quantized, quantized_for, real_model, shipped};
 use picovit::format::Packing;
 use picovit::image::{Frame, PixelFormat};
 use picovit::{Engine, Model};
@@ -82,40 +86,6 @@ fn random_network(edge: usize, seed: u64) -> Vec<u8> {
     build(&plan.network(seed, Style::Typical), Layout::Tight)
 }
 
-/// A shipped model in a number format.
-fn quantized(dir: &TempDir, model: &str, format: &str) -> PathBuf {
-    quantized_for(dir, model, format, "cortex-m4")
-}
-
-/// A shipped model in a number format, packed for a processor.
-fn quantized_for(dir: &TempDir, model: &str, format: &str, target: &str) -> PathBuf {
-    let made = dir.path().join(format!("{model}-{format}-{target}.pvit"));
-    let checkpoint = root().join("models").join(model).join("best.mpk");
-    let args = ["tools", "quantize", "--no-eval", "--format", format, "--target", target, "--out"];
-    let args = args.map(OsStr::new);
-    let output = cargo(args.into_iter().chain([made.as_os_str(), checkpoint.as_os_str()]));
-    assert!(output.status.success(), "{}", said(&output));
-    made
-}
-
-/// The shipped model in half precision.
-fn half_precision_model(dir: &TempDir) -> PathBuf {
-    quantized(dir, "cct_2_3x2_fmnist", "f16")
-}
-
-/// The shipped model: its artifact, or one made from its checkpoint.
-fn real_model(dir: &TempDir) -> PathBuf {
-    if let Some(named) = env::var_os("PICOVIT_TEST_MODEL") {
-        return named.into();
-    }
-    let shipped = root().join("models/cct_2_3x2_fmnist");
-    let artifact = shipped.join("model.pvit");
-    if artifact.is_file() {
-        return artifact;
-    }
-    quantized(dir, "cct_2_3x2_fmnist", "int8")
-}
-
 /// One run of the firmware.
 struct Run<'a> {
     board: &'a str,
@@ -158,10 +128,11 @@ impl<'a> Run<'a> {
     }
 }
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "arena_bytes",
     "board",
     "code_bytes",
+    "engine_code_bytes",
     "flash_bytes",
     "images",
     "instructions_per_inference",
@@ -190,6 +161,8 @@ impl Run<'_> {
         assert!(number("ram_bytes") <= u64::from(self.ram) * 1024, "{report}");
         assert!(number("ram_bytes") >= number("arena_bytes") + number("stack_bytes"), "{report}");
         assert!(number("flash_bytes") > number("code_bytes") + bytes.len() as u64, "{report}");
+        let engine = number("engine_code_bytes");
+        assert!((10_000..number("code_bytes")).contains(&engine), "{report}");
         assert!((512..=8192).contains(&number("stack_bytes")), "{report}");
         // The most that an instruction multiplies: two halfwords, sixteen bytes on Helium. Anything
         // below that is a counter that misses some.
@@ -226,7 +199,7 @@ fn kernels_of_every_board_equal_the_portable_ones() {
 #[test]
 fn the_chip_answers_what_the_host_answers() {
     let dir = TempDir::new().unwrap();
-    let model = real_model(&dir);
+    let model = real_model();
     let overlay = dir.path().join("display/last.png");
     Run::new(&model, 64).report(&overlay, &dir.path().join("report.json"));
     check_overlay(&overlay);
@@ -235,7 +208,7 @@ fn the_chip_answers_what_the_host_answers() {
 #[test]
 fn the_chip_computes_with_floats_as_the_host_does() {
     let dir = TempDir::new().unwrap();
-    let model = half_precision_model(&dir);
+    let model = half_precision_model();
     let overlay = dir.path().join("display/last.png");
     Run::new(&model, 4).report(&overlay, &dir.path().join("report.json"));
 }
@@ -244,10 +217,9 @@ fn the_chip_computes_with_floats_as_the_host_does() {
 fn the_chip_runs_every_model_that_ships() {
     let dir = TempDir::new().unwrap();
     let (overlay, json) = (dir.path().join("last.png"), dir.path().join("report.json"));
-    for folder in fs::read_dir(root().join("models")).unwrap() {
-        let name = folder.unwrap().file_name().into_string().unwrap();
+    for name in shipped() {
         for format in ["int8", "f16"] {
-            let model = quantized(&dir, &name, format);
+            let model = quantized(&name, format);
             // The arena of the Keras CCT's f16 alone has 130 KB.
             let ram = if format == "f16" { 256 } else { 128 };
             Run { ram, ..Run::new(&model, 2) }.report(&overlay, &json);
@@ -258,7 +230,7 @@ fn the_chip_runs_every_model_that_ships() {
 #[test]
 fn every_board_answers_what_the_host_answers() {
     let dir = TempDir::new().unwrap();
-    let (whole, half) = (real_model(&dir), half_precision_model(&dir));
+    let (whole, half) = (real_model(), half_precision_model());
     let (overlay, json) = (dir.path().join("last.png"), dir.path().join("report.json"));
     for board in board::BOARDS.iter().filter(|board| board.name != board::DEFAULT) {
         Run { board: board.name, ..Run::new(&whole, 3) }.report(&overlay, &json);
@@ -275,7 +247,7 @@ fn helium_runs_every_family_on_weights_of_its_own() {
     let dir = TempDir::new().unwrap();
     let (overlay, json) = (dir.path().join("last.png"), dir.path().join("report.json"));
     for name in ["cct_2_3x2_fmnist", "vit_lite_2_4_fmnist", "mobilevit_xxs_fmnist"] {
-        let model = quantized_for(&dir, name, "int8", "cortex-m55");
+        let model = quantized_for(name, "int8", "cortex-m55");
         let run = Run { board: "mps3-an547", ..Run::new(&model, 2) };
         let instructions = run.report(&overlay, &json)["instructions_per_inference"].as_u64();
         // Far below what the DSP instructions of the same processor would take.
