@@ -98,5 +98,5 @@ fn a_figure_that_grew_is_named_with_the_way_to_accept_it() {
     for part in ["cct_2_3x2_fmnist", board::DEFAULT, &figures, "regression --update"] {
         assert!(grown.contains(part), "{grown} lacks {part}");
     }
-    assert!(!grown.contains("instructions"), "{grown}");
+    assert_eq!(grown.matches("->").count(), 1, "{grown}");
 }

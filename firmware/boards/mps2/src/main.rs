@@ -58,13 +58,15 @@ struct Failure;
 fn run(arena: &mut [u8], band: &mut [u8]) -> Result<(), Failure> {
     let overlays = host::overlays();
     let core = cortex_m::Peripherals::take().ok_or(Failure)?;
-    let mut clock = InstructionCounter::new(core.SYST);
+    let clock = InstructionCounter::new(core.SYST);
     let calibration = clock.calibration();
     defmt::println!(
         "calibration instructions={=u64} ticks={=u64}",
         calibration.instructions,
         calibration.ticks
     );
+    #[cfg(not(feature = "profile"))]
+    let mut clock = clock;
     #[cfg(feature = "profile")]
     let mut clock = profile::Profiler::new(clock);
     defmt::println!("screen width={=u32} height={=u32}", SCREEN.width, SCREEN.height);
