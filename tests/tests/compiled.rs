@@ -13,7 +13,7 @@ use picovit_compiler::graph::{
     Activation, Conv, Graph, ImageSpec, LayerNorm, Linear, NodeId, Op, Pool, Shape,
 };
 use picovit_compiler::quantize::op_name;
-use picovit_compiler::{Calibration, Format, Packing, compile, compile_as, compile_for};
+use picovit_compiler::{Calibration, Format, Layout, Packing, compile, compile_as, compile_for};
 use picovit_tests::reference::{Aligned, FloatOp, Op as Operation, Random, parse, run};
 
 /// Float constants of any size: most near `scale`, some zero, a few large.
@@ -68,7 +68,11 @@ fn graph(seed: u64) -> Graph {
     let mut at: NodeId = 0;
     let mut inputs = channels;
     for layer in 0..size(&mut floats, 1, 2) {
-        let outputs = size(&mut floats, 2, 20);
+        let outputs = match seed % 4 {
+            // Numbers of channels that Winograd's algorithm takes.
+            0 => 16 + 4 * layer as usize,
+            _ => size(&mut floats, 2, 20),
+        };
         let conv = Conv {
             weights: floats.values(outputs * 9 * inputs, 0.4),
             bias: floats.random.one_in(2).then(|| floats.values(outputs, 0.5)),
@@ -161,6 +165,31 @@ fn agrees_with_the_reference(artifact: &[u8], images: &[Vec<u8>], name: &str) {
         };
         assert_eq!(logits, run(artifact, &input), "{name}");
     }
+}
+
+/// Convolutions by Winograd in a network compiled for this packing.
+fn by_winograd(graph: &Graph, layout: impl Into<Layout>) -> usize {
+    let images = [vec![90; graph.image.shape.len()], vec![160; graph.image.shape.len()]];
+    let calibration = Calibration::run(graph, &images.each_ref().map(Vec::as_slice));
+    let compiled = compile_for(graph, &calibration, None, &Format::Int8, layout).unwrap();
+    let artifact = Aligned::copy(&compiled.packed.bytes);
+    let model = Model::parse(&artifact).unwrap();
+    let marked = (0..model.op_count()).filter(|&index| {
+        matches!(model.op(index), Ok(picovit::ops::Op::Conv(conv)) if conv.record().winograd == 1)
+    });
+    marked.count()
+}
+
+/// The networks above have such convolutions, and no other layout does.
+#[test]
+fn winograd_is_for_the_convolutions_that_gain() {
+    let convolutions = (0..60).map(|seed| by_winograd(&graph(seed), Packing::CortexM));
+    assert!(convolutions.sum::<usize>() >= 5);
+    for packing in [Packing::Portable, Packing::Helium] {
+        assert!((0..60).all(|seed| by_winograd(&graph(seed), packing) == 0));
+    }
+    let direct = Layout { packing: Packing::CortexM, winograd: false };
+    assert!((0..60).all(|seed| by_winograd(&graph(seed), direct) == 0));
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn records() {
         input2: u32,
         in_channels2: u16,
         pool_padding_after: u8,
-        reserved: u8,
+        winograd: u8,
         padding_bytes: [u32; 13],
     });
     assert_eq!(table("### `ConvRecord`"), conv);

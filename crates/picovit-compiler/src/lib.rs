@@ -12,6 +12,7 @@ mod error;
 pub mod executor;
 pub mod fuse;
 pub mod graph;
+mod layout;
 pub mod observe;
 pub mod pack;
 pub mod plan;
@@ -24,9 +25,11 @@ pub use error::CompileError;
 pub use executor::Executor;
 
 use graph::Graph;
+use layout::mark_winograd;
 use pack::{Info, Packed};
 use quantize::SiteInfo;
 
+pub use layout::Layout;
 pub use picovit::format::Packing;
 pub use quantize::Format;
 
@@ -64,7 +67,7 @@ pub fn compile_as(
     compile_for(graph, calibration, dataset, format, Packing::Portable)
 }
 
-/// Compiles a graph to an artifact of this number format, its weights in this order.
+/// Compiles a graph to an artifact of this number format, its weights laid out in this way.
 ///
 /// # Errors
 /// [`CompileError`] names the node and what does not fit.
@@ -73,9 +76,13 @@ pub fn compile_for(
     calibration: &Calibration,
     dataset: Option<&str>,
     format: &Format,
-    packing: Packing,
+    layout: impl Into<Layout>,
 ) -> Result<Compiled, CompileError> {
-    let quantized = quantize::quantize(graph, calibration, format)?;
+    let Layout { packing, winograd } = layout.into();
+    let mut quantized = quantize::quantize(graph, calibration, format)?;
+    if winograd {
+        mark_winograd(&mut quantized);
+    }
     let info = Info {
         model: graph.name.clone(),
         format: format.name().into(),

@@ -8,9 +8,9 @@ use std::mem::size_of;
 use bytemuck::{Pod, Zeroable, bytes_of, cast_slice};
 use picovit::format::{
     EXP_ENTRIES, EXP_STEPS, FORMAT_F16, FORMAT_INT8, FORMAT_MIXED, Header, MAGIC, NormRecord,
-    OpKind, Packing, RECORD_BYTES, RecordHead, VERSION, align_up, scratch_bytes_attention,
-    scratch_bytes_avg_pool, scratch_bytes_conv, scratch_bytes_embed,
-    scratch_bytes_inverted_residual, scratch_bytes_mlp, scratch_bytes_seq_pool,
+    OpKind, Packing, RECORD_BYTES, RecordHead, VERSION, align_up, pack_winograd,
+    scratch_bytes_attention, scratch_bytes_avg_pool, scratch_bytes_conv, scratch_bytes_embed,
+    scratch_bytes_inverted_residual, scratch_bytes_mlp, scratch_bytes_seq_pool, winograd_weights,
 };
 use serde::{Deserialize, Serialize};
 
@@ -276,6 +276,14 @@ impl Writer {
         [weights, self.constant(bias), self.constant(mult)]
     }
 
+    /// As [`Self::layer`] for a convolution of so many inputs, its weights transformed.
+    fn winograd(&mut self, layer: &QLayer, inputs: usize) -> [u32; 3] {
+        let QLayer { weights, bias, mult } = layer;
+        let mut packed = vec![0i16; winograd_weights(bias.len(), inputs)];
+        pack_winograd(weights, inputs, &mut packed);
+        [self.constant(&packed), self.constant(bias), self.constant(mult)]
+    }
+
     /// Appends an operation's constants and returns its record.
     fn op(&mut self, op: &QOp, head: RecordHead, second: u32) -> [u8; RECORD_BYTES] {
         match op {
@@ -284,7 +292,10 @@ impl Writer {
                 record.head = head;
                 record.input2 = second;
                 record.zero_in = self.constant(zero_in);
-                [record.weights, record.bias, record.mult] = self.layer(layer);
+                [record.weights, record.bias, record.mult] = match record.winograd {
+                    0 => self.layer(layer),
+                    _ => self.winograd(layer, record.all_channels()),
+                };
                 record.table = table.as_ref().map_or(0, |table| self.constant(table));
                 bytemuck::cast(record)
             }

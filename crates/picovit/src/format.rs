@@ -6,15 +6,21 @@
 
 pub mod float;
 pub mod packing;
+mod winograd;
 
 use bytemuck::{Pod, Zeroable};
 
 pub use packing::{Packing, TOKENS};
+pub use winograd::{
+    WINOGRAD_INPUTS, WINOGRAD_OUTPUTS, WINOGRAD_POSITIONS, WINOGRAD_SUMS, pack_winograd,
+    winograd_patches, winograd_weights,
+};
+pub(crate) use winograd::{winograd_input, winograd_place};
 
 /// First four bytes of every artifact.
 pub const MAGIC: [u8; 4] = *b"PVIT";
 /// Version of the format described here. A reader accepts exactly its own version.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// [`Header::format`]: int8 weights and activations, int16 residual stream.
 pub const FORMAT_INT8: u8 = 0;
 /// [`Header::format`]: f16 weights, f32 activations.
@@ -248,7 +254,8 @@ pub struct ConvRecord {
     pub low: i8,
     /// int8 `[in_channels + in_channels2]`: the value of the border in each channel.
     pub zero_in: u32,
-    /// int8 `[out_channels][kernel][kernel][in_channels + in_channels2]`.
+    /// int8 `[out_channels][kernel][kernel][in_channels + in_channels2]`, or with `winograd` what
+    /// [`pack_winograd`] makes of it.
     pub weights: u32,
     /// int32 `[out_channels]`.
     pub bias: u32,
@@ -262,8 +269,8 @@ pub struct ConvRecord {
     pub in_channels2: u16,
     /// Pooling border below and to the right.
     pub pool_padding_after: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// 1 where it is computed by Winograd's F(2x2, 3x3), else 0.
+    pub winograd: u8,
     /// Zero.
     pub padding_bytes: [u32; 13],
 }
@@ -704,9 +711,16 @@ const fn buffer(count: usize, each: usize) -> usize {
 }
 
 /// Scratch memory of a convolution: one input patch, the block of a matrix product, then one row of
-/// the convolution's map where it is pooled.
+/// the convolution's map where it is pooled. By Winograd: two transformed patches, sums and eight
+/// pixels of outputs.
 #[must_use]
 pub const fn scratch_bytes_conv(op: &ConvRecord, packing: Packing) -> usize {
+    if op.winograd != 0 {
+        let patches = winograd_patches(op.all_channels()).saturating_mul(size_of::<i16>());
+        let sums = align_up(WINOGRAD_SUMS * size_of::<i32>());
+        let pixels = buffer(4 * TOKENS, op.out_channels as usize);
+        return align_up(patches).saturating_add(sums).saturating_add(pixels);
+    }
     let taps = op.kernel as usize * op.kernel as usize;
     let patch = taps.saturating_mul(op.all_channels());
     let row = match op.pool_kernel {

@@ -3,10 +3,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use picovit::format::{EXP_ENTRIES, Packing, TOKENS};
+use picovit::format::{
+    EXP_ENTRIES, Packing, TOKENS, WINOGRAD_SUMS, pack_winograd, winograd_patches, winograd_weights,
+};
 use picovit::kernels::{
-    Block, Int8, Isa, Matrix, Operand, Window, linear_add16, linear_int8, max_into_row, normalize,
-    scores, softmax_weights, weighted_sums,
+    Block, Int8, Isa, Matrix, Operand, Window, Winograd, linear_add16, linear_int8, max_into_row,
+    mulhi_add, normalize, scores, softmax_weights, weighted_sums, winograd, winograd_patch,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -124,6 +126,57 @@ proptest! {
             scores(matrix, &block, [&mut one, &mut two]);
             (one, two)
         })?;
+    }
+
+    /// Against the definition of a convolution.
+    #[test]
+    fn convolutions_by_winograd(
+        (outputs, inputs, kernel, pixels, bias, mult) in (1..5usize, 1..4usize).prop_flat_map(|(o, i)| {
+            let (outputs, inputs) = (4 * o, 16 * i);
+            (
+                Just(outputs),
+                Just(inputs),
+                vec(weight(), outputs * 9 * inputs),
+                vec(token(), TOKENS * 16 * inputs),
+                vec(-(1 << 20)..1 << 20, outputs),
+                vec(extreme(0..1 << 28, &[0, i32::MAX]), outputs),
+            )
+        }),
+        zero in -128..=127,
+        split in 0..4usize,
+    ) {
+        let mut weights = vec![0; winograd_weights(outputs, inputs)];
+        pack_winograd(&kernel, inputs, &mut weights);
+        let pixel = |token: usize, place: usize| &pixels[(token * 16 + place) * inputs..][..inputs];
+        let layer = Winograd { weights: &weights, bias: &bias, mult: &mult, zero };
+        let results = with_every_isa(|| {
+            let mut patches = vec![0x5a; winograd_patches(inputs)];
+            for token in 0..TOKENS {
+                let part = |from: usize, to: usize| {
+                    std::array::from_fn(|place| &pixel(token, place)[from..to])
+                };
+                winograd_patch(part(0, 4 * split), (inputs, 0, token), &mut patches);
+                winograd_patch(part(4 * split, inputs), (inputs, 4 * split, token), &mut patches);
+            }
+            let (mut sums, mut out) = ([0; WINOGRAD_SUMS], vec![0; TOKENS * 4 * outputs]);
+            winograd(layer, &patches, &mut sums, &mut out);
+            out
+        });
+        let mut direct = Vec::new();
+        for (token, place) in (0..TOKENS).flat_map(|t| [0, 1, 4, 5].map(|place| (t, place))) {
+            for (output, kernel) in kernel.chunks(9 * inputs).enumerate() {
+                let taps = kernel.chunks(inputs).enumerate();
+                let products = taps.flat_map(|(tap, weights)| {
+                    let values = pixel(token, place + tap / 3 * 4 + tap % 3);
+                    weights.iter().zip(values).map(|(&w, &x)| i32::from(w) * i32::from(x))
+                });
+                let sum = products.sum::<i32>() + bias[output];
+                direct.push(mulhi_add(zero, sum, mult[output]).clamp(-128, 127) as i8);
+            }
+        }
+        for (isa, out) in results {
+            prop_assert_eq!(&out, &direct, "{}", isa);
+        }
     }
 
     #[test]

@@ -5,10 +5,13 @@
 
 mod random;
 
-use picovit::format::{EXP_ENTRIES, Packing, TABLE_ENTRIES, TOKENS};
+use picovit::format::{
+    EXP_ENTRIES, Packing, TABLE_ENTRIES, TOKENS, WINOGRAD_POSITIONS, WINOGRAD_SUMS, pack_winograd,
+    winograd_patches, winograd_weights,
+};
 use picovit::kernels::{
-    Block, Int8, Matrix, Window, copy_patch, linear_add16, linear_int8, look_up, max_into_row,
-    normalize, scores, softmax_weights, weighted_sums,
+    Block, Int8, Matrix, Window, Winograd, copy_patch, linear_add16, linear_int8, look_up,
+    max_into_row, normalize, scores, softmax_weights, weighted_sums, winograd, winograd_patch,
 };
 use random::Random;
 
@@ -82,7 +85,7 @@ type Case = fn(&mut Memory, &mut Random) -> Sum;
 pub const CASES: u32 = 300;
 
 /// The groups of kernels, by name.
-pub const GROUPS: [(&str, Case); 7] = [
+pub const GROUPS: [(&str, Case); 8] = [
     ("products, portable", |memory, random| products(memory, random, Packing::Portable)),
     ("products, cortex-m-dsp", |memory, random| products(memory, random, Packing::CortexM)),
     ("products, cortex-m-helium", |memory, random| products(memory, random, Packing::Helium)),
@@ -90,6 +93,7 @@ pub const GROUPS: [(&str, Case); 7] = [
     ("softmaxes", |memory, random| softmaxes(memory, random)),
     ("tables", |_, random| tables(random)),
     ("windows", |memory, random| windows(memory, random)),
+    ("winograd", |memory, random| winograd_tiles(memory, random)),
 ];
 
 /// Sums up so many cases of a group.
@@ -250,6 +254,41 @@ fn windows(memory: &mut Memory, random: &mut Random) -> Sum {
     let steps = (width + 2 * window.padding).saturating_sub(kernel) / window.stride + 1;
     let mut out = [i8::MIN; 8 * CHANNELS];
     max_into_row(&map[..width * channels], channels, window, &mut out[..steps.min(8) * channels]);
+    sum.add_all(&out);
+    sum
+}
+
+/// Tiles of convolutions by Winograd, of one map or two.
+fn winograd_tiles(memory: &mut Memory, random: &mut Random) -> Sum {
+    const CHANNELS: usize = 32;
+    const TILES: usize = 16;
+    let inputs = 16 * (1 + random.below(2) as usize);
+    let outputs = 4 * (1 + random.below(4) as usize);
+    let first = 4 * random.below(inputs as u32 / 4) as usize;
+    let kernel = &mut memory.matrix.0[..9 * inputs * outputs];
+    random.fill(kernel, weight);
+    let weights = &mut memory.packed.0[..2 * winograd_weights(outputs, inputs)];
+    let weights = bytemuck::cast_slice_mut(weights);
+    pack_winograd(kernel, inputs, weights);
+    // What is left of earlier cases must not matter.
+    let patches = &mut memory.block.0[..2 * winograd_patches(inputs)];
+    patches.fill(0x5a);
+    let patches: &mut [i16] = bytemuck::cast_slice_mut(patches);
+    for token in 0..TOKENS {
+        let mut pixels = [[0i8; CHANNELS]; WINOGRAD_POSITIONS];
+        pixels.iter_mut().for_each(|pixel| random.fill(pixel, self::token));
+        let part = |from: usize, to: usize| pixels.each_ref().map(|pixel| &pixel[from..to]);
+        winograd_patch(part(0, first), (inputs, 0, token), patches);
+        winograd_patch(part(first, inputs), (inputs, first, token), patches);
+    }
+    let (mut bias, mut mult) = ([0; TILES], [0; TILES]);
+    random.fill(&mut bias, |random| random.extreme(-(1 << 20), 1 << 20));
+    random.fill(&mut mult, |random| random.extreme(0, 1 << 28));
+    let zero = random.extreme(-128, 127);
+    let layer = Winograd { weights, bias: &bias[..outputs], mult: &mult[..outputs], zero };
+    let (mut sums, mut out) = ([0; WINOGRAD_SUMS], [0; 8 * TILES]);
+    winograd(layer, patches, &mut sums, &mut out[..8 * outputs]);
+    let mut sum = Sum::EMPTY;
     sum.add_all(&out);
     sum
 }

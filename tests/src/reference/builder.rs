@@ -434,7 +434,7 @@ pub fn build(network: &Network, layout: Layout) -> Vec<u8> {
 
     let header = format::Header {
         magic: *b"PVIT",
-        version: 3,
+        version: 4,
         format: network.format,
         packing: 0,
         file_bytes: builder.file.len() as u32,

@@ -91,6 +91,33 @@ impl File<'_> {
         self.matrices(offset, 1, rows, columns)
     }
 
+    /// The kernels of a convolution by Winograd, from what they were transformed to, which must be what
+    /// they give again.
+    fn winograd(&self, offset: u32, outputs: usize, inputs: usize) -> Matrix<i8> {
+        const G2: [[i32; 3]; 4] = [[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]];
+        let halves = self.i16s(offset, 16 * outputs * inputs);
+        Matrix::from_fn(outputs, 9 * inputs, |output, column| {
+            let channel = column % inputs;
+            // `[outputs / 4][position][inputs / 2][4][2]`; pairs of a quad: 0 and 2, 1 and 3.
+            let (pair, half) = (channel / 4 * 2 + channel % 2, channel % 4 / 2);
+            let value = |y: usize, x: usize| {
+                let group = (output / 4 * 16 + 4 * y + x) * inputs / 2 + pair;
+                i32::from(halves[(group * 4 + output % 4) * 2 + half])
+            };
+            // Of a column a, b, c: 2a, a + b + c, a - b + c, 2c.
+            let shrink = |v: [i32; 4]| [v[0] / 2, (v[1] - v[2]) / 2, v[3] / 2];
+            let rows = [0, 1, 2, 3].map(|y| shrink([0, 1, 2, 3].map(|x| value(y, x))));
+            let columns = [0, 1, 2].map(|x| shrink([0, 1, 2, 3].map(|y| rows[y][x])));
+            for (y, x) in (0..16).map(|i| (i / 4, i % 4)) {
+                let taps = (0..9).map(|i| (i / 3, i % 3));
+                let sum: i32 = taps.map(|(v, u)| G2[y][v] * columns[u][v] * G2[x][u]).sum();
+                assert_eq!(value(y, x), sum, "output {output}, channel {channel}");
+            }
+            let (y, x) = (column / inputs / 3, column / inputs % 3);
+            i8::try_from(columns[x][y]).expect("weights are in -127..127")
+        })
+    }
+
     fn norm(&self, record: &format::NormRecord, width: usize) -> Norm {
         Norm {
             epsilon: u64::from(record.epsilon_high) << 32 | u64::from(record.epsilon_low),
@@ -146,7 +173,10 @@ impl File<'_> {
             zero_in: self.i8s(r.zero_in, inputs),
             zero_out: r.zero_out,
             low: r.low,
-            weights: self.matrix(r.weights, outputs, kernel * kernel * inputs),
+            weights: match r.winograd {
+                0 => self.matrix(r.weights, outputs, kernel * kernel * inputs),
+                _ => self.winograd(r.weights, outputs, inputs),
+            },
             bias: self.i32s(r.bias, outputs),
             mult: self.i32s(r.mult, outputs),
             table: self.table(r.table),
@@ -341,7 +371,7 @@ pub fn parse(artifact: &[u8]) -> Network {
     let file = File(artifact);
     let header: format::Header = file.record(0);
     assert_eq!(header.magic, *b"PVIT");
-    assert!(header.version == 3 && header.packing <= 2);
+    assert!(header.version == 4 && header.packing <= 2);
     assert_eq!(header.file_bytes as usize, artifact.len());
     assert_eq!(header.checksum, checksum(artifact));
     let mut places = vec![header.input];

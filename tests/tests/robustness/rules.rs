@@ -110,7 +110,8 @@ fn rules_of_the_header() {
     rule(2).header(|h| h.magic[3] = b'U');
     rule(2).header(|h| h.version = 1);
     rule(2).header(|h| h.version = 2);
-    rule(2).header(|h| h.version = 4);
+    rule(2).header(|h| h.version = 3);
+    rule(2).header(|h| h.version = 5);
     rule(2).header(|h| h.format = 0xff);
     rule(2).header(|h| h.packing = 0xff);
     rule(3).header(|h| h.file_bytes += 16);
@@ -150,7 +151,6 @@ fn rules_of_reserved_fields() {
     rule(10).op::<ConvRecord>(CONV, |r| r.head.kind = 0);
     rule(10).op::<ConvRecord>(CONV, |r| r.head.kind = 11);
     rule(10).op::<ConvRecord>(CONV, |r| r.head.reserved = 1);
-    rule(10).op::<ConvRecord>(CONV, |r| r.reserved = 1);
     rule(10).op::<ConvRecord>(CONV, |r| r.padding_bytes[12] = 1);
     rule(10).op::<EmbedRecord>(EMBED, |r| r.head.reserved = 1);
     rule(10).op::<EmbedRecord>(EMBED, |r| r.padding_bytes[0] = 1);
@@ -248,6 +248,7 @@ fn rules_of_the_ranges() {
 #[test]
 fn rules_of_the_operations() {
     rule(13).op::<ConvRecord>(CONV, |r| r.padding = r.kernel);
+    rule(13).op::<ConvRecord>(CONV, |r| r.winograd = 2);
     rule(13).op::<ConvRecord>(CONV, |r| r.kernel = 200);
     rule(13).op::<ConvRecord>(CONV, |r| r.pool_stride = 0);
     rule(13).op::<ConvRecord>(CONV, |r| r.pool_padding = r.pool_kernel);

@@ -238,7 +238,7 @@ impl Kernel for MaxIntoRow<'_> {
 
 /// Takes each value into the one at its place.
 #[inline]
-fn max_into(values: &[i8], out: &mut [i8]) {
+pub fn max_into(values: &[i8], out: &mut [i8]) {
     #[cfg(mve)]
     return super::helium::max_into(values, out);
     #[cfg(not(mve))]

@@ -11,6 +11,7 @@ mod pool;
 mod product;
 #[cfg(not(mve))]
 mod softmax;
+mod winograd;
 
 pub(super) use block::{gather, spread};
 #[cfg(not(mve))]
@@ -20,6 +21,9 @@ pub(super) use pool::max4;
 pub(super) use product::{add16, int8, rows, sums};
 #[cfg(not(mve))]
 pub(super) use softmax::{largest, weights};
+pub(super) use winograd::winograd;
+#[cfg(not(mve))]
+pub(super) use winograd::winograd_patch;
 
 /// Bytes that a quad of inputs takes, of a tile and of a block.
 const QUAD: usize = 16;

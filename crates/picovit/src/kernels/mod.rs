@@ -26,11 +26,14 @@ mod softmax;
 mod table;
 #[cfg(wide)]
 mod wide;
+mod winograd;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub use block::{Block, Operand};
-pub use conv::{Window, copy, copy_patch, copy_patch_pair, max_into_row, patch_into_block};
+pub use conv::{
+    Window, copy, copy_patch, copy_patch_pair, max_into, max_into_row, patch_into_block,
+};
 pub use depthwise::depthwise;
 pub use embed::{add_scaled, add_scaled_channels};
 #[cfg(mve)]
@@ -43,3 +46,4 @@ pub use norm::{NormalizedRow, normalize};
 pub use requant::{mulhi, mulhi_add, requant8, residual_add, sat8, sat16};
 pub use softmax::{row_mult, softmax_weights};
 pub use table::look_up;
+pub use winograd::{Winograd, winograd, winograd_patch};

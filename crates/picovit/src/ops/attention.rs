@@ -113,6 +113,7 @@ impl<'a> Attention<'a> {
         self.input()
     }
 
+    #[inline(never)]
     pub(crate) fn run<P: Probe>(
         &self,
         exp_table: &[u8; EXP_ENTRIES],

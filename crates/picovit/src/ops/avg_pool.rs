@@ -39,6 +39,7 @@ impl<'a> AvgPool<'a> {
         Value::Pooled { width: self.record.width as usize }
     }
 
+    #[inline(never)]
     pub(crate) fn run<P: Probe>(
         &self,
         input: &[i8],

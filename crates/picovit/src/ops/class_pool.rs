@@ -46,6 +46,7 @@ impl<'a> ClassPool<'a> {
         Value::Pooled { width: self.record.width as usize }
     }
 
+    #[inline(never)]
     pub(crate) fn run<P: Probe>(&self, input: &[i16], output: &mut [i16], tap: &mut Tap<'_, P>) {
         for (out, &x) in output.iter_mut().zip(input) {
             *out = x;

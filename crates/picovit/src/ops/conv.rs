@@ -1,6 +1,8 @@
 //! Convolution with fused activation and max-pooling, streamed row by row: the convolution's own map
 //! never exists, only one row of it.
 
+mod winograd;
+
 use super::{Layer, Table, Value, ensure, pools, slides};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
@@ -15,7 +17,10 @@ use crate::scratch::Scratch;
 pub struct Conv<'a> {
     pub(crate) record: &'a ConvRecord,
     zero_in: &'a [i8],
+    /// Without weights where they are transformed.
     layer: Layer<'a>,
+    /// Transformed weights, or none.
+    winograd: &'a [i16],
     table: Option<Table<'a>>,
 }
 
@@ -24,7 +29,7 @@ impl<'a> Conv<'a> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.out_channels];
         let borders = [r.pool_padding, r.pool_padding_after];
         let pool = pools(r.pool_kernel, r.pool_stride, borders);
-        let plain = r.padding_bytes == [0; 13] && r.reserved == 0 && r.head.reserved == 0;
+        let plain = r.padding_bytes == [0; 13] && r.winograd <= 1 && r.head.reserved == 0;
         let second = r.in_channels2 > 0 || r.input2 == 0;
         let clamp = r.table == 0 || r.low == i8::MIN;
         let window = slides(r.kernel, r.stride, r.padding);
@@ -37,14 +42,17 @@ impl<'a> Conv<'a> {
         let channels = r.out_channels as usize;
         let kernel = r.kernel as usize;
         let in_channels = r.all_channels();
+        let (layer, winograd) = if r.winograd == 0 {
+            let extents = (channels, kernel * kernel * in_channels);
+            (Layer::decode(constants, [r.weights, r.bias, r.mult], extents)?, &[][..])
+        } else {
+            winograd::decode(r, constants)?
+        };
         Ok(Self {
             record: r,
             zero_in: constants.slice(r.zero_in, &[in_channels])?,
-            layer: Layer::decode(
-                constants,
-                [r.weights, r.bias, r.mult],
-                (channels, kernel * kernel * in_channels),
-            )?,
+            layer,
+            winograd,
             table: Table::decode(r.table, constants)?,
         })
     }
@@ -83,6 +91,7 @@ impl<'a> Conv<'a> {
         Value::Map { height, width, channels: self.record.out_channels as usize }
     }
 
+    #[inline(never)]
     pub(crate) fn run<P: Probe>(
         &self,
         input: &[i8],
@@ -92,6 +101,10 @@ impl<'a> Conv<'a> {
         tap: &mut Tap<'_, P>,
     ) {
         let r = self.record;
+        if r.winograd != 0 {
+            self.run_winograd([input, second], output, scratch, tap);
+            return tap.i8(Site::Output, 0, 0, output);
+        }
         let channels = r.out_channels as usize;
         let (map_height, map_width) = r.map_size();
         let (out_height, out_width) = r.out_size();
@@ -104,11 +117,7 @@ impl<'a> Conv<'a> {
                 self.map_row(y, [input, second], patch, block, out, tap);
             }
         } else {
-            let pool = Window {
-                kernel: r.pool_kernel as usize,
-                stride: r.pool_stride as usize,
-                padding: r.pool_padding as usize,
-            };
+            let pool = self.pool();
             let row: &mut [i8] = scratch.take(map_width * channels);
             // No value of the map is below `low`, so it is neutral for the maximum.
             output.fill(r.low);
@@ -121,6 +130,15 @@ impl<'a> Conv<'a> {
             }
         }
         tap.i8(Site::Output, 0, 0, output);
+    }
+
+    /// The pooling window.
+    fn pool(&self) -> Window {
+        Window {
+            kernel: self.record.pool_kernel as usize,
+            stride: self.record.pool_stride as usize,
+            padding: self.record.pool_padding as usize,
+        }
     }
 
     /// Row `y` of the convolution's map, behind its activation.

@@ -74,6 +74,7 @@ impl<'a> Embed<'a> {
         Value::Tokens { tokens: self.record.tokens as usize, width: self.record.width as usize }
     }
 
+    #[inline(never)]
     pub(crate) fn run<P: Probe>(
         &self,
         input: &[i8],

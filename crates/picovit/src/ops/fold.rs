@@ -43,6 +43,7 @@ impl<'a> Fold<'a> {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn run<P: Probe>(&self, input: &[i16], output: &mut [i8], tap: &mut Tap<'_, P>) {
         let r = self.record;
         let (patch, height, columns) = (r.patch as usize, r.height as usize, r.columns as usize);

@@ -44,6 +44,7 @@ impl<'a> Head<'a> {
         Value::Logits { classes: self.record.classes as usize }
     }
 
+    #[inline(never)]
     pub(crate) fn run<P: Probe>(&self, input: &[i16], output: &mut [i16], tap: &mut Tap<'_, P>) {
         let weights = rows(self.weights, input.len());
         let constants = weights.zip(self.bias).zip(self.mult);

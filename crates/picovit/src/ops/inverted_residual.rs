@@ -114,6 +114,7 @@ impl<'a> InvertedResidual<'a> {
         Value::Map { height, width, channels: self.record.out_channels as usize }
     }
 
+    #[inline(never)]
     pub(crate) fn run<P: Probe>(
         &self,
         mut maps: Maps<'_, i8>,

@@ -72,6 +72,7 @@ impl<'a> Mlp<'a> {
         self.input()
     }
 
+    #[inline(never)]
     pub(crate) fn run<P: Probe>(
         &self,
         stream: &mut [i16],

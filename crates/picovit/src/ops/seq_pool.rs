@@ -44,6 +44,7 @@ impl<'a> SeqPool<'a> {
         Value::Pooled { width: self.record.width as usize }
     }
 
+    #[inline(never)]
     pub(crate) fn run<P: Probe>(
         &self,
         exp_table: &[u8; EXP_ENTRIES],

@@ -1,0 +1,324 @@
+//! Convolutions by Winograd's F(2x2, 3x3): two patches and four outputs at a time.
+
+#[cfg(not(mve))]
+use core::arch::asm;
+use core::arch::global_asm;
+
+use crate::format::{
+    TOKENS, WINOGRAD_OUTPUTS, WINOGRAD_POSITIONS, WINOGRAD_SUMS, winograd_weights,
+};
+use crate::kernels::winograd::Winograd;
+
+#[cfg(armv8m)]
+global_asm!(".cpu cortex-m33");
+global_asm!(
+    r#"
+    .syntax unified
+
+    @ Where a job's fields are on the stack, and what is beside them.
+    .equ PATCHES, 0
+    .equ ROW, 4
+    .equ GROUPS, 8
+    .equ SUMS, 12
+    .equ BIAS, 16
+    .equ MULT, 20
+    .equ OUT, 24
+    .equ ZERO, 28
+    .equ OUTPUTS, 32
+    .equ OUTPUTS3, 36
+    .equ END, 40
+    .equ PLACE, 44
+    .equ WEIGHTS, 48
+    .equ FRAME, 52
+
+    @ A column of the sums, by A^T on the left. r0: sums of the first position.
+    .macro picovit_column at, upper, lower, bias
+    ldr r1, [r0, #\at]
+    ldr r2, [r0, #\at + 128]
+    ldr r3, [r0, #\at + 256]
+    ldr r12, [r0, #\at + 384]
+    .if \bias
+    add r2, r2, lr, lsl #2
+    .endif
+    add r1, r1, r2
+    sub r2, r2, r3
+    add \upper, r1, r3
+    sub \lower, r2, r12
+    .endm
+
+    @ 2x2 outputs of one token. lr: bias.
+    .macro picovit_square token
+    picovit_column 0 + 4 * \token, r4, r8, 0
+    picovit_column 32 + 4 * \token, r5, r9, 1
+    picovit_column 64 + 4 * \token, r6, r10, 0
+    picovit_column 96 + 4 * \token, r7, r11, 0
+    add r1, r4, r5
+    sub r2, r5, r6
+    add r3, r8, r9
+    sub r12, r9, r10
+    add r1, r1, r6
+    sub r2, r2, r7
+    add r3, r3, r10
+    sub r12, r12, r11
+    ldrd r6, r5, [sp, #OUT]
+    ldrd r7, r8, [sp, #OUTPUTS]
+    ldr r4, [sp, #MULT]
+    ldr r4, [r4]
+    asr r1, r1, #2
+    asr r2, r2, #2
+    asr r3, r3, #2
+    asr r12, r12, #2
+    smmlar r1, r1, r4, r5
+    smmlar r2, r2, r4, r5
+    smmlar r3, r3, r4, r5
+    smmlar r12, r12, r4, r5
+    .if \token
+    add r6, r6, r7, lsl #2
+    .endif
+    ssat r1, #8, r1
+    ssat r2, #8, r2
+    ssat r3, #8, r3
+    ssat r12, #8, r12
+    strb r1, [r6]
+    strb r2, [r6, r7]
+    strb r3, [r6, r7, lsl #1]
+    strb r12, [r6, r8]
+    .endm
+
+    .section .text.picovit_cortex_m_winograd,"ax",%progbits
+    .balign 4
+    .global picovit_cortex_m_winograd
+    .type picovit_cortex_m_winograd, %function
+    .thumb_func
+    @ r0: weights, r1: a job.
+picovit_cortex_m_winograd:
+    push {{r4-r11, lr}}
+    sub sp, #FRAME
+    ldmia r1!, {{r2-r11}}
+    stmia sp, {{r2-r11}}
+    @ Four outputs.
+1:
+    ldrd r1, r2, [sp, #PATCHES]
+    ldr r3, [sp, #SUMS]
+    str r3, [sp, #PLACE]
+    @ A position: r2 bytes of its patches.
+    .balign 4
+2:
+    add r2, r1, r2
+    str r2, [sp, #END]
+    movs r6, #0
+    movs r7, #0
+    mov r8, r6
+    mov r9, r6
+    mov r10, r6
+    mov r11, r6
+    mov r12, r6
+    mov lr, r6
+    .balign 4
+3:
+    .rept 8
+    ldrd r2, r3, [r0], #8
+    ldrd r4, r5, [r1], #8
+    smlad r6, r2, r4, r6
+    smlad r7, r2, r5, r7
+    smlad r8, r3, r4, r8
+    smlad r9, r3, r5, r9
+    ldrd r2, r3, [r0], #8
+    smlad r10, r2, r4, r10
+    smlad r11, r2, r5, r11
+    smlad r12, r3, r4, r12
+    smlad lr, r3, r5, lr
+    .endr
+    ldr r2, [sp, #END]
+    cmp r1, r2
+    bne 3b
+    ldr r3, [sp, #PLACE]
+    stmia r3!, {{r6-r12, lr}}
+    str r3, [sp, #PLACE]
+    ldr r4, [sp, #SUMS]
+    sub r3, r3, r4
+    ldr r2, [sp, #ROW]
+    cmp r3, #512
+    bne 2b
+    str r0, [sp, #WEIGHTS]
+    mov r0, r4
+    @ An output.
+4:
+    ldr r1, [sp, #BIAS]
+    ldr lr, [r1], #4
+    str r1, [sp, #BIAS]
+    picovit_square 0
+    picovit_square 1
+    ldrd r1, r2, [sp, #MULT]
+    adds r1, r1, #4
+    adds r2, r2, #1
+    strd r1, r2, [sp, #MULT]
+    adds r0, r0, #8
+    ldr r1, [sp, #SUMS]
+    sub r1, r0, r1
+    cmp r1, #32
+    bne 4b
+    ldr r0, [sp, #WEIGHTS]
+    ldr r1, [sp, #GROUPS]
+    subs r1, r1, #1
+    str r1, [sp, #GROUPS]
+    bne 1b
+    add sp, #FRAME
+    pop {{r4-r11, pc}}
+    .size picovit_cortex_m_winograd, . - picovit_cortex_m_winograd
+    .purgem picovit_column
+    .purgem picovit_square
+    .text
+    "#
+);
+
+/// What the code above needs beside the weights, in its order.
+#[repr(C)]
+struct Job {
+    patches: *const i16,
+    /// Bytes of a position.
+    row: usize,
+    groups: usize,
+    sums: *mut i32,
+    bias: *const i32,
+    mult: *const i32,
+    out: *mut i8,
+    zero: i32,
+    outputs: usize,
+    outputs3: usize,
+}
+
+unsafe extern "C" {
+    fn picovit_cortex_m_winograd(weights: *const i16, job: *const Job);
+}
+
+/// Pairs of inputs in a round of the innermost loop.
+const ROUND: usize = 8;
+
+/// See [`winograd`](crate::kernels::winograd()); whether it was done.
+pub(in crate::kernels) fn winograd(
+    layer: Winograd<'_>,
+    patches: &[i16],
+    sums: &mut [i32],
+    out: &mut [i8],
+) -> bool {
+    let Winograd { weights, bias, mult, zero } = layer;
+    let (inputs, outputs) = (patches.len() / (WINOGRAD_POSITIONS * TOKENS), bias.len());
+    let groups = outputs / WINOGRAD_OUTPUTS;
+    let fits = groups > 0
+        && inputs > 0
+        && inputs.is_multiple_of(2 * ROUND)
+        && outputs.is_multiple_of(WINOGRAD_OUTPUTS)
+        && weights.len() >= winograd_weights(outputs, inputs)
+        && mult.len() >= outputs
+        && sums.len() >= WINOGRAD_SUMS
+        && out.len() >= 4 * TOKENS * outputs
+        && weights.as_ptr().addr().is_multiple_of(4)
+        && patches.as_ptr().addr().is_multiple_of(4);
+    if fits {
+        let job = Job {
+            patches: patches.as_ptr(),
+            row: TOKENS * size_of::<i16>() * inputs,
+            groups,
+            sums: sums.as_mut_ptr(),
+            bias: bias.as_ptr(),
+            mult: mult.as_ptr(),
+            out: out.as_mut_ptr(),
+            zero,
+            outputs,
+            outputs3: 3 * outputs,
+        };
+        // SAFETY: weights and patches are as many as the job reads, in whole rounds, words are aligned,
+        // `bias` and `mult` have a value for each output, and there is room for the sums and eight
+        // pixels of outputs. The code keeps the registers of the procedure call standard.
+        unsafe { picovit_cortex_m_winograd(weights.as_ptr(), &job) }
+    }
+    fits
+}
+
+/// See [`winograd_patch`](crate::kernels::winograd_patch).
+#[cfg(not(mve))]
+pub(in crate::kernels) fn winograd_patch(
+    pixels: [&[i8]; WINOGRAD_POSITIONS],
+    (inputs, first, token): (usize, usize, usize),
+    patches: &mut [i16],
+) {
+    let quads = pixels[0].len() / 4;
+    let words: &mut [u32] = bytemuck::try_cast_slice_mut(patches).unwrap_or_default();
+    let start = first + token;
+    let fits = pixels.iter().all(|pixel| pixel.len() >= 4 * quads)
+        && token < TOKENS
+        && first + 4 * quads <= inputs
+        && words.len() >= WINOGRAD_POSITIONS * inputs;
+    if !fits {
+        return;
+    }
+    for quad in 0..quads {
+        // Differences of either half of a quad, row by row, then column by column.
+        let mut rows = [[[0; 4]; 4]; 2];
+        for (y, pixels) in pixels.as_chunks::<4>().0.iter().enumerate() {
+            // SAFETY: every pixel has `quads` quads; loads of words need no alignment.
+            let d = pixels.map(|p| unsafe { p.as_ptr().cast::<u32>().add(quad).read_unaligned() });
+            rows[0][y] = difference(d.map(extend::<0>));
+            rows[1][y] = difference(d.map(extend::<8>));
+        }
+        for (half, rows) in rows.iter().enumerate() {
+            let [a, b, c, d] = *rows;
+            for (x, (((a, b), c), d)) in a.into_iter().zip(b).zip(c).zip(d).enumerate() {
+                for (y, value) in difference([a, b, c, d]).into_iter().enumerate() {
+                    let place = (4 * y + x) * inputs + start + 4 * quad + TOKENS * half;
+                    // SAFETY: below `16 * inputs`, as `first + 4 * quads <= inputs`.
+                    unsafe { *words.get_unchecked_mut(place) = value };
+                }
+            }
+        }
+    }
+}
+
+/// Bytes 0 and 2 of a word, or with `ROTATE` of 8 bytes 1 and 3, as two halfwords.
+#[cfg(not(mve))]
+#[inline(always)]
+fn extend<const ROTATE: u32>(word: u32) -> u32 {
+    let halves: u32;
+    // SAFETY: reads a register and writes one.
+    unsafe {
+        match ROTATE {
+            0 => asm!("sxtb16 {}, {}", out(reg) halves, in(reg) word,
+                options(pure, nomem, nostack, preserves_flags)),
+            _ => asm!("sxtb16 {}, {}, ror #8", out(reg) halves, in(reg) word,
+                options(pure, nomem, nostack, preserves_flags)),
+        }
+    }
+    halves
+}
+
+/// `B^T` times a column of four, two channels at once.
+#[cfg(not(mve))]
+#[inline(always)]
+fn difference([a, b, c, d]: [u32; 4]) -> [u32; 4] {
+    [subtract(a, c), add(b, c), subtract(c, b), subtract(b, d)]
+}
+
+#[cfg(not(mve))]
+#[inline(always)]
+fn add(a: u32, b: u32) -> u32 {
+    let sum: u32;
+    // SAFETY: reads two registers and writes one, and flags that nothing relies on.
+    unsafe {
+        asm!("sadd16 {}, {}, {}", out(reg) sum, in(reg) a, in(reg) b,
+            options(pure, nomem, nostack));
+    }
+    sum
+}
+
+#[cfg(not(mve))]
+#[inline(always)]
+fn subtract(a: u32, b: u32) -> u32 {
+    let difference: u32;
+    // SAFETY: reads two registers and writes one, and flags that nothing relies on.
+    unsafe {
+        asm!("ssub16 {}, {}, {}", out(reg) difference, in(reg) a, in(reg) b,
+            options(pure, nomem, nostack));
+    }
+    difference
+}
