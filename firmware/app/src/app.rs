@@ -251,7 +251,12 @@ impl<'m, 'a, const CLASSES: usize, const WINDOW: usize> App<'m, 'a, CLASSES, WIN
         self.logits.clear();
         // `new` has checked that they fit.
         let _ = self.logits.extend_from_slice(logits);
+        Ok(self.judge(shot, cost))
+    }
 
+    /// What the logits say. Not inlined: what it needs is not on the stack during an inference.
+    #[inline(never)]
+    fn judge(&mut self, shot: &Shot<'_>, cost: Cost) -> Outcome {
         let mut probabilities = [0u16; CLASSES];
         let probabilities = &mut probabilities[..self.logits.len()];
         postprocess::probabilities(&self.model, &self.logits, probabilities);
@@ -278,7 +283,7 @@ impl<'m, 'a, const CLASSES: usize, const WINDOW: usize> App<'m, 'a, CLASSES, WIN
         self.frames = self.frames.wrapping_add(1);
         let outcome = Outcome { index, predicted, verdict, top, expected: shot.expected, cost };
         self.log(&outcome);
-        Ok(outcome)
+        outcome
     }
 
     /// What to show for the frame that was just classified. The picture in it is what the network
@@ -355,6 +360,7 @@ impl<'m, 'a, const CLASSES: usize, const WINDOW: usize> App<'m, 'a, CLASSES, WIN
         }
     }
 
+    #[inline(never)]
     fn fit(&mut self, frame: &Frame<'_>) -> Result<(), ImageError> {
         let model = &self.model;
         let (height, width, channels) = (model.height(), model.width(), model.channels());

@@ -17,7 +17,9 @@ pub enum Overlays {
     All,
 }
 
-/// The host's choice, `overlay=none|last|all` among the program's arguments.
+/// The host's choice, `overlay=none|last|all` among the program's arguments. Not inlined: they are long,
+/// and the stack is free again afterwards.
+#[inline(never)]
 pub fn overlays() -> Overlays {
     let Ok(args) = env::args::<256>() else { return Overlays::None };
     let mut choice = Overlays::None;

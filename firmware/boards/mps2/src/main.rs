@@ -22,7 +22,7 @@ use embedded_graphics::geometry::Size;
 use picovit::format::Header;
 use picovit::{Arena, Engine, Model};
 use picovit_app::screen::PIXEL_BYTES;
-use picovit_app::{App, Banded, Clip, Screen as _, Settings, WINDOW};
+use picovit_app::{App, Banded, Clip, Outcome, Screen as _, Settings, Shot, WINDOW};
 
 use counter::InstructionCounter;
 use host::{OverlayFile, Overlays};
@@ -45,17 +45,36 @@ const BAND_BYTES: usize = SCREEN.width as usize * BAND_ROWS * PIXEL_BYTES;
 fn main() -> ! {
     static mut ARENA: Arena<{ picovit::arena_bytes(MODEL) }> = Arena::new();
     static mut BAND: [u8; BAND_BYTES] = [0; BAND_BYTES];
+    // Variables that live as long as the board are not for the stack.
+    static mut APP: Option<Application> = None;
 
-    match run(ARENA, BAND) {
+    match start(APP, ARENA).and_then(|app| run(app, BAND)) {
         Ok(()) => host::exit(0),
         Err(Failure) => host::exit(1),
     }
 }
 
+/// The camera application for the model's classes.
+type Application = App<'static, 'static, CLASSES, WINDOW>;
+
 /// Something went wrong and has been logged.
 struct Failure;
 
-fn run(arena: &mut [u8], band: &mut [u8]) -> Result<(), Failure> {
+/// Puts the application into its place. Not inlined: the stack that this needs is free again before
+/// the first inference.
+#[inline(never)]
+fn start<'p>(
+    place: &'p mut Option<Application>,
+    arena: &'static mut [u8],
+) -> Result<&'p mut Application, Failure> {
+    let model = Model::parse(MODEL).map_err(|error| defmt::error!("model: {}", error))?;
+    let engine = Engine::new(&model, arena).map_err(|error| defmt::error!("engine: {}", error))?;
+    let app = Application::new(engine, Settings::default())
+        .map_err(|_: picovit_app::AppError<Failure>| defmt::error!("too many classes"))?;
+    Ok(place.insert(app))
+}
+
+fn run(app: &mut Application, band: &mut [u8]) -> Result<(), Failure> {
     let overlays = host::overlays();
     let core = cortex_m::Peripherals::take().ok_or(Failure)?;
     let clock = InstructionCounter::new(core.SYST);
@@ -71,10 +90,6 @@ fn run(arena: &mut [u8], band: &mut [u8]) -> Result<(), Failure> {
     let mut clock = profile::Profiler::new(clock);
     defmt::println!("screen width={=u32} height={=u32}", SCREEN.width, SCREEN.height);
 
-    let model = Model::parse(MODEL).map_err(|error| defmt::error!("model: {}", error))?;
-    let engine = Engine::new(&model, arena).map_err(|error| defmt::error!("engine: {}", error))?;
-    let mut app = App::<CLASSES, WINDOW>::new(engine, Settings::default())
-        .map_err(|_: picovit_app::AppError<Failure>| defmt::error!("too many classes"))?;
     let mut screen = Banded::new(SCREEN, band, OverlayFile::new());
     // The code must not depend on which pictures there are, or its size would.
     let clip =
@@ -94,8 +109,7 @@ fn run(arena: &mut [u8], band: &mut [u8]) -> Result<(), Failure> {
         }
         let last = index + 1 == clip.len();
         if overlays == Overlays::All || (overlays == Overlays::Last && last) {
-            let scene = app.scene(&shot, &outcome).map_err(frame)?;
-            screen.show(&scene).map_err(|_| defmt::error!("the host does not take the overlay"))?;
+            show(app, &mut screen, &shot, &outcome)?;
         }
     }
     defmt::println!(
@@ -104,6 +118,21 @@ fn run(arena: &mut [u8], band: &mut [u8]) -> Result<(), Failure> {
         stack::high_water(),
         inference_stack
     );
+    Ok(())
+}
+
+/// Shows the answer. Not inlined: what drawing needs is not on the stack during an inference.
+#[inline(never)]
+fn show(
+    app: &mut Application,
+    screen: &mut Banded<'_, OverlayFile>,
+    shot: &Shot<'_>,
+    outcome: &Outcome,
+) -> Result<(), Failure> {
+    let scene = app
+        .scene(shot, outcome)
+        .map_err(|error| defmt::error!("picture {=u32}: {}", outcome.index, error))?;
+    screen.show(&scene).map_err(|_| defmt::error!("the host does not take the overlay"))?;
     Ok(())
 }
 
