@@ -43,6 +43,11 @@ pub enum Error {
         /// Index of the operation.
         index: u16,
     },
+    /// The build has no code for an operation: one of the crate's features was turned off.
+    Unsupported {
+        /// Index of the operation.
+        index: u16,
+    },
     /// A constant of an operation lies outside the file or is not aligned.
     Constant {
         /// Index of the operation.
@@ -83,7 +88,10 @@ impl fmt::Display for Error {
                 "this build of the engine has no operations for number format {found}; f16 and mixed artifacts need its feature `f16`"
             ),
             Self::Packing { found } => {
-                write!(f, "weights packed for another target (packing {found})")
+                write!(
+                    f,
+                    "weights packed for another target (packing {found}); quantize for this one, or turn the engine's feature `every-packing` on"
+                )
             }
             Self::Length { expected, found } => {
                 write!(f, "truncated or padded: {found} bytes, the header says {expected}")
@@ -94,6 +102,10 @@ impl fmt::Display for Error {
             }
             Self::Header => f.write_str("invalid header"),
             Self::Operation { index } => write!(f, "invalid record of operation {index}"),
+            Self::Unsupported { index } => write!(
+                f,
+                "this build of the engine has no code for operation {index}; class tokens need its feature `class-token`, MobileViT `mobilevit`, f16 and mixed artifacts `f16`"
+            ),
             Self::Constant { index } => {
                 write!(f, "a constant of operation {index} lies outside the file")
             }

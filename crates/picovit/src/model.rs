@@ -244,6 +244,11 @@ impl<'a> Constants<'a> {
         bytemuck::try_cast_slice(bytes).map_err(|_| error)
     }
 
+    /// Index of the operation.
+    pub(crate) fn index(&self) -> u16 {
+        self.index
+    }
+
     /// Order of the weights.
     pub(crate) fn packing(&self) -> Packing {
         self.packing

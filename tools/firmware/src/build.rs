@@ -45,11 +45,9 @@ pub(crate) fn build(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let floats = artifact.model().header().format != picovit::format::FORMAT_INT8;
-    for (feature, wanted) in [("f16", floats), ("profile", contents.profile)] {
-        if wanted {
-            command.args(["--features", feature]);
-        }
+    for feature in artifact.features(board).into_iter().chain(contents.profile.then_some("profile"))
+    {
+        command.args(["--features", feature]);
     }
     match &contents.clip {
         Some(clip) => command.env("PICOVIT_FRAMES", clip),

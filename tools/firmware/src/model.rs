@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use picovit::Model;
+use picovit::ops::Op;
 use serde::Deserialize;
 
+use crate::board::Board;
 use crate::error::Error;
 use crate::paths::{root, shown};
 
@@ -53,6 +55,26 @@ impl Artifact {
     /// The model in it.
     pub(crate) fn model(&self) -> Model<'_> {
         self.checked().expect("checked when it was read")
+    }
+
+    /// Features of the board's package that it needs.
+    pub(crate) fn features(&self, board: &Board) -> Vec<&'static str> {
+        let model = self.model();
+        let kinds = || (0..model.op_count()).filter_map(|index| model.op(index).ok());
+        let floats = model.header().format != picovit::format::FORMAT_INT8;
+        let class_token = kinds().any(|op| matches!(op, Op::ClassPool(_) | Op::FloatClassPool(_)));
+        let mobilevit = kinds().any(|op| {
+            use Op::{AvgPool, Fold, InvertedResidual};
+            matches!(op, InvertedResidual(_) | Fold(_) | AvgPool(_))
+        });
+        let packed_for_another = model.packing() != board.packing.0;
+        let features = [
+            ("f16", floats),
+            ("class-token", class_token),
+            ("mobilevit", mobilevit),
+            ("every-packing", packed_for_another),
+        ];
+        features.into_iter().filter(|&(_, needed)| needed).map(|(feature, _)| feature).collect()
     }
 
     /// The name of the data set the model was trained on, if the artifact says so.

@@ -36,9 +36,31 @@ impl Packing {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Portable, Self::CortexM, Self::Helium];
 
-    /// The packing of [`Header::packing`](super::Header::packing).
+    /// What the build's instruction set is fast for.
+    pub const NATIVE: Self = if cfg!(mve) {
+        Self::Helium
+    } else if cfg!(dsp) {
+        Self::CortexM
+    } else {
+        Self::Portable
+    };
+
+    /// Whether the build takes all of them: without the feature `every-packing` a chip has the code for
+    /// its own only.
+    pub const ALL_TAKEN: bool = cfg!(any(feature = "every-packing", wide));
+
+    /// The packing itself; a constant where only one is taken, so that code for the others is left out.
+    #[inline(always)]
+    pub(crate) const fn known(self) -> Self {
+        if Self::ALL_TAKEN { self } else { Self::NATIVE }
+    }
+
+    /// The packing of [`Header::packing`](super::Header::packing), of those that the build takes.
     #[must_use]
     pub const fn from_id(id: u8) -> Option<Self> {
+        if !Self::ALL_TAKEN && id != Self::NATIVE as u8 {
+            return None;
+        }
         match id {
             0 => Some(Self::Portable),
             1 => Some(Self::CortexM),
@@ -60,7 +82,7 @@ impl Packing {
     /// Bytes of a matrix of so many outputs and inputs; saturates.
     #[must_use]
     pub const fn matrix_bytes(self, outputs: usize, inputs: usize) -> usize {
-        match self {
+        match self.known() {
             Self::Portable => outputs.saturating_mul(inputs),
             Self::CortexM => round(outputs, TILE).saturating_mul(round(inputs, 4)),
             Self::Helium => round(outputs, HELIUM_TILE).saturating_mul(round(inputs, HELIUM_STEP)),
@@ -71,7 +93,7 @@ impl Packing {
     /// saturates.
     #[must_use]
     pub const fn block_bytes(self, inputs: usize) -> usize {
-        match self {
+        match self.known() {
             Self::Portable => align_up(inputs.saturating_mul(TOKENS)),
             Self::CortexM => align_up(round(inputs, 4).saturating_mul(2 * TOKENS)),
             Self::Helium => align_up(round(inputs, HELIUM_STEP).saturating_mul(TOKENS)),
@@ -82,7 +104,7 @@ impl Packing {
     /// themselves.
     #[must_use]
     pub const fn step(self) -> usize {
-        match self {
+        match self.known() {
             Self::Portable => 1,
             Self::CortexM => 4,
             Self::Helium => HELIUM_STEP,
@@ -110,7 +132,7 @@ impl Packing {
         output: usize,
         [first, second]: [&[i8]; TOKENS],
     ) {
-        match self {
+        match self.known() {
             Self::Portable => {
                 let places = packed.get_mut(output * inputs..).unwrap_or_default();
                 for (place, &value) in places.iter_mut().zip(first.iter().chain(second)) {
@@ -120,6 +142,10 @@ impl Packing {
             Self::CortexM => {
                 let second = if second.is_empty() { first } else { second };
                 let start = cortex_m_place(inputs, output, 0);
+                #[cfg(all(dsp, not(mve)))]
+                if crate::kernels::pack_rows(packed, start, [first, second]) {
+                    return;
+                }
                 let quads = packed.get_mut(start..).unwrap_or_default().as_chunks_mut::<4>().0;
                 let mut words = quads.iter_mut();
                 for (first, second) in Quads(first).zip(Quads(second)) {
@@ -155,7 +181,7 @@ impl Packing {
         input: usize,
         [first, second]: [&[i8]; TOKENS],
     ) {
-        match self {
+        match self.known() {
             Self::Portable => {
                 for (values, column) in [first, second].into_iter().zip(input..) {
                     for (row, &value) in rows_mut(packed, inputs).zip(values) {
@@ -167,6 +193,10 @@ impl Packing {
             }
             Self::CortexM => {
                 let second = if second.is_empty() { first } else { second };
+                #[cfg(all(dsp, not(mve)))]
+                if crate::kernels::pack_columns(packed, (inputs, input), [first, second]) {
+                    return;
+                }
                 let tiles = rows_mut(packed, self.matrix_bytes(TILE, inputs));
                 let quad = input / 4 * 16;
                 for (tile, (first, second)) in tiles.zip(Quads(first).zip(Quads(second))) {
@@ -204,7 +234,7 @@ impl Packing {
     /// is the value plus 128 as an unsigned byte: Helium only multiplies like signs.
     #[must_use]
     pub const fn flips(self) -> bool {
-        matches!(self, Self::Helium)
+        matches!(self.known(), Self::Helium)
     }
 
     /// As [`Self::pack`], for products with unsigned operands.
@@ -223,7 +253,7 @@ impl Packing {
         (output, input): (usize, usize),
         value: i8,
     ) {
-        match self {
+        match self.known() {
             Self::Portable => {
                 if let Some(place) = packed.get_mut(output * inputs + input) {
                     *place = value;

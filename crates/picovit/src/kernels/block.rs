@@ -28,7 +28,7 @@ pub struct Block<'s> {
 impl<'s> Block<'s> {
     /// A block of undefined values in [`Packing::block_bytes`] of memory.
     pub fn new(packing: Packing, inputs: usize, bytes: &'s mut [u8]) -> Self {
-        Self { packing, inputs, bytes }
+        Self { packing: packing.known(), inputs, bytes }
     }
 
     /// The order of the weights it is made for.
@@ -61,13 +61,13 @@ impl<'s> Block<'s> {
     #[inline]
     pub fn set_part<T: Operand>(&mut self, token: usize, start: usize, values: &[T]) {
         #[cfg(dsp)]
-        if self.packing == Packing::CortexM {
+        if self.packing.known() == Packing::CortexM {
             // Four inputs take sixteen bytes.
             let steps = self.bytes.get_mut(4 * start..).unwrap_or_default();
             return super::cortex_m::spread(values, token, steps);
         }
         #[cfg(mve)]
-        if self.packing == Packing::Helium {
+        if self.packing.known() == Packing::Helium {
             let steps = self.bytes.get_mut(TOKENS * start..).unwrap_or_default();
             return super::helium::interleave(bytemuck::must_cast_slice(values), token, steps);
         }
@@ -83,11 +83,11 @@ impl<'s> Block<'s> {
     #[must_use]
     pub(super) fn quad<T: Operand>(&self, token: usize, quad: usize) -> [i32; 4] {
         #[cfg(dsp)]
-        if self.packing == Packing::CortexM {
+        if self.packing.known() == Packing::CortexM {
             return super::cortex_m::gather(token, quad, self.bytes);
         }
         #[cfg(mve)]
-        if self.packing == Packing::Helium {
+        if self.packing.known() == Packing::Helium {
             return super::helium::gather::<T>(token, quad, self.bytes);
         }
         let [first, second] = self.rows::<T>();

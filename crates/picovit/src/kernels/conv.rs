@@ -241,38 +241,14 @@ impl Kernel for MaxIntoRow<'_> {
 pub fn max_into(values: &[i8], out: &mut [i8]) {
     #[cfg(mve)]
     return super::helium::max_into(values, out);
+    #[cfg(all(dsp, not(mve)))]
+    let done = super::cortex_m::max_into(values, out);
+    #[cfg(not(dsp))]
+    let done = 0;
     #[cfg(not(mve))]
-    max_into_fours(values, out)
-}
-
-/// As [`max_into`], four values at a time.
-#[cfg(not(mve))]
-#[inline(always)]
-fn max_into_fours(values: &[i8], out: &mut [i8]) {
-    let (fours, values) = values.as_chunks();
-    let (out_fours, out) = out.as_chunks_mut();
-    let (blocks, fours) = fours.as_chunks::<4>();
-    let (out_blocks, out_fours) = out_fours.as_chunks_mut::<4>();
-    for (out, block) in out_blocks.iter_mut().zip(blocks) {
-        out.iter_mut().zip(block).for_each(|(out, &four)| *out = max4(*out, four));
+    for (out, &value) in out.iter_mut().zip(values).skip(done) {
+        *out = (*out).max(value);
     }
-    for (out, &four) in out_fours.iter_mut().zip(fours) {
-        *out = max4(*out, four);
-    }
-    for (out, &v) in out.iter_mut().zip(values) {
-        *out = (*out).max(v);
-    }
-}
-
-#[cfg(all(dsp, not(mve)))]
-use super::cortex_m::max4;
-
-/// The larger of each of four values.
-#[cfg(not(dsp))]
-#[inline(always)]
-fn max4(mut a: [i8; 4], b: [i8; 4]) -> [i8; 4] {
-    a.iter_mut().zip(b).for_each(|(a, b)| *a = (*a).max(b));
-    a
 }
 
 #[cfg(test)]

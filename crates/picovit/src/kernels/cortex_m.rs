@@ -7,6 +7,8 @@ mod block;
 #[cfg(not(mve))]
 mod norm;
 #[cfg(not(mve))]
+mod pack;
+#[cfg(not(mve))]
 mod pool;
 mod product;
 #[cfg(not(mve))]
@@ -17,7 +19,9 @@ pub(super) use block::{gather, spread};
 #[cfg(not(mve))]
 pub(super) use norm::{sums_of_squares, write8, write16};
 #[cfg(not(mve))]
-pub(super) use pool::max4;
+pub(crate) use pack::{pack_columns, pack_rows};
+#[cfg(not(mve))]
+pub(super) use pool::max_into;
 pub(super) use product::{add16, int8, rows, sums};
 #[cfg(not(mve))]
 pub(super) use softmax::{largest, weights};

@@ -42,7 +42,7 @@ pub fn linear_int8(
     #[cfg(dsp)]
     let done = match shift {
         #[cfg(mve)]
-        _ if matrix.packing == Packing::Helium => {
+        _ if matrix.packing.known() == Packing::Helium => {
             super::helium::int8(matrix, constants, (zero, low, shift), block, &mut out)
         }
         0 => super::cortex_m::int8(matrix, constants, (zero, low), block, &mut out),
@@ -78,7 +78,7 @@ pub fn linear_add16(
 ) {
     let [bias, mult] = constants;
     #[cfg(dsp)]
-    let done = match matrix.packing {
+    let done = match matrix.packing.known() {
         #[cfg(mve)]
         Packing::Helium => super::helium::add16(matrix, constants, shift, block, &mut out),
         _ => super::cortex_m::add16(matrix, constants, shift, block, &mut out),
@@ -105,7 +105,7 @@ pub fn linear_add16(
 /// Scores of queries in a block against keys: plain sums.
 pub fn scores(keys: Matrix<'_>, queries: &Block<'_>, mut out: [&mut [i32]; TOKENS]) {
     #[cfg(dsp)]
-    let done = match keys.packing {
+    let done = match keys.packing.known() {
         #[cfg(mve)]
         Packing::Helium => super::helium::sums(keys, queries, &mut out),
         _ => super::cortex_m::sums(keys, queries, &mut out),
@@ -136,7 +136,7 @@ pub fn weighted_sums(
     mut out: [&mut [i8]; TOKENS],
 ) {
     #[cfg(dsp)]
-    let done = match values.packing {
+    let done = match values.packing.known() {
         #[cfg(mve)]
         Packing::Helium => super::helium::rows(values, mults, weights, &mut out),
         _ => super::cortex_m::rows(values, mults, weights, &mut out),

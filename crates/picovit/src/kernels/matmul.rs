@@ -33,7 +33,7 @@ pub fn matmul<T: Operand>(
     mut sink: impl FnMut(usize, [i32; TOKENS]),
 ) {
     let start = |output: usize| [bias.get(output).copied().unwrap_or(0); TOKENS];
-    match matrix.packing {
+    match matrix.packing.known() {
         Packing::Portable => {
             let tokens = block.rows::<T>();
             for (output, weights) in rows(matrix.bytes, matrix.inputs).enumerate().skip(first) {

@@ -5,10 +5,17 @@
 //! [`pack_winograd`](crate::format::pack_winograd): the outputs are those of the convolution, bit by
 //! bit.
 
+#[cfg(not(dsp))]
 use super::requant::mulhi_add;
 #[cfg(wide)]
 use super::wide::{Kernel, Simd, dispatch};
-use crate::format::{TOKENS, WINOGRAD_OUTPUTS, WINOGRAD_POSITIONS, winograd_input, winograd_place};
+#[cfg(not(all(dsp, not(mve))))]
+use crate::format::TOKENS;
+use crate::format::WINOGRAD_POSITIONS;
+#[cfg(not(all(dsp, not(mve))))]
+use crate::format::winograd_input;
+#[cfg(not(dsp))]
+use crate::format::{WINOGRAD_OUTPUTS, winograd_place};
 
 /// Transforms a 4x4 patch, `B^T d B`: channels `first..` of the `inputs` of a token. Of every pixel
 /// as many channels are taken, a multiple of four, as the first one has.
@@ -62,16 +69,18 @@ pub struct Winograd<'a> {
 /// int8 outputs `[token][2x2 pixels][outputs]` of two patches. `sums` is memory for
 /// [`WINOGRAD_SUMS`](crate::format::WINOGRAD_SUMS).
 pub fn winograd(layer: Winograd<'_>, patches: &[i16], sums: &mut [i32], out: &mut [i8]) {
+    // Whatever a model's validation lets through fits there.
     #[cfg(dsp)]
-    if super::cortex_m::winograd(layer, patches, sums, out) {
-        return;
-    }
+    super::cortex_m::winograd(layer, patches, sums, out);
     #[cfg(wide)]
     if dispatch(OnVectors { layer, patches, out: &mut *out }).is_some() {
         return;
     }
-    let _ = sums;
-    compute(layer, patches, out);
+    #[cfg(not(dsp))]
+    {
+        let _ = sums;
+        compute(layer, patches, out);
+    }
 }
 
 /// [`winograd`] in portable code that hosts compile for each instruction set.
@@ -92,9 +101,9 @@ impl Kernel for OnVectors<'_> {
     }
 }
 
-/// See [`winograd`]. Where it is the exception, its stack is not for all to carry.
-#[cfg_attr(dsp, inline(never))]
-#[cfg_attr(not(dsp), inline(always))]
+/// See [`winograd`].
+#[cfg(not(dsp))]
+#[inline(always)]
 fn compute(layer: Winograd<'_>, patches: &[i16], out: &mut [i8]) {
     let outputs = layer.bias.len();
     let inputs = patches.len() / (WINOGRAD_POSITIONS * TOKENS);
@@ -129,6 +138,7 @@ fn compute(layer: Winograd<'_>, patches: &[i16], out: &mut [i8]) {
 }
 
 /// Sums of a position over all inputs.
+#[cfg(not(dsp))]
 #[inline(always)]
 fn products(weights: &[i16], patch: &[i16], inputs: usize) -> [[i32; TOKENS]; WINOGRAD_OUTPUTS] {
     let mut sums = [[0i32; TOKENS]; WINOGRAD_OUTPUTS];
@@ -146,6 +156,7 @@ fn products(weights: &[i16], patch: &[i16], inputs: usize) -> [[i32; TOKENS]; WI
 }
 
 /// The four sums of a convolution, `(A^T m A) / 4 + bias`.
+#[cfg(not(dsp))]
 #[inline(always)]
 fn squares(sums: [i32; WINOGRAD_POSITIONS], bias: i32) -> [i32; 4] {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = sums;
@@ -157,6 +168,7 @@ fn squares(sums: [i32; WINOGRAD_POSITIONS], bias: i32) -> [i32; 4] {
 }
 
 /// `A^T` times a column of four.
+#[cfg(not(dsp))]
 #[inline(always)]
 const fn shrink([a, b, c, d]: [i32; 4]) -> [i32; 2] {
     [a.wrapping_add(b).wrapping_add(c), b.wrapping_sub(c).wrapping_sub(d)]

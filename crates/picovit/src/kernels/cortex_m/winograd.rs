@@ -195,13 +195,13 @@ unsafe extern "C" {
 /// Pairs of inputs in a round of the innermost loop.
 const ROUND: usize = 8;
 
-/// See [`winograd`](crate::kernels::winograd()); whether it was done.
+/// See [`winograd`](crate::kernels::winograd()). Nothing happens where a length does not fit.
 pub(in crate::kernels) fn winograd(
     layer: Winograd<'_>,
     patches: &[i16],
     sums: &mut [i32],
     out: &mut [i8],
-) -> bool {
+) {
     let Winograd { weights, bias, mult, zero } = layer;
     let (inputs, outputs) = (patches.len() / (WINOGRAD_POSITIONS * TOKENS), bias.len());
     let groups = outputs / WINOGRAD_OUTPUTS;
@@ -233,7 +233,112 @@ pub(in crate::kernels) fn winograd(
         // pixels of outputs. The code keeps the registers of the procedure call standard.
         unsafe { picovit_cortex_m_winograd(weights.as_ptr(), &job) }
     }
-    fits
+}
+
+#[cfg(not(mve))]
+global_asm!(
+    r#"
+    .syntax unified
+
+    @ B^T times the halves r8 to r11: they become r8, r9, r10, r11.
+    .macro picovit_difference
+    ssub16 r8, r8, r10
+    sadd16 r12, r9, r10
+    ssub16 r11, r9, r11
+    ssub16 r10, r10, r9
+    mov r9, r12
+    .endm
+
+    .section .text.picovit_cortex_m_patch,"ax",%progbits
+    .balign 4
+    .global picovit_cortex_m_patch
+    .type picovit_cortex_m_patch, %function
+    .thumb_func
+    @ r0: sixteen pixels, r1: quads of channels, r2: place of the first, r3: bytes of a position.
+picovit_cortex_m_patch:
+    push {{r4-r11, lr}}
+    @ Both halves of the four rows' differences; above them quads and place.
+    sub sp, #136
+    strd r1, r2, [sp, #128]
+    lsl lr, r3, #2
+    movs r1, #0
+    @ A quad: r1 its offset.
+1:
+    mov r2, sp
+2:
+    ldmia r0!, {{r4-r7}}
+    ldr r4, [r4, r1]
+    ldr r5, [r5, r1]
+    ldr r6, [r6, r1]
+    ldr r7, [r7, r1]
+    sxtb16 r8, r4
+    sxtb16 r9, r5
+    sxtb16 r10, r6
+    sxtb16 r11, r7
+    picovit_difference
+    stmia r2!, {{r8-r11}}
+    sxtb16 r8, r4, ror #8
+    sxtb16 r9, r5, ror #8
+    sxtb16 r10, r6, ror #8
+    sxtb16 r11, r7, ror #8
+    picovit_difference
+    stmia r2!, {{r8-r11}}
+    add r4, sp, #128
+    cmp r2, r4
+    bne 2b
+    subs r0, r0, #64
+    ldr r2, [sp, #132]
+    add r3, lr, lr, lsl #1
+    mov r4, sp
+    @ A column of either half.
+3:
+    ldr r8, [r4]
+    ldr r9, [r4, #32]
+    ldr r10, [r4, #64]
+    ldr r11, [r4, #96]
+    picovit_difference
+    str r8, [r2]
+    str r9, [r2, lr]
+    str r10, [r2, lr, lsl #1]
+    str r11, [r2, r3]
+    ldr r8, [r4, #16]
+    ldr r9, [r4, #48]
+    ldr r10, [r4, #80]
+    ldr r11, [r4, #112]
+    picovit_difference
+    adds r2, r2, #8
+    str r8, [r2]
+    str r9, [r2, lr]
+    str r10, [r2, lr, lsl #1]
+    str r11, [r2, r3]
+    subs r2, r2, #8
+    add r2, r2, lr, lsr #2
+    adds r4, r4, #4
+    add r5, sp, #16
+    cmp r4, r5
+    bne 3b
+    ldrd r4, r2, [sp, #128]
+    adds r1, r1, #4
+    adds r2, r2, #16
+    str r2, [sp, #132]
+    cmp r4, r1, lsr #2
+    bne 1b
+    add sp, #136
+    pop {{r4-r11, pc}}
+    .size picovit_cortex_m_patch, . - picovit_cortex_m_patch
+    .purgem picovit_difference
+    .text
+    "#
+);
+
+#[cfg(not(mve))]
+unsafe extern "C" {
+    fn picovit_cortex_m_patch(
+        pixels: *const *const i8,
+        quads: usize,
+        place: *mut i16,
+        position: usize,
+    );
 }
 
 /// See [`winograd_patch`](crate::kernels::winograd_patch).
@@ -244,81 +349,23 @@ pub(in crate::kernels) fn winograd_patch(
     patches: &mut [i16],
 ) {
     let quads = pixels[0].len() / 4;
-    let words: &mut [u32] = bytemuck::try_cast_slice_mut(patches).unwrap_or_default();
-    let start = first + token;
-    let fits = pixels.iter().all(|pixel| pixel.len() >= 4 * quads)
+    let fits = quads > 0
+        && pixels.iter().all(|pixel| pixel.len() >= 4 * quads)
         && token < TOKENS
         && first + 4 * quads <= inputs
-        && words.len() >= WINOGRAD_POSITIONS * inputs;
-    if !fits {
-        return;
-    }
-    for quad in 0..quads {
-        // Differences of either half of a quad, row by row, then column by column.
-        let mut rows = [[[0; 4]; 4]; 2];
-        for (y, pixels) in pixels.as_chunks::<4>().0.iter().enumerate() {
-            // SAFETY: every pixel has `quads` quads; loads of words need no alignment.
-            let d = pixels.map(|p| unsafe { p.as_ptr().cast::<u32>().add(quad).read_unaligned() });
-            rows[0][y] = difference(d.map(extend::<0>));
-            rows[1][y] = difference(d.map(extend::<8>));
-        }
-        for (half, rows) in rows.iter().enumerate() {
-            let [a, b, c, d] = *rows;
-            for (x, (((a, b), c), d)) in a.into_iter().zip(b).zip(c).zip(d).enumerate() {
-                for (y, value) in difference([a, b, c, d]).into_iter().enumerate() {
-                    let place = (4 * y + x) * inputs + start + 4 * quad + TOKENS * half;
-                    // SAFETY: below `16 * inputs`, as `first + 4 * quads <= inputs`.
-                    unsafe { *words.get_unchecked_mut(place) = value };
-                }
-            }
+        && patches.len() >= WINOGRAD_POSITIONS * TOKENS * inputs
+        && patches.as_ptr().addr().is_multiple_of(4);
+    if fits {
+        let pixels = pixels.map(<[i8]>::as_ptr);
+        // Quads of both tokens take eight values of each; a token's words alternate with the other's.
+        let place = TOKENS * first + 2 * token;
+        // SAFETY: every pixel has `quads` quads, whose loads need no alignment; the words written are
+        // at `place` and below `inputs` words of each of the sixteen positions, as
+        // `first + 4 * quads <= inputs`. The code keeps the registers of the procedure call standard.
+        unsafe {
+            let place = patches.as_mut_ptr().add(place);
+            let position = TOKENS * size_of::<i16>() * inputs;
+            picovit_cortex_m_patch(pixels.as_ptr(), quads, place, position);
         }
     }
-}
-
-/// Bytes 0 and 2 of a word, or with `ROTATE` of 8 bytes 1 and 3, as two halfwords.
-#[cfg(not(mve))]
-#[inline(always)]
-fn extend<const ROTATE: u32>(word: u32) -> u32 {
-    let halves: u32;
-    // SAFETY: reads a register and writes one.
-    unsafe {
-        match ROTATE {
-            0 => asm!("sxtb16 {}, {}", out(reg) halves, in(reg) word,
-                options(pure, nomem, nostack, preserves_flags)),
-            _ => asm!("sxtb16 {}, {}, ror #8", out(reg) halves, in(reg) word,
-                options(pure, nomem, nostack, preserves_flags)),
-        }
-    }
-    halves
-}
-
-/// `B^T` times a column of four, two channels at once.
-#[cfg(not(mve))]
-#[inline(always)]
-fn difference([a, b, c, d]: [u32; 4]) -> [u32; 4] {
-    [subtract(a, c), add(b, c), subtract(c, b), subtract(b, d)]
-}
-
-#[cfg(not(mve))]
-#[inline(always)]
-fn add(a: u32, b: u32) -> u32 {
-    let sum: u32;
-    // SAFETY: reads two registers and writes one, and flags that nothing relies on.
-    unsafe {
-        asm!("sadd16 {}, {}, {}", out(reg) sum, in(reg) a, in(reg) b,
-            options(pure, nomem, nostack));
-    }
-    sum
-}
-
-#[cfg(not(mve))]
-#[inline(always)]
-fn subtract(a: u32, b: u32) -> u32 {
-    let difference: u32;
-    // SAFETY: reads two registers and writes one, and flags that nothing relies on.
-    unsafe {
-        asm!("ssub16 {}, {}, {}", out(reg) difference, in(reg) a, in(reg) b,
-            options(pure, nomem, nostack));
-    }
-    difference
 }
