@@ -21,8 +21,14 @@ pub(super) type Sums = [Lanes; TOKENS];
 
 /// Matrix products of one instruction set.
 pub(super) trait Simd: Copy {
-    /// Sums of [`Packing::Portable`].
+    /// Sums of [`Packing::Portable`], with [`Self::excess`] in each.
     fn rows<T: Operand>(self, weights: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums;
+
+    /// What every sum of a token has too much of.
+    #[inline(always)]
+    fn excess<T: Operand>(self, _: [&[T]; TOKENS]) -> [i32; TOKENS] {
+        [0; TOKENS]
+    }
 
     /// Sums of two tiles of [`Packing::CortexM`].
     fn tiles<T: Operand>(self, tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> Sums;
@@ -40,8 +46,16 @@ pub(super) trait Simd: Copy {
 /// Makes [`Simd`] of a module's functions of the same names, for the type that proves that the
 /// processor has their instructions.
 macro_rules! simd {
-    ($proof:ident) => {
+    ($proof:ident $(, $excess:ident)?) => {
         impl Simd for $proof {
+            $(
+                #[inline(always)]
+                fn excess<T: Operand>(self, tokens: [&[T]; TOKENS]) -> [i32; TOKENS] {
+                    // SAFETY: `self` proves that the instructions exist.
+                    unsafe { $excess(tokens) }
+                }
+            )?
+
             #[inline(always)]
             fn rows<T: Operand>(self, weights: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums {
                 // SAFETY: `self` proves that the instructions exist.
@@ -172,9 +186,10 @@ fn product<S: Simd, T: Operand>(
     match packing {
         Packing::Portable => {
             let outputs = bytes.len() / inputs;
+            let excess = simd.excess(tokens);
             for first in (0..outputs).step_by(LANES) {
                 let Some(rows) = Rows::new(bytes, inputs, first) else { return };
-                sink.take(simd, first, rows.count(), simd.rows(rows, tokens));
+                sink.take(simd, first, rows.count(), less(simd.rows(rows, tokens), excess));
             }
         }
         Packing::CortexM => {
@@ -222,7 +237,8 @@ fn helium_tile<S: Simd, T: Operand>(simd: S, tile: &[i8], tokens: [&[T]; TOKENS]
             inputs
         });
         let rows = Rows { bytes: &weights, inputs: HELIUM_STEP, last: LANES - 1 };
-        let added = simd.rows(rows, inputs.each_ref().map(|inputs| &inputs[..]));
+        let inputs = inputs.each_ref().map(|inputs| &inputs[..]);
+        let added = less(simd.rows(rows, inputs), simd.excess(inputs));
         sums = core::array::from_fn(|token| plus(sums[token], added[token]));
     }
     sums
@@ -250,6 +266,13 @@ fn plus(a: Lanes, b: Lanes) -> Lanes {
         sums[lane] = a[lane].wrapping_add(b[lane]);
     }
     sums
+}
+
+/// Each token's sums without what they have too much of.
+#[inline(always)]
+fn less(sums: Sums, excess: [i32; TOKENS]) -> Sums {
+    let [one, two] = excess.map(|excess| [excess.wrapping_neg(); LANES]);
+    [plus(sums[0], one), plus(sums[1], two)]
 }
 
 /// Writes `count` values of a row from `first` on.

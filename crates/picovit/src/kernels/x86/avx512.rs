@@ -1,5 +1,5 @@
-//! AVX-512 with VNNI. VPDPBUSD multiplies unsigned by signed bytes: int8 tokens enter as `x + 128`,
-//! and 128 times the sum of the weights leaves again.
+//! AVX-512 with VNNI. VPDPBUSD multiplies unsigned by signed bytes: of two signed ones, one enters as
+//! `v + 128`, and 128 times the sum of the other leaves again.
 
 use core::arch::x86_64::*;
 
@@ -24,7 +24,7 @@ pub(in super::super) fn run<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx512(()))
 }
 
-simd!(Avx512);
+simd!(Avx512, excess);
 
 /// The first `left` bytes of a register, or all.
 #[inline(always)]
@@ -48,7 +48,66 @@ unsafe fn load<T: bytemuck::Pod>(values: &[T], at: usize, mask: __mmask64) -> __
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn unsigned<T: Operand>(tokens: __m512i) -> __m512i {
-    if T::SIGNED { _mm512_xor_si512(tokens, _mm512_set1_epi8(-128)) } else { tokens }
+    if T::SIGNED { biased(tokens) } else { tokens }
+}
+
+/// Weights, or tokens of a sign, as unsigned bytes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn biased(bytes: __m512i) -> __m512i {
+    _mm512_xor_si512(bytes, _mm512_set1_epi8(-128))
+}
+
+/// What [`rows`] has too much of: 128 times the sum of each token, if tokens have a sign.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn excess<T: Operand>(tokens: [&[T]; TOKENS]) -> [i32; TOKENS] {
+    if !T::SIGNED {
+        return [0; TOKENS];
+    }
+    let mut excess = [0; TOKENS];
+    for token in 0..TOKENS {
+        let mut sum = _mm512_setzero_si512();
+        let inputs = tokens[token].len();
+        for at in (0..inputs).step_by(BYTES) {
+            // SAFETY: the mask names what the token has.
+            let x = unsafe { load(tokens[token], at, first_bytes(inputs - at)) };
+            sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(-128), x);
+        }
+        excess[token] = _mm512_reduce_add_epi32(sum);
+    }
+    excess
+}
+
+/// Adds the products of the inputs from `at` on that the mask names.
+///
+/// # Safety
+/// All slices have them.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn step<T: Operand>(
+    sums: [[__m512i; LANES]; TOKENS],
+    rows: [&[i8]; LANES],
+    tokens: [&[T]; TOKENS],
+    at: usize,
+    mask: __mmask64,
+) -> [[__m512i; LANES]; TOKENS] {
+    let [mut one, mut two] = sums;
+    // SAFETY: the caller's promise.
+    let [x, y] = unsafe { [load(tokens[0], at, mask), load(tokens[1], at, mask)] };
+    for lane in 0..LANES {
+        // SAFETY: as above.
+        let w = unsafe { load(rows[lane], at, mask) };
+        if T::SIGNED {
+            let w = biased(w);
+            one[lane] = _mm512_dpbusd_epi32(one[lane], w, x);
+            two[lane] = _mm512_dpbusd_epi32(two[lane], w, y);
+        } else {
+            one[lane] = _mm512_dpbusd_epi32(one[lane], x, w);
+            two[lane] = _mm512_dpbusd_epi32(two[lane], y, w);
+        }
+    }
+    [one, two]
 }
 
 #[inline]
@@ -59,33 +118,21 @@ fn rows<T: Operand>(weights: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums {
     for lane in 0..LANES {
         rows[lane] = weights.row(lane);
     }
-    let zero = _mm512_setzero_si512();
-    let (mut sums, mut excess) = ([[zero; LANES]; TOKENS], [zero; LANES]);
-    for at in (0..inputs).step_by(BYTES) {
-        let mask = first_bytes(inputs - at);
+    let mut sums = [[_mm512_setzero_si512(); LANES]; TOKENS];
+    let mut at = 0;
+    while at + BYTES <= inputs {
         // SAFETY: all slices have `inputs` values.
-        let x = unsafe { [load(tokens[0], at, mask), load(tokens[1], at, mask)] };
-        let x = [unsigned::<T>(x[0]), unsigned::<T>(x[1])];
-        for lane in 0..LANES {
-            // SAFETY: as above.
-            let w = unsafe { load(rows[lane], at, mask) };
-            for token in 0..TOKENS {
-                sums[token][lane] = _mm512_dpbusd_epi32(sums[token][lane], x[token], w);
-            }
-            if T::SIGNED {
-                excess[lane] = _mm512_dpbusd_epi32(excess[lane], _mm512_set1_epi8(-128), w);
-            }
-        }
+        sums = unsafe { step(sums, rows, tokens, at, !0) };
+        at += BYTES;
     }
-    let mut folded = [zero; TOKENS];
-    for token in 0..TOKENS {
-        for lane in 0..LANES {
-            sums[token][lane] = _mm512_sub_epi32(sums[token][lane], excess[lane]);
-        }
-        let [a, b, c, d, e, f, g, h] = sums[token];
-        folded[token] = fold_quarters([fold4([a, b, c, d]), fold4([e, f, g, h])]);
+    if at < inputs {
+        // SAFETY: as above. Bytes behind them meet a token of 0.
+        sums = unsafe { step(sums, rows, tokens, at, first_bytes(inputs - at)) };
     }
-    store(fold_quarters(folded))
+    let [[a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]] = sums;
+    let one = fold_quarters([fold4([a, b, c, d]), fold4([e, f, g, h])]);
+    let two = fold_quarters([fold4([i, j, k, l]), fold4([m, n, o, p])]);
+    store(fold_quarters([one, two]))
 }
 
 /// In each quarter, the quarter's sums of four registers.
