@@ -52,10 +52,13 @@ pub(super) trait Simd: Copy {
     fn int8(self, sums: Sums, constants: [Lanes; 2], form: Int8) -> [[i8; LANES]; TOKENS] {
         let [bias, mult] = constants;
         let Int8 { zero, low, shift } = form;
-        sums.map(|sums| {
+        // No closure: that cannot be made to be inlined.
+        let mut outputs = [[0; LANES]; TOKENS];
+        for (outputs, sums) in outputs.iter_mut().zip(sums) {
             let values = self.requant([zero; LANES], plus(sums, bias), shift, mult);
-            self.narrow8(values, low)
-        })
+            *outputs = self.narrow8(values, low);
+        }
+        outputs
     }
 }
 
