@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic, Result, miette};
 use picovit::image::{Frame, PixelFormat, fit};
+use picovit_models::ModelConfig;
 use picovit_train::data::{DataSource, Dataset, Split};
 
 /// Loads a split of a data set, by name or as a folder of images, at the size a model takes.
@@ -16,6 +17,48 @@ pub fn load(
     let source = DataSource::named(name, dir).into_diagnostic()?;
     let data = source.load_for(split, height, width, channels).into_diagnostic()?;
     Ok(data.fit(height, width, channels))
+}
+
+/// The data set of that name, else the one a model was trained on.
+pub fn name(given: Option<&str>, config: &ModelConfig, remedy: &str) -> Result<String> {
+    given.map(str::to_owned).or_else(|| config.dataset.clone()).ok_or_else(|| {
+        miette!(
+            help = format!("name a data set or a folder of images with {remedy}"),
+            "the configuration of {} does not say what the model was trained on",
+            config.name
+        )
+    })
+}
+
+/// Up to `count` calibration images at the size a model takes: of a folder, of a data set's
+/// training images, or of the data set that the model was trained on.
+pub fn calibration(
+    given: Option<&str>,
+    dir: Option<PathBuf>,
+    config: &ModelConfig,
+    count: usize,
+) -> Result<Vec<Vec<u8>>> {
+    let size = (config.image_size.height, config.image_size.width, config.channels);
+    let images: Vec<Vec<u8>> = match given.map(Path::new).filter(|path| path.is_dir()) {
+        Some(folder) => folder_images(folder, count, size)?,
+        None => {
+            let name = name(given, config, "--calibration")?;
+            let data = load(&name, dir, Split::Calibration(count), size)?;
+            (0..data.len().min(count)).map(|i| data.image(i).to_vec()).collect()
+        }
+    };
+    if images.len() < count {
+        eprintln!("calibrating on {} images, {count} were asked for", images.len());
+    }
+    Ok(images)
+}
+
+/// Up to `count` images below a folder, spread evenly over all there are.
+fn folder_images(folder: &Path, count: usize, size: (usize, usize, usize)) -> Result<Vec<Vec<u8>>> {
+    let files = picovit_train::data::image_files(folder).into_diagnostic()?;
+    let step = (files.len() / count).max(1);
+    let chosen = files.iter().step_by(step).take(count);
+    chosen.map(|file| image(file, size.0, size.1, size.2)).collect()
 }
 
 /// Images with their labels, as the drift functions take them.

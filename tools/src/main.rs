@@ -8,7 +8,7 @@ mod output;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    eval, export, export_calibration, import, inspect, models, predict, quantize, train,
+    bench, eval, export, export_calibration, import, inspect, models, predict, quantize, train,
 };
 
 /// Compact vision transformers on microcontrollers.
@@ -31,6 +31,8 @@ enum Command {
     Quantize(quantize::Args),
     /// Measure an artifact on a test set, alone or against its checkpoint.
     Eval(eval::Args),
+    /// Time an artifact on this machine against other engines on the same network.
+    Bench(bench::Args),
     /// Classify images.
     Predict(predict::Args),
     /// Show what is in an artifact: operations, shapes, bytes, arena.
@@ -50,6 +52,7 @@ fn main() -> miette::Result<()> {
         Command::Export(args) => export::run(&args),
         Command::Quantize(args) => quantize::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Models(args) => models::run(&args),

@@ -237,6 +237,34 @@ fn import_quantize_inspect_predict_eval() {
 }
 
 #[test]
+fn engines_are_compared_on_one_network() {
+    let dir = workshop();
+    let at = dir.path();
+    let calibration = ["--calibration", "pictures", "--images", "8"];
+    let quantize = ["quantize", "best.mpk", "--target", "x86", "--no-eval"];
+    succeed(&[&quantize[..], &calibration].concat(), at);
+    let bench = ["bench", "model.pvit", "--against", "best.mpk", "--rounds", "2", "--runs", "1"];
+    let bench = [&bench[..], &calibration].concat();
+    succeed(&[&bench[..], &["--peers", "burn", "--json", "bench.json"]].concat(), at);
+    let report = json(&at.join("bench.json"));
+    let engines = report["engines"].as_array().unwrap();
+    assert_eq!((engines.len(), &report["images"]), (2, &8.into()));
+    assert_eq!(
+        (&engines[0]["median_ratio"], &engines[0]["least_ratio"]),
+        (&1.0.into(), &1.0.into())
+    );
+    assert!(engines[0]["logit_sqnr_db"].as_f64().unwrap() > 20.0, "{report}");
+    // Floats sum in another order, so they differ by something.
+    let error = engines[1]["max_logit_error"].as_f64().unwrap();
+    assert!(error > 0.0 && error <= 1e-4, "{report}");
+
+    if !cfg!(feature = "bench-peers") {
+        let text = complaint(&[&bench[..], &["--peers", "tract"]].concat(), at);
+        assert!(text.contains("--features bench-peers"), "{text}");
+    }
+}
+
+#[test]
 fn damaged_artifacts_are_refused_by_name() {
     let dir = workshop();
     let path = dir.path();

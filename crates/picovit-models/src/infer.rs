@@ -1,10 +1,42 @@
 //! Float inference on raw pixels.
 
+use std::path::Path;
+
+use burn::backend::Flex;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::config::ModelConfig;
 use crate::network::Network;
+use crate::record::{self, RecordError};
+
+/// A checkpoint's network on Burn's backend `flex`, for programs that do not know Burn.
+#[derive(Debug)]
+pub struct FlexNetwork {
+    model: Network<Flex>,
+    config: ModelConfig,
+}
+
+impl FlexNetwork {
+    /// Loads a checkpoint with its configuration.
+    ///
+    /// # Errors
+    /// If a file is missing, is no record, or holds another network than its configuration says.
+    pub fn load(path: &Path) -> Result<Self, RecordError> {
+        let (model, config) = record::load(path, &Default::default())?;
+        Ok(Self { model, config })
+    }
+
+    /// Logits of an image of raw pixels, `[height][width][channels]`.
+    ///
+    /// # Panics
+    /// If the image has another size.
+    #[must_use]
+    pub fn logits(&self, pixels: &[u8]) -> Vec<f32> {
+        let rows = float_logits(&self.model, &self.config, pixels, 1, &Default::default());
+        rows.into_iter().next().expect("an image")
+    }
+}
 
 /// Normalised images `[batch, channels, height, width]` from raw pixels
 /// `[batch][height][width][channels]`.

@@ -26,7 +26,7 @@ pub use config::{
 };
 pub use export::{ExportError, export_checkpoint};
 pub use import::{Hints, ImportError, StateDict, import_checkpoint, import_pth};
-pub use infer::{float_logits, normalize};
+pub use infer::{FlexNetwork, float_logits, normalize};
 pub use lower::{load_graph, lower};
 pub use modules::{
     Block, BlockMasks, Cct, ConvNorm, InvertedResidual, KerasCct, MobileVit, MobileVitBlock,

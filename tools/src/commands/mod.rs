@@ -1,5 +1,6 @@
 //! One subcommand a file.
 
+pub mod bench;
 pub mod eval;
 pub mod export;
 pub mod export_calibration;

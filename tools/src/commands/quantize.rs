@@ -1,6 +1,6 @@
 //! `picovit quantize`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
@@ -190,7 +190,7 @@ pub fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
 
-    let name = dataset_name(args.dataset.as_deref(), &config, "--dataset, or pass --no-eval")?;
+    let name = data::name(args.dataset.as_deref(), &config, "--dataset, or pass --no-eval")?;
     let test = data::load(&name, args.data_dir.clone(), Split::Test, size)?;
     data::check_classes(&test, config.classes, &args.checkpoint)?;
     let images = data::labelled(&test, args.eval_images.unwrap_or(usize::MAX));
@@ -260,22 +260,9 @@ fn calibrate(
     graph: &Graph,
     config: &ModelConfig,
 ) -> Result<(Vec<Vec<u8>>, Calibration)> {
-    let shape = graph.image.shape;
-    let size = (shape.height, shape.width, shape.channels);
     let count = args.images as usize;
-    let name = dataset_name(args.calibration.as_deref(), config, "--calibration")?;
-    let folder = args.calibration.as_deref().map(Path::new).filter(|path| path.is_dir());
-    let images: Vec<Vec<u8>> = match folder {
-        Some(folder) => folder_images(folder, count, size)?,
-        None => {
-            let split = Split::Calibration(count);
-            let data = data::load(&name, args.data_dir.clone(), split, size)?;
-            (0..data.len().min(count)).map(|i| data.image(i).to_vec()).collect()
-        }
-    };
-    if images.len() < count {
-        eprintln!("calibrating on {} images, {count} were asked for", images.len());
-    }
+    let dir = args.data_dir.clone();
+    let images = data::calibration(args.calibration.as_deref(), dir, config, count)?;
     let slices: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
     let bar = progress(2 * slices.len(), "calibrating");
     let method = match args.ranges {
@@ -288,24 +275,6 @@ fn calibrate(
     let calibration = calibration.refined(graph, &slices, method, || bar.inc(1));
     bar.finish_and_clear();
     Ok((images, calibration))
-}
-
-/// Up to `count` images below a folder, spread evenly over all there are.
-fn folder_images(folder: &Path, count: usize, size: (usize, usize, usize)) -> Result<Vec<Vec<u8>>> {
-    let files = picovit_train::data::image_files(folder).into_diagnostic()?;
-    let step = (files.len() / count).max(1);
-    let chosen = files.iter().step_by(step).take(count);
-    chosen.map(|file| data::image(file, size.0, size.1, size.2)).collect()
-}
-
-fn dataset_name(given: Option<&str>, config: &ModelConfig, remedy: &str) -> Result<String> {
-    given.map(str::to_owned).or_else(|| config.dataset.clone()).ok_or_else(|| {
-        miette!(
-            help = format!("name a data set or a folder of images with {remedy}"),
-            "the configuration of {} does not say what the model was trained on",
-            config.name
-        )
-    })
 }
 
 fn print_layers(layers: &[LayerDrift]) {

@@ -21,8 +21,19 @@ pub(super) type Sums = [Lanes; TOKENS];
 
 /// Matrix products of one instruction set.
 pub(super) trait Simd: Copy {
+    /// What [`Self::rows`] wants to know of the tokens.
+    #[inline(always)]
+    fn excess<T: Operand>(self, _: [&[T]; TOKENS]) -> [i32; TOKENS] {
+        [0; TOKENS]
+    }
+
     /// Sums of [`Packing::Portable`].
-    fn rows<T: Operand>(self, weights: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums;
+    fn rows<T: Operand>(
+        self,
+        weights: Rows<'_>,
+        tokens: [&[T]; TOKENS],
+        excess: [i32; TOKENS],
+    ) -> Sums;
 
     /// Sums of two tiles of [`Packing::CortexM`].
     fn tiles<T: Operand>(self, tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> Sums;
@@ -35,15 +46,35 @@ pub(super) trait Simd: Copy {
 
     /// Saturates to int16.
     fn narrow16(self, values: Lanes) -> [i16; LANES];
+
+    /// int8 outputs of all tokens.
+    #[inline(always)]
+    fn int8(self, sums: Sums, constants: [Lanes; 2], form: Int8) -> [[i8; LANES]; TOKENS] {
+        let [bias, mult] = constants;
+        let Int8 { zero, low, shift } = form;
+        // No closure: that cannot be made to be inlined.
+        let mut outputs = [[0; LANES]; TOKENS];
+        for (outputs, sums) in outputs.iter_mut().zip(sums) {
+            let values = self.requant([zero; LANES], plus(sums, bias), shift, mult);
+            *outputs = self.narrow8(values, low);
+        }
+        outputs
+    }
 }
 
 /// Makes [`Simd`] of a module's functions of the same names, for the type that proves that the
 /// processor has their instructions.
+#[cfg(target_arch = "aarch64")]
 macro_rules! simd {
     ($proof:ident) => {
         impl Simd for $proof {
             #[inline(always)]
-            fn rows<T: Operand>(self, weights: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums {
+            fn rows<T: Operand>(
+                self,
+                weights: Rows<'_>,
+                tokens: [&[T]; TOKENS],
+                _: [i32; TOKENS],
+            ) -> Sums {
                 // SAFETY: `self` proves that the instructions exist.
                 unsafe { rows(weights, tokens) }
             }
@@ -74,6 +105,7 @@ macro_rules! simd {
         }
     };
 }
+#[cfg(target_arch = "aarch64")]
 pub(super) use simd;
 
 /// Up to [`LANES`] rows of weights.
@@ -172,9 +204,10 @@ fn product<S: Simd, T: Operand>(
     match packing {
         Packing::Portable => {
             let outputs = bytes.len() / inputs;
+            let excess = simd.excess(tokens);
             for first in (0..outputs).step_by(LANES) {
                 let Some(rows) = Rows::new(bytes, inputs, first) else { return };
-                sink.take(simd, first, rows.count(), simd.rows(rows, tokens));
+                sink.take(simd, first, rows.count(), simd.rows(rows, tokens, excess));
             }
         }
         Packing::CortexM => {
@@ -222,7 +255,8 @@ fn helium_tile<S: Simd, T: Operand>(simd: S, tile: &[i8], tokens: [&[T]; TOKENS]
             inputs
         });
         let rows = Rows { bytes: &weights, inputs: HELIUM_STEP, last: LANES - 1 };
-        let added = simd.rows(rows, inputs.each_ref().map(|inputs| &inputs[..]));
+        let inputs = inputs.each_ref().map(|inputs| &inputs[..]);
+        let added = simd.rows(rows, inputs, simd.excess(inputs));
         sums = core::array::from_fn(|token| plus(sums[token], added[token]));
     }
     sums
@@ -234,12 +268,18 @@ fn lanes<V: Copy + Default>(values: &[V], first: usize) -> [V; LANES] {
     let values = values.get(first..).unwrap_or_default();
     match values.first_chunk() {
         Some(lanes) => *lanes,
-        None => {
-            let mut lanes = [V::default(); LANES];
-            lanes.iter_mut().zip(values).for_each(|(lane, &value)| *lane = value);
-            lanes
-        }
+        None => some_lanes(values),
     }
+}
+
+/// Fewer than [`LANES`] values. Not inlined: joined with the copy of all, they become a call that
+/// copies a number of bytes.
+#[cold]
+#[inline(never)]
+fn some_lanes<V: Copy + Default>(values: &[V]) -> [V; LANES] {
+    let mut lanes = [V::default(); LANES];
+    lanes.iter_mut().zip(values).for_each(|(lane, &value)| *lane = value);
+    lanes
 }
 
 /// Sums, lane by lane.
@@ -283,11 +323,10 @@ impl Kernel for LinearInt8<'_, '_> {
 impl Sink for LinearInt8<'_, '_> {
     #[inline(always)]
     fn take<S: Simd>(&mut self, simd: S, first: usize, count: usize, sums: Sums) {
-        let [bias, mult] = self.constants.map(|values| lanes(values, first));
-        let Int8 { zero, low, shift } = self.form;
-        for (row, sums) in self.out.iter_mut().zip(sums) {
-            let values = simd.requant([zero; LANES], plus(sums, bias), shift, mult);
-            put(row, first, count, simd.narrow8(values, low));
+        let constants = self.constants.map(|values| lanes(values, first));
+        let values = simd.int8(sums, constants, self.form);
+        for (row, values) in self.out.iter_mut().zip(values) {
+            put(row, first, count, values);
         }
     }
 }

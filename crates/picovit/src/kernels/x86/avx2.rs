@@ -23,7 +23,7 @@ pub(in super::super) fn run<K: Kernel>(kernel: K) -> K::Output {
 
 impl Simd for Avx2 {
     #[inline(always)]
-    fn rows<T: Operand>(self, weights: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums {
+    fn rows<T: Operand>(self, weights: Rows<'_>, tokens: [&[T]; TOKENS], _: [i32; TOKENS]) -> Sums {
         // SAFETY: `self` proves that the instructions exist.
         let [first, last] = unsafe { [rows(weights, 0, tokens), rows(weights, 4, tokens)] };
         interleave(first, last)

@@ -1,11 +1,12 @@
-//! AVX-512 with VNNI. VPDPBUSD multiplies unsigned by signed bytes: int8 tokens enter as `x + 128`,
-//! and 128 times the sum of the weights leaves again.
+//! AVX-512 with VNNI. VPDPBUSD multiplies unsigned by signed bytes: of two signed ones, one enters as
+//! `v + 128`, and 128 times the sum of the other leaves again.
 
 use core::arch::x86_64::*;
 
 use super::super::block::Operand;
-use super::super::wide::{Kernel, LANES, Lanes, Rows, Simd, Sums, simd};
-use super::{narrow8, narrow16, requant};
+use super::super::layer::Int8;
+use super::super::wide::{Kernel, LANES, Lanes, Rows, Simd, Sums};
+use super::{narrow8, narrow16, register, requant};
 use crate::format::TOKENS;
 
 /// Bytes of a register.
@@ -24,7 +25,54 @@ pub(in super::super) fn run<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx512(()))
 }
 
-simd!(Avx512);
+impl Simd for Avx512 {
+    #[inline(always)]
+    fn excess<T: Operand>(self, tokens: [&[T]; TOKENS]) -> [i32; TOKENS] {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { excess(tokens) }
+    }
+
+    #[inline(always)]
+    fn rows<T: Operand>(
+        self,
+        weights: Rows<'_>,
+        tokens: [&[T]; TOKENS],
+        excess: [i32; TOKENS],
+    ) -> Sums {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { rows(weights, tokens, excess) }
+    }
+
+    #[inline(always)]
+    fn tiles<T: Operand>(self, tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> Sums {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { self::tiles(tiles, tokens) }
+    }
+
+    #[inline(always)]
+    fn requant(self, addend: Lanes, sums: Lanes, shift: u32, mult: Lanes) -> Lanes {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { requant(addend, sums, shift, mult) }
+    }
+
+    #[inline(always)]
+    fn narrow8(self, values: Lanes, low: i8) -> [i8; LANES] {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { narrow8(values, low) }
+    }
+
+    #[inline(always)]
+    fn narrow16(self, values: Lanes) -> [i16; LANES] {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { narrow16(values) }
+    }
+
+    #[inline(always)]
+    fn int8(self, sums: Sums, constants: [Lanes; 2], form: Int8) -> [[i8; LANES]; TOKENS] {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { int8(sums, constants, form) }
+    }
+}
 
 /// The first `left` bytes of a register, or all.
 #[inline(always)]
@@ -48,44 +96,163 @@ unsafe fn load<T: bytemuck::Pod>(values: &[T], at: usize, mask: __mmask64) -> __
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn unsigned<T: Operand>(tokens: __m512i) -> __m512i {
-    if T::SIGNED { _mm512_xor_si512(tokens, _mm512_set1_epi8(-128)) } else { tokens }
+    if T::SIGNED { biased(tokens) } else { tokens }
 }
 
+/// Weights, or tokens of a sign, as unsigned bytes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn biased(bytes: __m512i) -> __m512i {
+    _mm512_xor_si512(bytes, _mm512_set1_epi8(-128))
+}
+
+/// What biased weights add to the sums of each token: 128 times its own sum, if it has a sign.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn rows<T: Operand>(weights: Rows<'_>, tokens: [&[T]; TOKENS]) -> Sums {
+fn excess<T: Operand>(tokens: [&[T]; TOKENS]) -> [i32; TOKENS] {
+    if !T::SIGNED {
+        return [0; TOKENS];
+    }
+    let mut excess = [0; TOKENS];
+    for token in 0..TOKENS {
+        let mut sum = _mm512_setzero_si512();
+        let inputs = tokens[token].len();
+        for at in (0..inputs).step_by(BYTES) {
+            // SAFETY: the mask names what the token has.
+            let x = unsafe { load(tokens[token], at, first_bytes(inputs - at)) };
+            sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(-128), x);
+        }
+        excess[token] = _mm512_reduce_add_epi32(sum);
+    }
+    excess
+}
+
+/// Adds products of weights, biased if tokens have a sign, with a token.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn products<T: Operand>(sum: __m512i, w: __m512i, x: __m512i) -> __m512i {
+    if T::SIGNED { _mm512_dpbusd_epi32(sum, w, x) } else { _mm512_dpbusd_epi32(sum, x, w) }
+}
+
+/// Adds the products of the inputs from `at` on that the mask names.
+///
+/// # Safety
+/// The processor has the instructions, and all slices those inputs.
+#[inline(always)]
+unsafe fn step<T: Operand>(
+    sums: &mut [[__m512i; LANES]; TOKENS],
+    rows: [&[i8]; LANES],
+    tokens: [&[T]; TOKENS],
+    at: usize,
+    mask: __mmask64,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [x, y] = [load(tokens[0], at, mask), load(tokens[1], at, mask)];
+        for lane in 0..LANES {
+            let w = load(rows[lane], at, mask);
+            let w = if T::SIGNED { biased(w) } else { w };
+            sums[0][lane] = products::<T>(sums[0][lane], w, x);
+            sums[1][lane] = products::<T>(sums[1][lane], w, y);
+        }
+    }
+}
+
+/// Sums of rows of any length.
+///
+/// # Safety
+/// The processor has the instructions, and all slices have `inputs` values.
+#[inline(always)]
+unsafe fn long_rows<T: Operand>(
+    rows: [&[i8]; LANES],
+    tokens: [&[T]; TOKENS],
+    inputs: usize,
+) -> __m512i {
+    // SAFETY: the caller's promise; bytes behind the inputs meet a token of 0.
+    unsafe {
+        let mut sums = [[_mm512_setzero_si512(); LANES]; TOKENS];
+        let mut at = 0;
+        while at + BYTES <= inputs {
+            step(&mut sums, rows, tokens, at, !0);
+            at += BYTES;
+        }
+        if at < inputs {
+            step(&mut sums, rows, tokens, at, first_bytes(inputs - at));
+        }
+        let [[a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]] = sums;
+        let one = fold_quarters([fold4([a, b, c, d]), fold4([e, f, g, h])]);
+        let two = fold_quarters([fold4([i, j, k, l]), fold4([m, n, o, p])]);
+        fold_quarters([one, two])
+    }
+}
+
+/// Sums of rows of at most half a register: two rows share one, and are transposed, which takes fewer
+/// shuffles than to fold their sums.
+///
+/// # Safety
+/// The processor has the instructions, and all slices have `inputs` values.
+#[inline(always)]
+unsafe fn short_rows<T: Operand>(
+    rows: [&[i8]; LANES],
+    tokens: [&[T]; TOKENS],
+    inputs: usize,
+) -> __m512i {
+    // SAFETY: the caller's promise; memory that is masked out is not touched.
+    unsafe {
+        let mask = first_bytes(inputs) as __mmask32;
+        let mut w = [_mm512_setzero_si512(); 4];
+        for lane in 0..4 {
+            let low = _mm256_maskz_loadu_epi8(mask, rows[lane].as_ptr());
+            let high = _mm256_maskz_loadu_epi8(mask, rows[lane + 4].as_ptr());
+            w[lane] = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
+            w[lane] = if T::SIGNED { biased(w[lane]) } else { w[lane] };
+        }
+        // In each quarter, four inputs of each of four rows.
+        let [a, b, c, d] = w;
+        let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
+        let [first, second] = [_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd)];
+        let (ab, cd) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
+        let [third, fourth] = [_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd)];
+        let mut sums = [_mm512_setzero_si512(); TOKENS];
+        for token in 0..TOKENS {
+            let x = _mm256_maskz_loadu_epi8(mask, tokens[token].as_ptr().cast());
+            let x = _mm512_broadcast_i64x4(x);
+            let mut sum = sums[token];
+            sum = products::<T>(sum, first, _mm512_shuffle_epi32::<0x00>(x));
+            sum = products::<T>(sum, second, _mm512_shuffle_epi32::<0x55>(x));
+            sum = products::<T>(sum, third, _mm512_shuffle_epi32::<0xaa>(x));
+            sums[token] = products::<T>(sum, fourth, _mm512_shuffle_epi32::<0xff>(x));
+        }
+        fold_quarters(sums)
+    }
+}
+
+/// [`Simd::rows`]. Too long for the compiler to inline unless told to, which costs a fifth of a short
+/// product's time.
+///
+/// # Safety
+/// The processor has the instructions.
+#[inline(always)]
+unsafe fn rows<T: Operand>(
+    weights: Rows<'_>,
+    tokens: [&[T]; TOKENS],
+    excess: [i32; TOKENS],
+) -> Sums {
     let inputs = weights.inputs().min(tokens[0].len()).min(tokens[1].len());
     let mut rows: [&[i8]; LANES] = [&[]; LANES];
     for lane in 0..LANES {
         rows[lane] = weights.row(lane);
     }
-    let zero = _mm512_setzero_si512();
-    let (mut sums, mut excess) = ([[zero; LANES]; TOKENS], [zero; LANES]);
-    for at in (0..inputs).step_by(BYTES) {
-        let mask = first_bytes(inputs - at);
-        // SAFETY: all slices have `inputs` values.
-        let x = unsafe { [load(tokens[0], at, mask), load(tokens[1], at, mask)] };
-        let x = [unsigned::<T>(x[0]), unsigned::<T>(x[1])];
-        for lane in 0..LANES {
-            // SAFETY: as above.
-            let w = unsafe { load(rows[lane], at, mask) };
-            for token in 0..TOKENS {
-                sums[token][lane] = _mm512_dpbusd_epi32(sums[token][lane], x[token], w);
-            }
-            if T::SIGNED {
-                excess[lane] = _mm512_dpbusd_epi32(excess[lane], _mm512_set1_epi8(-128), w);
-            }
-        }
+    // SAFETY: the caller's promise; all slices have `inputs` values.
+    unsafe {
+        let sums = if inputs <= BYTES / 2 {
+            short_rows(rows, tokens, inputs)
+        } else {
+            long_rows(rows, tokens, inputs)
+        };
+        let [x, y] = [_mm512_set1_epi32(excess[0]), _mm512_set1_epi32(excess[1])];
+        store(_mm512_sub_epi32(sums, _mm512_mask_blend_epi32(0xff00, x, y)))
     }
-    let mut folded = [zero; TOKENS];
-    for token in 0..TOKENS {
-        for lane in 0..LANES {
-            sums[token][lane] = _mm512_sub_epi32(sums[token][lane], excess[lane]);
-        }
-        let [a, b, c, d, e, f, g, h] = sums[token];
-        folded[token] = fold_quarters([fold4([a, b, c, d]), fold4([e, f, g, h])]);
-    }
-    store(fold_quarters(folded))
 }
 
 /// In each quarter, the quarter's sums of four registers.
@@ -156,4 +323,27 @@ fn tiles<T: Operand>(tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> Sums {
         folded[token] = fold_quarters([one, _mm512_sub_epi32(two, excess[1])]);
     }
     store(fold_quarters(folded))
+}
+
+/// [`Simd::int8`], for both tokens at once.
+#[inline]
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl")]
+fn int8(sums: Sums, constants: [Lanes; 2], form: Int8) -> [[i8; LANES]; TOKENS] {
+    let Int8 { zero, low, shift } = form;
+    let [bias, m] = constants.map(|values| _mm512_broadcast_i64x4(register(values)));
+    // SAFETY: both are 64 bytes of which any are valid.
+    let sums: __m512i = unsafe { core::mem::transmute(sums) };
+    // Shifts are below 32; others would be taken modulo 32.
+    let count = _mm_cvtsi32_si128((shift % 32) as i32);
+    let a = _mm512_sll_epi32(_mm512_add_epi32(sums, bias), count);
+    let half = _mm512_set1_epi64(1 << 31);
+    // Products of the even lanes, and of the odd ones.
+    let even = _mm512_add_epi64(_mm512_mul_epi32(a, m), half);
+    let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(m));
+    let odd = _mm512_add_epi64(odd, half);
+    let high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64::<32>(even), odd);
+    let values = _mm512_add_epi32(_mm512_set1_epi32(zero), high);
+    let bytes = _mm_max_epi8(_mm512_cvtsepi32_epi8(values), _mm_set1_epi8(low));
+    // SAFETY: both are 16 bytes of which any are valid.
+    unsafe { core::mem::transmute(bytes) }
 }
