@@ -1,6 +1,7 @@
 //! Tells the engine which extensions of the instruction set its kernels may use: `cfg(dsp)` (dual
 //! 16-bit multiply-accumulates of Cortex-M4, M7, M33 and later) and `cfg(mve)` (Helium, Cortex-M52
-//! and later); `cfg(wide)` for processors of hosts, which have vector units.
+//! and later); `cfg(armv6m)` for Cortex-M0 and M0+; `cfg(wide)` for processors of hosts, which have vector
+//! units.
 //!
 //! The stable compiler hides both from `cfg(target_feature)`. They follow from the target's name and
 //! from the flags that name features or a processor.
@@ -24,6 +25,7 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-check-cfg=cfg(dsp)");
     println!("cargo:rustc-check-cfg=cfg(mve)");
+    println!("cargo:rustc-check-cfg=cfg(armv6m)");
     println!("cargo:rustc-check-cfg=cfg(armv8m)");
     println!("cargo:rustc-check-cfg=cfg(wide)");
     let target = env::var("TARGET").unwrap_or_default();
@@ -58,6 +60,9 @@ fn main() {
             }
             _ => {}
         }
+    }
+    if target.starts_with("thumbv6m") {
+        println!("cargo:rustc-cfg=armv6m");
     }
     if target.starts_with("thumbv8m.main") {
         println!("cargo:rustc-cfg=armv8m");

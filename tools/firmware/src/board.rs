@@ -43,7 +43,7 @@ impl Board {
 }
 
 /// The emulated boards.
-pub const BOARDS: [Board; 4] = [
+pub const BOARDS: [Board; 5] = [
     Board {
         name: "mps2-an386",
         cpu: "Cortex-M4F",
@@ -95,6 +95,21 @@ pub const BOARDS: [Board; 4] = [
         flash: 8 * 1024 * 1024,
         icount_shift: 2,
         clock: 32_000_000,
+    },
+    // No board with a Cortex-M0+ is emulated; a Cortex-M3 executes the same code, instruction by
+    // instruction.
+    Board {
+        name: "mps2-an385",
+        cpu: "Cortex-M3, code for Cortex-M0+",
+        target: "thumbv6m-none-eabi",
+        target_features: &[],
+        packing: (Packing::Portable, "portable"),
+        package: "picovit-mps2",
+        memory: "mps2-an386",
+        emulator: "qemu-system-arm",
+        flash: 4 * 1024 * 1024,
+        icount_shift: 2,
+        clock: 25_000_000,
     },
 ];
 

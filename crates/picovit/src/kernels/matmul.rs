@@ -19,6 +19,7 @@ pub struct Matrix<'a> {
 }
 
 /// Products per round of the inner loop: enough to hide the loop, few enough for short rows.
+#[cfg(not(armv6m))]
 const UNROLL: usize = 8;
 
 /// Hands the sums `bias + weights * token` to `sink(output, sums)`, one sum for each token of the
@@ -36,6 +37,22 @@ pub fn matmul<T: Operand>(
     match matrix.packing.known() {
         Packing::Portable => {
             let tokens = block.rows::<T>();
+            #[cfg(armv6m)]
+            {
+                let rest = matrix.bytes.get(first * matrix.inputs..).unwrap_or_default();
+                let pairs = crate::rows::pairs(rest, matrix.inputs);
+                for (output, [one, two]) in (first..).step_by(2).zip(pairs) {
+                    let weights = [one, if two.is_empty() { one } else { two }];
+                    let sums = super::cortex_m0::products(weights, tokens);
+                    for ((output, sums), row) in (output..).zip(sums).zip([one, two]) {
+                        if !row.is_empty() {
+                            let start = start(output)[0];
+                            sink(output, sums.map(|sum| sum.wrapping_add(start)));
+                        }
+                    }
+                }
+            }
+            #[cfg(not(armv6m))]
             for (output, weights) in rows(matrix.bytes, matrix.inputs).enumerate().skip(first) {
                 sink(output, dots(start(output), weights, tokens));
             }
@@ -58,6 +75,7 @@ pub fn matmul<T: Operand>(
 }
 
 /// Adds the products of one row of weights with the tokens.
+#[cfg(not(armv6m))]
 #[inline]
 fn dots<T: Operand>(
     mut sums: [i32; TOKENS],

@@ -8,6 +8,8 @@ mod block;
 mod conv;
 #[cfg(dsp)]
 mod cortex_m;
+#[cfg(armv6m)]
+mod cortex_m0;
 mod depthwise;
 mod embed;
 #[cfg(feature = "f16")]
