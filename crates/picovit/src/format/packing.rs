@@ -142,19 +142,17 @@ impl Packing {
             Self::CortexM => {
                 let second = if second.is_empty() { first } else { second };
                 let start = cortex_m_place(inputs, output, 0);
+                // Chips have little room for two ways to do it fast.
                 #[cfg(all(dsp, not(mve)))]
-                if crate::kernels::pack_rows(packed, start, [first, second]) {
-                    return;
+                if !crate::kernels::pack_rows(packed, start, [first, second]) {
+                    for (row, output) in [first, second].into_iter().zip(output..) {
+                        for (input, &value) in row.iter().enumerate() {
+                            self.set(packed, inputs, (output, input), value);
+                        }
+                    }
                 }
-                let quads = packed.get_mut(start..).unwrap_or_default().as_chunks_mut::<4>().0;
-                let mut words = quads.iter_mut();
-                for (first, second) in Quads(first).zip(Quads(second)) {
-                    let [even, _, odd, _] = [(); 4].map(|()| words.next());
-                    let (Some(even), Some(odd)) = (even, odd) else { return };
-                    let half = |input: usize| join(first[input], second[input]);
-                    *even = word(half(0), half(2));
-                    *odd = word(half(1), half(3));
-                }
+                #[cfg(not(all(dsp, not(mve))))]
+                pack_rows(packed.get_mut(start..).unwrap_or_default(), [first, second]);
             }
             Self::Helium => {
                 for (row, output) in [first, second].into_iter().zip(output..) {
@@ -194,25 +192,15 @@ impl Packing {
             Self::CortexM => {
                 let second = if second.is_empty() { first } else { second };
                 #[cfg(all(dsp, not(mve)))]
-                if crate::kernels::pack_columns(packed, (inputs, input), [first, second]) {
-                    return;
-                }
-                let tiles = rows_mut(packed, self.matrix_bytes(TILE, inputs));
-                let quad = input / 4 * 16;
-                for (tile, (first, second)) in tiles.zip(Quads(first).zip(Quads(second))) {
-                    let quad = tile.get_mut(quad..).and_then(|rest| rest.first_chunk_mut::<16>());
-                    let Some(quad) = quad else { return };
-                    // Halfwords of the other two inputs lie between.
-                    let halves = [first, second].map(|v| [join(v[0], v[1]), join(v[2], v[3])]);
-                    let words = quad.as_chunks_mut::<4>().0.iter_mut();
-                    for (word, half) in words.zip(halves.into_iter().flatten()) {
-                        if input.is_multiple_of(4) {
-                            [word[0], word[1]] = half;
-                        } else {
-                            [word[2], word[3]] = half;
+                if !crate::kernels::pack_columns(packed, (inputs, input), [first, second]) {
+                    for (column, input) in [first, second].into_iter().zip(input..inputs) {
+                        for (output, &value) in column.iter().enumerate() {
+                            self.set(packed, inputs, (output, input), value);
                         }
                     }
                 }
+                #[cfg(not(all(dsp, not(mve))))]
+                pack_columns(packed, (inputs, input), [first, second]);
             }
             Self::Helium => {
                 let second = if second.is_empty() { first } else { second };
@@ -277,9 +265,50 @@ impl Packing {
     }
 }
 
+/// Writes two outputs of [`Packing::CortexM`], the even one first, from where their first halfword
+/// lies.
+#[cfg(not(all(dsp, not(mve))))]
+fn pack_rows(places: &mut [i8], [first, second]: [&[i8]; TOKENS]) {
+    let mut words = places.as_chunks_mut::<4>().0.iter_mut();
+    for (first, second) in Quads(first).zip(Quads(second)) {
+        let [even, _, odd, _] = [(); 4].map(|()| words.next());
+        let (Some(even), Some(odd)) = (even, odd) else { return };
+        let half = |input: usize| join(first[input], second[input]);
+        *even = word(half(0), half(2));
+        *odd = word(half(1), half(3));
+    }
+}
+
+/// Writes two inputs of [`Packing::CortexM`], the even one first, of all outputs.
+#[cfg(not(all(dsp, not(mve))))]
+fn pack_columns(
+    packed: &mut [i8],
+    (inputs, input): (usize, usize),
+    [first, second]: [&[i8]; TOKENS],
+) {
+    let tiles = rows_mut(packed, Packing::CortexM.matrix_bytes(TILE, inputs));
+    let quad = input / 4 * 16;
+    for (tile, (first, second)) in tiles.zip(Quads(first).zip(Quads(second))) {
+        let quad = tile.get_mut(quad..).and_then(|rest| rest.first_chunk_mut::<16>());
+        let Some(quad) = quad else { return };
+        // Halfwords of the other two inputs lie between.
+        let halves = [first, second].map(|v| [join(v[0], v[1]), join(v[2], v[3])]);
+        let words = quad.as_chunks_mut::<4>().0.iter_mut();
+        for (word, half) in words.zip(halves.into_iter().flatten()) {
+            if input.is_multiple_of(4) {
+                [word[0], word[1]] = half;
+            } else {
+                [word[2], word[3]] = half;
+            }
+        }
+    }
+}
+
 /// A row, four values at a time; the last are filled up with 0.
+#[cfg(not(all(dsp, not(mve))))]
 struct Quads<'a>(&'a [i8]);
 
+#[cfg(not(all(dsp, not(mve))))]
 impl Iterator for Quads<'_> {
     type Item = [i8; 4];
 
@@ -295,6 +324,7 @@ impl Iterator for Quads<'_> {
     }
 }
 
+#[cfg(not(all(dsp, not(mve))))]
 const fn word([a, b]: [i8; 2], [c, d]: [i8; 2]) -> [i8; 4] {
     [a, b, c, d]
 }

@@ -57,7 +57,7 @@ pub fn linear_int8(
     if done == matrix.outputs {
         return;
     }
-    matmul::<i8>(matrix, done, bias, block, |output, sums| {
+    matmul::<i8>(matrix, done, bias, block, &mut |output, sums| {
         let mult = mult.get(output).copied().unwrap_or(0);
         for (row, sum) in out.iter_mut().zip(sums) {
             if let Some(out) = row.get_mut(output) {
@@ -92,7 +92,7 @@ pub fn linear_add16(
     if done == matrix.outputs {
         return;
     }
-    matmul::<i8>(matrix, done, bias, block, |output, sums| {
+    matmul::<i8>(matrix, done, bias, block, &mut |output, sums| {
         let mult = mult.get(output).copied().unwrap_or(0);
         for (row, sum) in out.iter_mut().zip(sums) {
             if let Some(x) = row.get_mut(output) {
@@ -119,7 +119,7 @@ pub fn scores(keys: Matrix<'_>, queries: &Block<'_>, mut out: [&mut [i32]; TOKEN
     if done == keys.outputs {
         return;
     }
-    matmul::<i8>(keys, done, &[], queries, |token, sums| {
+    matmul::<i8>(keys, done, &[], queries, &mut |token, sums| {
         for (row, sum) in out.iter_mut().zip(sums) {
             if let Some(score) = row.get_mut(token) {
                 *score = sum;
@@ -150,7 +150,7 @@ pub fn weighted_sums(
     if done == values.outputs {
         return;
     }
-    matmul::<u8>(values, done, &[], weights, |channel, sums| {
+    matmul::<u8>(values, done, &[], weights, &mut |channel, sums| {
         for ((row, sum), mult) in out.iter_mut().zip(sums).zip(mults) {
             if let Some(out) = row.get_mut(channel) {
                 *out = requant8(sum, mult, 0);

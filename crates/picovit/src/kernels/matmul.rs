@@ -25,13 +25,13 @@ const UNROLL: usize = 8;
 /// Hands the sums `bias + weights * token` to `sink(output, sums)`, one sum for each token of the
 /// block, from output `first` on. A bias that is missing is 0. Portable; the block keeps its rows as
 /// they were written.
-#[inline]
+#[inline(never)]
 pub fn matmul<T: Operand>(
     matrix: Matrix<'_>,
     first: usize,
     bias: &[i32],
     block: &Block<'_>,
-    mut sink: impl FnMut(usize, [i32; TOKENS]),
+    sink: &mut dyn FnMut(usize, [i32; TOKENS]),
 ) {
     let start = |output: usize| [bias.get(output).copied().unwrap_or(0); TOKENS];
     match matrix.packing.known() {

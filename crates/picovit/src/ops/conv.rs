@@ -33,6 +33,7 @@ impl<'a> Conv<'a> {
         let second = r.in_channels2 > 0 || r.input2 == 0;
         let clamp = r.table == 0 || r.low == i8::MIN;
         let window = slides(r.kernel, r.stride, r.padding);
+        let second = second && (r.in_channels2 == 0 || cfg!(feature = "mobilevit"));
         ensure(
             plain && second && clamp && window && pool && sizes.iter().all(|&s| s > 0),
             constants,
@@ -179,7 +180,8 @@ impl<'a> Conv<'a> {
                     );
                     continue;
                 }
-                if channels[1] == 0 {
+                // Only MobileViT joins maps.
+                if channels[1] == 0 || !cfg!(feature = "mobilevit") {
                     kernels::copy_patch(inputs[0], extent, window, corner, self.zero_in, patch);
                 } else {
                     let extent = (height, width, channels);

@@ -209,7 +209,7 @@ impl<'a> InvertedResidual<'a> {
     #[inline]
     fn project(&self, block: &Block<'_>, [first, second]: [&mut [i8]; TOKENS]) {
         let r = self.record;
-        matmul::<i8>(self.project.weights, 0, self.project.bias, block, |channel, sums| {
+        matmul::<i8>(self.project.weights, 0, self.project.bias, block, &mut |channel, sums| {
             let mult = self.project.mult.get(channel).copied().unwrap_or(0);
             for (row, sum) in [&mut *first, &mut *second].into_iter().zip(sums) {
                 let Some(out) = row.get_mut(channel) else { continue };

@@ -403,10 +403,12 @@ impl<'a> Op<'a> {
             Self::Attention(op) => format::scratch_bytes_attention(op.record, op.packing()),
             Self::Mlp(op) => format::scratch_bytes_mlp(op.record, op.packing()),
             Self::SeqPool(op) => format::scratch_bytes_seq_pool(op.record),
-            Self::InvertedResidual(op) => {
+            Self::InvertedResidual(op) if cfg!(feature = "mobilevit") => {
                 format::scratch_bytes_inverted_residual(op.record, op.packing())
             }
-            Self::AvgPool(op) => format::scratch_bytes_avg_pool(op.record),
+            Self::AvgPool(op) if cfg!(feature = "mobilevit") => {
+                format::scratch_bytes_avg_pool(op.record)
+            }
             #[cfg(feature = "f16")]
             Self::FloatConv(op) => format::float::scratch_bytes_conv(op.record),
             #[cfg(feature = "f16")]

@@ -108,7 +108,8 @@ impl Conv<'_> {
             }
             kernels::winograd_patch(pixels, (inputs, first, token), patches);
             first += channels;
-            if first >= inputs {
+            // Only MobileViT joins maps.
+            if first >= inputs || !cfg!(feature = "mobilevit") {
                 break;
             }
         }
