@@ -124,7 +124,7 @@ impl<'a> Model<'a> {
         let record = self.records.get(start..start + RECORD_BYTES);
         Op::decode(
             record.unwrap_or_default(),
-            Constants { bytes: self.bytes, index, packing: self.packing },
+            &Constants { bytes: self.bytes, index, packing: self.packing },
         )
     }
 

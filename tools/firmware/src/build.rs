@@ -8,13 +8,13 @@ use std::thread;
 
 use indicatif::ProgressBar;
 
-use crate::BuildArgs;
 use crate::board::Board;
 use crate::error::Error;
 use crate::model::Artifact;
 use crate::output::spinner;
 use crate::paths::root;
 use crate::toolchain::{Choice, Toolchain};
+use crate::{BuildArgs, Optimize};
 
 /// What goes into the firmware: files that are named after their content, so that cargo builds
 /// again exactly when the content changes.
@@ -48,6 +48,9 @@ pub(crate) fn build(
     for feature in artifact.features(board).into_iter().chain(contents.profile.then_some("profile"))
     {
         command.args(["--features", feature]);
+    }
+    if args.optimize == Optimize::Size {
+        command.args(["--config", "profile.release.package.picovit.opt-level='z'"]);
     }
     match &contents.clip {
         Some(clip) => command.env("PICOVIT_FRAMES", clip),

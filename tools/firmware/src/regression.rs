@@ -15,7 +15,7 @@ use crate::measure::{Request, measure};
 use crate::output::{grouped, sheet, spinner};
 use crate::paths::{results, root, shown};
 use crate::report::{Report, json};
-use crate::{BuildArgs, RegressionArgs};
+use crate::{BuildArgs, Optimize, RegressionArgs};
 use table::{Figures, TOLERANCE, Table};
 
 /// Measures the shipped models and compares with the table, or writes it anew.
@@ -130,6 +130,7 @@ fn figures(
         toolchain: args.toolchain,
         ram: 128,
         stack: 8,
+        optimize: Optimize::default(),
     };
     let measured = measure(&Request {
         build: &build,

@@ -46,7 +46,7 @@ struct Memory<'s> {
 }
 
 impl<'a> Attention<'a> {
-    pub(crate) fn decode(r: &'a AttentionRecord, constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a AttentionRecord, constants: &Constants<'a>) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 9] && r.head.reserved == 0;
         let groups = r.groups > 0 && r.tokens.is_multiple_of(r.groups);
         let shifts = r.score_shift < 32 && r.proj_shift < 32;

@@ -16,7 +16,7 @@ pub struct AvgPool<'a> {
 }
 
 impl<'a> AvgPool<'a> {
-    pub(crate) fn decode(r: &'a AvgPoolRecord, constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a AvgPoolRecord, constants: &Constants<'a>) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 20] && r.head.reserved == 0;
         let zero = (-128..=127).contains(&r.zero_in);
         ensure(plain && zero && r.shift < 32 && r.tokens > 0 && r.width > 0, constants)?;

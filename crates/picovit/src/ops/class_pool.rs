@@ -17,7 +17,7 @@ pub struct ClassPool<'a> {
 }
 
 impl<'a> ClassPool<'a> {
-    pub(crate) fn decode(r: &'a ClassPoolRecord, constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a ClassPoolRecord, constants: &Constants<'a>) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 19] && r.head.reserved == 0;
         let width = r.width as usize;
         ensure(plain && r.tokens > 0 && (1..=MAX_WIDTH).contains(&width), constants)?;

@@ -25,7 +25,7 @@ pub struct Conv<'a> {
 }
 
 impl<'a> Conv<'a> {
-    pub(crate) fn decode(r: &'a ConvRecord, constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a ConvRecord, constants: &Constants<'a>) -> Result<Self, Error> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.out_channels];
         let borders = [r.pool_padding, r.pool_padding_after];
         let pool = pools(r.pool_kernel, r.pool_stride, borders);

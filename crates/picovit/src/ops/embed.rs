@@ -22,7 +22,7 @@ pub struct Embed<'a> {
 }
 
 impl<'a> Embed<'a> {
-    pub(crate) fn decode(r: &'a EmbedRecord, constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a EmbedRecord, constants: &Constants<'a>) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 15] && r.head.reserved == 0 && r.shift < 32;
         let (tokens, width) = (r.tokens as usize, r.width as usize);
         let zero = (-128..=127).contains(&r.zero_in);

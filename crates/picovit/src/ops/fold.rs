@@ -15,7 +15,7 @@ pub struct Fold<'a> {
 }
 
 impl<'a> Fold<'a> {
-    pub(crate) fn decode(r: &'a FoldRecord, constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a FoldRecord, constants: &Constants<'a>) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 18] && r.head.reserved == 0;
         let sizes = [r.height, r.columns, r.width];
         let folds = folds(r.height as usize, r.columns as usize, r.patch as usize);

@@ -18,7 +18,7 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    pub(crate) fn decode(r: &'a HeadRecord, constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a HeadRecord, constants: &Constants<'a>) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 19] && r.head.reserved == 0;
         ensure(plain && r.shift < 32 && r.width > 0 && r.classes > 0, constants)?;
         let (width, classes) = (r.width as usize, r.classes as usize);

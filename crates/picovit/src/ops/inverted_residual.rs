@@ -56,7 +56,7 @@ impl<T> Maps<'_, T> {
 impl<'a> InvertedResidual<'a> {
     pub(crate) fn decode(
         r: &'a InvertedResidualRecord,
-        constants: Constants<'a>,
+        constants: &Constants<'a>,
     ) -> Result<Self, Error> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.hidden, r.out_channels];
         let plain = r.padding_bytes == [0; 7] && r.reserved == 0 && r.head.reserved == 0;

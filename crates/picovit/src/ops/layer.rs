@@ -15,7 +15,7 @@ pub(crate) struct Layer<'a> {
 
 impl<'a> Layer<'a> {
     pub(crate) fn decode(
-        constants: Constants<'a>,
+        constants: &Constants<'a>,
         [weights, bias, mult]: [u32; 3],
         (outputs, inputs): (usize, usize),
     ) -> Result<Self, Error> {

@@ -24,7 +24,7 @@ pub struct Mlp<'a> {
 }
 
 impl<'a> Mlp<'a> {
-    pub(crate) fn decode(r: &'a MlpRecord, constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a MlpRecord, constants: &Constants<'a>) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 6] && r.head.reserved == 0;
         let zeros = [r.zero1, r.zero2].iter().all(|zero| (-128..=127).contains(zero));
         let ranges = r.shift < 32 && zeros && (r.table2 != 0 || r.zero2 == 0);

@@ -237,7 +237,7 @@ macro_rules! each {
 
 impl<'a> Op<'a> {
     /// Decodes and validates a record.
-    pub(crate) fn decode(record: &'a [u8], constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(record: &'a [u8], constants: &Constants<'a>) -> Result<Self, Error> {
         let kind = record.get(..2).and_then(|k| k.try_into().ok()).map(u16::from_le_bytes);
         Ok(match kind.and_then(OpKind::from_u16).ok_or(constants.invalid())? {
             OpKind::Conv => Self::Conv(Conv::decode(constants.record(record)?, constants)?),
@@ -573,6 +573,6 @@ fn unfolds(pixels: usize, columns: usize, patch: usize) -> bool {
 }
 
 /// `Ok` if a record's condition holds.
-pub(crate) fn ensure(condition: bool, constants: Constants<'_>) -> Result<(), Error> {
+pub(crate) fn ensure(condition: bool, constants: &Constants<'_>) -> Result<(), Error> {
     if condition { Ok(()) } else { Err(constants.invalid()) }
 }

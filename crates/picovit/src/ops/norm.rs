@@ -18,7 +18,7 @@ impl<'a> Norm<'a> {
     pub(crate) fn decode(
         record: &NormRecord,
         width: usize,
-        constants: Constants<'a>,
+        constants: &Constants<'a>,
     ) -> Result<Self, Error> {
         ensure((1..=MAX_WIDTH).contains(&width), constants)?;
         // Keeps the variance below 2^62, where its normalisation starts.

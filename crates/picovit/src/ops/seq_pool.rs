@@ -18,7 +18,7 @@ pub struct SeqPool<'a> {
 }
 
 impl<'a> SeqPool<'a> {
-    pub(crate) fn decode(r: &'a SeqPoolRecord, constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a SeqPoolRecord, constants: &Constants<'a>) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 13] && r.reserved == [0; 2] && r.head.reserved == 0;
         let shifts = r.score_shift < 32 && r.out_shift < 32 && (-128..=127).contains(&r.zero);
         ensure(plain && shifts && r.tokens > 0 && r.width > 0, constants)?;

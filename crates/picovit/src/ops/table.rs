@@ -11,12 +11,12 @@ pub(crate) struct Table<'a>(&'a [i8; TABLE_ENTRIES]);
 
 impl<'a> Table<'a> {
     /// The table at an offset; none at offset 0.
-    pub(crate) fn decode(offset: u32, constants: Constants<'a>) -> Result<Option<Self>, Error> {
+    pub(crate) fn decode(offset: u32, constants: &Constants<'a>) -> Result<Option<Self>, Error> {
         (offset != 0).then(|| Self::required(offset, constants)).transpose()
     }
 
     /// As [`Self::decode`], where there must be one.
-    pub(crate) fn required(offset: u32, constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn required(offset: u32, constants: &Constants<'a>) -> Result<Self, Error> {
         let entries = constants.slice(offset, &[TABLE_ENTRIES])?;
         Ok(Self(entries.try_into().map_err(|_| constants.invalid())?))
     }

@@ -19,7 +19,7 @@ const TILE: usize = 2;
 /// Bias and multipliers of a record, and its transformed weights.
 pub(super) fn decode<'a>(
     r: &ConvRecord,
-    constants: Constants<'a>,
+    constants: &Constants<'a>,
 ) -> Result<(Layer<'a>, &'a [i16]), Error> {
     let (inputs, outputs) = (r.all_channels(), r.out_channels as usize);
     let whole = [r.in_channels, r.in_channels2].iter().all(|channels| channels.is_multiple_of(4))

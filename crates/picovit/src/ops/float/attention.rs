@@ -36,7 +36,7 @@ struct Memory<'s> {
 impl<'a> FloatAttention<'a> {
     pub(crate) fn decode(
         r: &'a FloatAttentionRecord,
-        constants: Constants<'a>,
+        constants: &Constants<'a>,
     ) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 13] && r.reserved == 0 && r.head.reserved == 0;
         let groups = r.groups > 0 && r.tokens.is_multiple_of(r.groups);

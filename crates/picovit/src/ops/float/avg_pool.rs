@@ -16,7 +16,7 @@ pub struct FloatAvgPool<'a> {
 impl<'a> FloatAvgPool<'a> {
     pub(crate) fn decode(
         r: &'a FloatAvgPoolRecord,
-        constants: Constants<'a>,
+        constants: &Constants<'a>,
     ) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 23] && r.head.reserved == 0;
         ensure(plain && r.tokens > 0 && r.width > 0, constants)?;

@@ -17,7 +17,7 @@ pub struct FloatClassPool<'a> {
 impl<'a> FloatClassPool<'a> {
     pub(crate) fn decode(
         r: &'a FloatClassPoolRecord,
-        constants: Constants<'a>,
+        constants: &Constants<'a>,
     ) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 20] && r.head.reserved == 0;
         ensure(plain && r.tokens > 0, constants)?;

@@ -30,7 +30,7 @@ struct Maps<'b> {
 }
 
 impl<'a> FloatConv<'a> {
-    pub(crate) fn decode(r: &'a FloatConvRecord, constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a FloatConvRecord, constants: &Constants<'a>) -> Result<Self, Error> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.out_channels];
         let borders = [r.pool_padding, r.pool_padding_after];
         let pool = pools(r.pool_kernel, r.pool_stride, borders);

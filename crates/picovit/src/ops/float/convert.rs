@@ -18,7 +18,7 @@ pub struct Convert<'a> {
 }
 
 impl<'a> Convert<'a> {
-    pub(crate) fn decode(r: &'a ConvertRecord, constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a ConvertRecord, constants: &Constants<'a>) -> Result<Self, Error> {
         let conversion = Conversion::from_u16(r.conversion).ok_or(constants.invalid())?;
         let plain = r.padding_bytes == [0; 20] && r.head.reserved == 0;
         let extent = match conversion {

@@ -18,7 +18,10 @@ pub struct FloatEmbed<'a> {
 }
 
 impl<'a> FloatEmbed<'a> {
-    pub(crate) fn decode(r: &'a FloatEmbedRecord, constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(
+        r: &'a FloatEmbedRecord,
+        constants: &Constants<'a>,
+    ) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 18] && r.reserved == 0 && r.head.reserved == 0;
         let (tokens, width) = (r.tokens as usize, r.width as usize);
         let class = r.class_token == 0 || (r.class_token == 1 && r.positions != 0 && tokens > 1);

@@ -17,7 +17,7 @@ pub struct FloatFold<'a> {
 }
 
 impl<'a> FloatFold<'a> {
-    pub(crate) fn decode(r: &'a FloatFoldRecord, constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a FloatFoldRecord, constants: &Constants<'a>) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 19] && r.head.reserved == 0;
         let sizes = [r.height, r.columns, r.width];
         let folds = folds(r.height as usize, r.columns as usize, r.patch as usize);

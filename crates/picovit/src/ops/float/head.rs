@@ -17,7 +17,7 @@ pub struct FloatHead<'a> {
 }
 
 impl<'a> FloatHead<'a> {
-    pub(crate) fn decode(r: &'a FloatHeadRecord, constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a FloatHeadRecord, constants: &Constants<'a>) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 20] && r.head.reserved == 0;
         ensure(plain && r.width > 0 && r.classes > 0, constants)?;
         let (width, classes) = (r.width as usize, r.classes as usize);

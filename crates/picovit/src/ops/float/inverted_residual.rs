@@ -30,7 +30,7 @@ struct Layer<'a> {
 impl<'a> FloatInvertedResidual<'a> {
     pub(crate) fn decode(
         r: &'a FloatInvertedResidualRecord,
-        constants: Constants<'a>,
+        constants: &Constants<'a>,
     ) -> Result<Self, Error> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.hidden, r.out_channels];
         let plain = r.padding_bytes == [0; 14] && r.head.reserved == 0;

@@ -23,7 +23,7 @@ pub struct FloatMlp<'a> {
 }
 
 impl<'a> FloatMlp<'a> {
-    pub(crate) fn decode(r: &'a FloatMlpRecord, constants: Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a FloatMlpRecord, constants: &Constants<'a>) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 14] && r.head.reserved == 0 && r.replaces <= 1;
         let sizes = [r.tokens, r.width, r.hidden];
         ensure(plain && sizes.iter().all(|&s| s > 0), constants)?;

@@ -33,7 +33,7 @@ use crate::kernels::float::{gelu, silu};
 use crate::model::Constants;
 
 /// The activation of this number.
-fn activation(number: u8, constants: Constants<'_>) -> Result<Activation, Error> {
+fn activation(number: u8, constants: &Constants<'_>) -> Result<Activation, Error> {
     Activation::from_u8(number).ok_or(constants.invalid())
 }
 

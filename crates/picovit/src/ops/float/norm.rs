@@ -19,7 +19,7 @@ impl<'a> FloatNorm<'a> {
     pub(crate) fn decode(
         record: &FloatNormRecord,
         width: usize,
-        constants: Constants<'a>,
+        constants: &Constants<'a>,
     ) -> Result<Self, Error> {
         let sound = (1..=MAX_WIDTH).contains(&width) && record.epsilon > 0.0;
         ensure(sound && record.epsilon < f32::MAX, constants)?;

@@ -21,7 +21,7 @@ pub struct FloatSeqPool<'a> {
 impl<'a> FloatSeqPool<'a> {
     pub(crate) fn decode(
         r: &'a FloatSeqPoolRecord,
-        constants: Constants<'a>,
+        constants: &Constants<'a>,
     ) -> Result<Self, Error> {
         let plain = r.padding_bytes == [0; 19] && r.head.reserved == 0;
         ensure(plain && r.tokens > 0 && r.width > 0, constants)?;
