@@ -14,7 +14,7 @@ mod product;
 mod softmax;
 mod sums;
 
-pub(crate) use block::columns;
+pub(crate) use block::{columns, output};
 pub(super) use block::{gather, interleave};
 pub(super) use bytes::{copy, look_up, max_into};
 pub(super) use norm::{sums_of_squares, write8, write16};

@@ -41,7 +41,7 @@ pub(crate) use cortex_m::{pack_columns, pack_rows};
 pub use depthwise::depthwise;
 pub use embed::{add_scaled, add_scaled_channels};
 #[cfg(mve)]
-pub(crate) use helium::columns;
+pub(crate) use helium::{columns, output};
 pub use isa::Isa;
 pub use layer::{Int8, linear_add16, linear_int8, scores, weighted_sums};
 pub use linear::{dot, dot_i16, multiply_add};

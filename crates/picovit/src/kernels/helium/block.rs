@@ -36,6 +36,22 @@ picovit_helium_interleave:
     .size picovit_helium_interleave, . - picovit_helium_interleave
 
     .balign 4
+    .global picovit_helium_output
+    .type picovit_helium_output, %function
+    .thumb_func
+    @ r0: values, r1: their places, r2: how many, one step every 64 bytes.
+picovit_helium_output:
+    push {{r7, lr}}
+    wlstp.8 lr, r2, 2f
+1:
+    vldrb.u8 q0, [r0], #16
+    vstrb.8 q0, [r1], #64
+    letp lr, 1b
+2:
+    pop {{r7, pc}}
+    .size picovit_helium_output, . - picovit_helium_output
+
+    .balign 4
     .global picovit_helium_columns
     .type picovit_helium_columns, %function
     .thumb_func
@@ -64,6 +80,7 @@ picovit_helium_columns:
 
 unsafe extern "C" {
     fn picovit_helium_interleave(values: *const u8, places: *mut u8, count: usize);
+    fn picovit_helium_output(values: *const i8, places: *mut i8, count: usize);
     fn picovit_helium_columns(
         places: *mut i8,
         first: *const i8,
@@ -87,6 +104,20 @@ pub(in crate::kernels) fn interleave(row: &[u8], token: usize, block: &mut [u8])
     // SAFETY: reads `count` bytes of `row` and writes the steps that hold them, every `STEP` bytes,
     // for which `places` is long enough. The code keeps the registers of the procedure call standard.
     unsafe { picovit_helium_interleave(row.as_ptr(), places.as_mut_ptr(), count) }
+}
+
+/// Writes the inputs of an output, whose step the first of `places` is; whether they have room.
+pub(crate) fn output(places: &mut [i8], row: &[i8]) -> bool {
+    const NEXT: usize = HELIUM_TILE / 2 * HELIUM_STEP;
+    // The last step has no other output's behind it.
+    let steps = row.len().div_ceil(HELIUM_STEP);
+    let fits = places.len() + NEXT >= steps * NEXT + HELIUM_STEP;
+    if fits {
+        // SAFETY: reads the row and writes the steps that hold it, every `NEXT` bytes, the last one as
+        // far as there are values; `places` is long enough. As above.
+        unsafe { picovit_helium_output(row.as_ptr(), places.as_mut_ptr(), row.len()) }
+    }
+    fits
 }
 
 /// Writes two inputs, of which the first is even, of the outputs of whole tiles of a matrix for
