@@ -70,7 +70,7 @@ fn graph(seed: u64) -> Graph {
     for layer in 0..size(&mut floats, 1, 2) {
         let outputs = match seed % 4 {
             // Numbers of channels that Winograd's algorithm takes.
-            0 => 16 + 4 * layer as usize,
+            0 => 16 + 4 * layer,
             _ => size(&mut floats, 2, 20),
         };
         let conv = Conv {
