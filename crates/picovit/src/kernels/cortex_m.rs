@@ -5,6 +5,8 @@
 
 mod block;
 #[cfg(not(mve))]
+mod depthwise;
+#[cfg(not(mve))]
 mod norm;
 #[cfg(not(mve))]
 mod pool;
@@ -14,6 +16,8 @@ mod softmax;
 mod winograd;
 
 pub(super) use block::{gather, spread};
+#[cfg(not(mve))]
+pub(super) use depthwise::depthwise;
 #[cfg(not(mve))]
 pub(super) use norm::{sums_of_squares, write8, write16};
 #[cfg(not(mve))]

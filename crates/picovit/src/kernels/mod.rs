@@ -22,6 +22,7 @@ mod matmul;
 mod neon;
 mod norm;
 mod requant;
+mod residual;
 mod softmax;
 mod table;
 #[cfg(wide)]
@@ -34,7 +35,7 @@ pub use block::{Block, Operand};
 pub use conv::{
     Window, copy, copy_patch, copy_patch_pair, max_into, max_into_row, patch_into_block,
 };
-pub use depthwise::depthwise;
+pub use depthwise::{Depthwise, depthwise};
 pub use embed::{add_scaled, add_scaled_channels};
 #[cfg(mve)]
 pub(crate) use helium::columns;
@@ -44,6 +45,7 @@ pub use linear::{dot, dot_i16, multiply_add};
 pub use matmul::{Matrix, matmul};
 pub use norm::{NormalizedRow, normalize};
 pub use requant::{mulhi, mulhi_add, requant8, residual_add, sat8, sat16};
+pub use residual::{Shortcut, residual_add8};
 pub use softmax::{row_mult, softmax_weights};
 pub use table::look_up;
 pub use winograd::{Winograd, winograd, winograd_patch};

@@ -8,7 +8,9 @@
 use super::requant::mulhi_add;
 #[cfg(wide)]
 use super::wide::{Kernel, Simd, dispatch};
-use crate::format::{TOKENS, WINOGRAD_OUTPUTS, WINOGRAD_POSITIONS, winograd_input, winograd_place};
+#[cfg(not(all(dsp, not(mve))))]
+use crate::format::winograd_input;
+use crate::format::{TOKENS, WINOGRAD_OUTPUTS, WINOGRAD_POSITIONS, winograd_place};
 
 /// Transforms a 4x4 patch, `B^T d B`: channels `first..` of the `inputs` of a token. Of every pixel
 /// as many channels are taken, a multiple of four, as the first one has.
