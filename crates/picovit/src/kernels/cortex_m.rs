@@ -13,6 +13,8 @@ mod pool;
 mod product;
 #[cfg(not(mve))]
 mod softmax;
+#[cfg(not(mve))]
+mod table;
 mod winograd;
 
 pub(super) use block::{gather, spread};
@@ -25,6 +27,8 @@ pub(super) use pool::max4;
 pub(super) use product::{add16, int8, rows, sums};
 #[cfg(not(mve))]
 pub(super) use softmax::{largest, weights};
+#[cfg(not(mve))]
+pub(super) use table::look_up;
 pub(super) use winograd::winograd;
 #[cfg(not(mve))]
 pub(super) use winograd::winograd_patch;
