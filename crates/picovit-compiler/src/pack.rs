@@ -247,6 +247,12 @@ impl Writer {
         offset as u32
     }
 
+    /// A matrix of rows and columns, column by column.
+    fn transposed(&mut self, weights: &[i8], (rows, columns): (usize, usize)) -> u32 {
+        let place = |i: usize| weights[i % rows * columns + i / rows];
+        self.constant(&(0..rows * columns).map(place).collect::<Vec<_>>())
+    }
+
     fn norm(&mut self, norm: &QNorm) -> NormRecord {
         NormRecord {
             epsilon_low: norm.epsilon as u32,
@@ -304,8 +310,8 @@ impl Writer {
                 record.head = head;
                 [record.weights1, record.bias1, record.mult1] = self.layer(&layers[0]);
                 record.table1 = self.constant(&tables[0]);
-                // The depthwise convolution is no matrix product.
-                record.weights2 = self.constant(&layers[1].weights);
+                let (hidden, taps) = (layers[1].bias.len(), record.kernel as usize);
+                record.weights2 = self.transposed(&layers[1].weights, (hidden, taps * taps));
                 record.bias2 = self.constant(&layers[1].bias);
                 record.mult2 = self.constant(&layers[1].mult);
                 record.table2 = self.constant(&tables[1]);

@@ -55,7 +55,9 @@ fn data(folder: &Path) -> DataSource {
 }
 
 fn options(root: &Path, model: &str, optimizer: OptimizerKind) -> TrainOptions {
-    let model = ModelConfig::named(model).unwrap().with_image_size(32, 32);
+    // MobileViT takes multiples of 64.
+    let edge = if model.starts_with("mobilevit") { 64 } else { 32 };
+    let model = ModelConfig::named(model).unwrap().with_image_size(edge, edge);
     let mut options = TrainOptions::new(model, data(root), root.join("out"));
     options.epochs = 2;
     options.batch_size = 6;
@@ -100,7 +102,8 @@ fn run(model: &str, optimizer: OptimizerKind, backend: BackendChoice) -> Result<
     }
     let mut weights = Weights(vec![]);
     network.visit(&mut weights);
-    let test = options.data.load_for(Split::Test, 32, 32, 1)?;
+    let size = options.model.image_size;
+    let test = options.data.load_for(Split::Test, size.height, size.width, 1)?;
     let evaluation = evaluate(&summary.checkpoint, &test, 10, backend)?;
     let logits = evaluation.logits.concat();
     Ok(Run { losses: losses.0, weights: weights.0, logits })

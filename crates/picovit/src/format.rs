@@ -11,11 +11,13 @@ mod winograd;
 use bytemuck::{Pod, Zeroable};
 
 pub use packing::{Packing, TOKENS};
+#[cfg(not(all(dsp, not(mve))))]
+pub(crate) use winograd::winograd_input;
+pub(crate) use winograd::winograd_place;
 pub use winograd::{
     WINOGRAD_INPUTS, WINOGRAD_OUTPUTS, WINOGRAD_POSITIONS, WINOGRAD_SUMS, pack_winograd,
     winograd_patches, winograd_weights,
 };
-pub(crate) use winograd::{winograd_input, winograd_place};
 
 /// First four bytes of every artifact.
 pub const MAGIC: [u8; 4] = *b"PVIT";
@@ -525,7 +527,7 @@ pub struct InvertedResidualRecord {
     pub mult1: u32,
     /// int8 `[256]`: activation of the expansion, indexed by value + 128.
     pub table1: u32,
-    /// int8 `[hidden][kernel][kernel]`.
+    /// int8 `[kernel][kernel][hidden]`.
     pub weights2: u32,
     /// int32 `[hidden]`.
     pub bias2: u32,
@@ -686,6 +688,13 @@ impl InvertedResidualRecord {
         let window = (self.kernel, self.stride, self.padding);
         window_map((self.in_height, self.in_width), window)
     }
+
+    /// Values of a row of the expanded map with the border on either side.
+    #[must_use]
+    pub const fn expanded_row(&self) -> usize {
+        let columns = self.in_width as usize + 2 * self.padding as usize;
+        columns.saturating_mul(self.hidden as usize)
+    }
 }
 
 /// Index in raster order of token `index` of a map unfolded into `patch x patch` squares: tokens
@@ -779,19 +788,18 @@ pub const fn scratch_bytes_seq_pool(op: &SeqPoolRecord) -> usize {
         + buffer(op.width as usize, 4)
 }
 
-/// Scratch memory of an inverted residual: the expanded rows one depthwise row needs, two of its
-/// pixels, and the blocks of both matrix products.
+/// Scratch memory of an inverted residual: the expanded rows one depthwise row needs, the blocks of
+/// both matrix products, and sums of two pixels where something is added to them.
 #[must_use]
 pub const fn scratch_bytes_inverted_residual(
     op: &InvertedResidualRecord,
     packing: Packing,
 ) -> usize {
-    let hidden = op.hidden as usize;
-    let row = (op.in_width as usize).saturating_mul(hidden);
-    buffer(op.kernel as usize, row)
-        .saturating_add(buffer(hidden, TOKENS))
+    let sums = if op.residual == 1 { op.out_channels as usize } else { 0 };
+    buffer(op.kernel as usize, op.expanded_row())
         .saturating_add(packing.block_bytes(op.in_channels as usize))
-        .saturating_add(packing.block_bytes(hidden))
+        .saturating_add(packing.block_bytes(op.hidden as usize))
+        .saturating_add(buffer(4 * TOKENS, sums))
 }
 
 /// Scratch memory of the mean over all pixels: the sums.

@@ -10,8 +10,9 @@ use picovit::format::{
     winograd_patches, winograd_weights,
 };
 use picovit::kernels::{
-    Block, Int8, Matrix, Window, Winograd, copy_patch, linear_add16, linear_int8, look_up,
-    max_into_row, normalize, scores, softmax_weights, weighted_sums, winograd, winograd_patch,
+    Block, Depthwise, Int8, Matrix, Shortcut, Window, Winograd, copy_patch, depthwise,
+    linear_add16, linear_int8, look_up, max_into_row, normalize, residual_add8, scores,
+    softmax_weights, weighted_sums, winograd, winograd_patch,
 };
 use random::Random;
 
@@ -85,7 +86,7 @@ type Case = fn(&mut Memory, &mut Random) -> Sum;
 pub const CASES: u32 = 300;
 
 /// The groups of kernels, by name.
-pub const GROUPS: [(&str, Case); 8] = [
+pub const GROUPS: [(&str, Case); 10] = [
     ("products, portable", |memory, random| products(memory, random, Packing::Portable)),
     ("products, cortex-m-dsp", |memory, random| products(memory, random, Packing::CortexM)),
     ("products, cortex-m-helium", |memory, random| products(memory, random, Packing::Helium)),
@@ -94,6 +95,8 @@ pub const GROUPS: [(&str, Case); 8] = [
     ("tables", |_, random| tables(random)),
     ("windows", |memory, random| windows(memory, random)),
     ("winograd", |memory, random| winograd_tiles(memory, random)),
+    ("depthwise", |memory, random| depthwise_rows(memory, random)),
+    ("shortcuts", |_, random| shortcuts(random)),
 ];
 
 /// Sums up so many cases of a group.
@@ -290,5 +293,60 @@ fn winograd_tiles(memory: &mut Memory, random: &mut Random) -> Sum {
     winograd(layer, patches, &mut sums, &mut out[..8 * outputs]);
     let mut sum = Sum::EMPTY;
     sum.add_all(&out);
+    sum
+}
+
+/// Rows of depthwise convolutions, of 3x3 kernels and others, in place.
+fn depthwise_rows(memory: &mut Memory, random: &mut Random) -> Sum {
+    const CHANNELS: usize = 48;
+    let channels = match random.below(4) {
+        0 => 1 + random.below(CHANNELS as u32) as usize,
+        1 => 4 * (1 + random.below(CHANNELS as u32 / 4) as usize),
+        _ => 8 * (1 + random.below(CHANNELS as u32 / 8) as usize),
+    };
+    let kernel = if random.below(4) == 0 { 1 + random.below(5) as usize } else { 3 };
+    let stride = 1 + random.below(3) as usize;
+    let outputs = 1 + random.below(9) as usize;
+    // Pixels that no output needs are behind the last.
+    let columns = (outputs - 1) * stride + kernel + random.below(3) as usize;
+    let weights = &mut memory.packed.0[..kernel * kernel * channels];
+    random.fill(weights, weight);
+    let ring = &mut memory.matrix.0[..kernel * columns * channels];
+    random.fill(ring, token);
+    let (mut bias, mut mult) = ([0; CHANNELS], [0; CHANNELS]);
+    random.fill(&mut bias, |random| random.extreme(-(1 << 20), 1 << 20));
+    random.fill(&mut mult, |random| random.extreme(0, 1 << 28));
+    let layer = Depthwise {
+        weights,
+        bias: &bias[..channels],
+        mult: &mult[..channels],
+        zero: random.extreme(-128, 127),
+        kernel,
+        stride,
+    };
+    depthwise(layer, ring, random.below(kernel as u32) as usize, outputs);
+    let mut sum = Sum::EMPTY;
+    sum.add_all(ring);
+    sum
+}
+
+/// Sums as outputs, added to values.
+fn shortcuts(random: &mut Random) -> Sum {
+    const WIDTH: usize = 100;
+    let (mut sums, mut bias, mut mult) = ([0; WIDTH], [0; WIDTH], [0; WIDTH]);
+    random.fill(&mut sums, |random| random.extreme(-(1 << 22), 1 << 22));
+    random.fill(&mut bias, |random| random.extreme(-(1 << 20), 1 << 20));
+    random.fill(&mut mult, |random| random.extreme(0, 1 << 28));
+    let mut x = [0i8; WIDTH];
+    random.fill(&mut x, token);
+    let shortcut = Shortcut {
+        zero_in: random.extreme(-128, 127),
+        mult: random.extreme(0, 1 << 20),
+        zero_out: random.extreme(-128, 127),
+    };
+    let count = random.below(WIDTH as u32) as usize;
+    residual_add8(&sums, [&bias, &mult], shortcut, &mut x[..count]);
+    let mut sum = Sum::EMPTY;
+    sum.add_all(&x);
     sum
 }

@@ -4,8 +4,8 @@ use bytemuck::Pod;
 use picovit::format::{self, Packing};
 
 use super::{
-    Attention, AvgPool, ClassPool, Conv, Embed, Fold, Head, InvertedResidual, Layer, Mlp, Network,
-    Norm, Op, Scaling, SeqPool,
+    Attention, AvgPool, ClassPool, Conv, Embed, Fold, Head, InvertedResidual, Layer, Matrix, Mlp,
+    Network, Norm, Op, Scaling, SeqPool,
 };
 
 /// `round(255 * exp(-i / 128))` for `i` in `0..1024`.
@@ -238,7 +238,11 @@ impl Builder {
         input: u32,
     ) -> (format::InvertedResidualRecord, u32) {
         let [weights1, bias1, mult1] = self.layer(&op.expansion);
-        let [weights2, bias2, mult2] = self.layer(&op.depthwise);
+        let kernels = &op.depthwise.weights;
+        let taps = kernels.columns();
+        let weights2 = Matrix::from_fn(taps, kernels.rows(), |tap, j| kernels.row(j)[tap]);
+        let weights2 = self.put(weights2.data());
+        let [bias2, mult2] = [self.put(&op.depthwise.bias), self.put(&op.depthwise.mult)];
         let [weights3, bias3, mult3] = self.layer(&op.projection);
         let mut record = format::InvertedResidualRecord {
             in_height: op.in_height as u16,

@@ -277,6 +277,8 @@ impl File<'_> {
         let kernel = usize::from(r.kernel);
         let taps = kernel * kernel;
         let outputs = usize::from(r.out_channels);
+        // `[kernel][kernel][hidden]`.
+        let filter = self.weights(r.weights2, taps, hidden);
         InvertedResidual {
             in_height: r.in_height.into(),
             in_width: r.in_width.into(),
@@ -287,7 +289,7 @@ impl File<'_> {
             expansion: self.layer([r.weights1, r.bias1, r.mult1], hidden, inputs, r.zero1),
             table1: self.i8s(r.table1, 256),
             depthwise: Layer {
-                weights: self.weights(r.weights2, hidden, taps),
+                weights: Matrix::from_fn(hidden, taps, |j, tap| filter.row(tap)[j]),
                 bias: self.i32s(r.bias2, hidden),
                 mult: self.i32s(r.mult2, hidden),
                 zero: r.zero2,

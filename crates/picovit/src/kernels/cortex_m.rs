@@ -5,6 +5,8 @@
 
 mod block;
 #[cfg(not(mve))]
+mod depthwise;
+#[cfg(not(mve))]
 mod norm;
 #[cfg(not(mve))]
 mod pack;
@@ -13,9 +15,13 @@ mod pool;
 mod product;
 #[cfg(not(mve))]
 mod softmax;
+#[cfg(not(mve))]
+mod table;
 mod winograd;
 
 pub(super) use block::{gather, spread};
+#[cfg(not(mve))]
+pub(super) use depthwise::depthwise;
 #[cfg(not(mve))]
 pub(super) use norm::{sums_of_squares, write8, write16};
 #[cfg(not(mve))]
@@ -25,6 +31,8 @@ pub(super) use pool::max_into;
 pub(super) use product::{add16, int8, rows, sums};
 #[cfg(not(mve))]
 pub(super) use softmax::{largest, weights};
+#[cfg(not(mve))]
+pub(super) use table::look_up;
 pub(super) use winograd::winograd;
 #[cfg(not(mve))]
 pub(super) use winograd::winograd_patch;

@@ -1,29 +1,153 @@
-//! Depthwise convolution of one pixel.
+//! Depthwise convolution of a row, whose outputs take the place of its topmost inputs.
 
-/// Accumulator of one channel: `bias + sum of w * x` over the taps `(ky, kx)` of a kernel of this
-/// edge. `rows[ky]` is a row of the map, `[columns][channels]`, or empty where it lies outside;
-/// columns outside the map and rows outside it are `border`. `left` is the column of the first tap,
-/// in padded coordinates, `padding` to the left of the map.
-#[must_use]
-#[inline]
-pub fn depthwise<'r>(
-    bias: i32,
-    weights: &[i8],
-    rows: impl Iterator<Item = &'r [i8]>,
-    (channel, channels): (usize, usize),
-    (kernel, left, padding, columns): (usize, usize, usize, usize),
-    border: i8,
-) -> i32 {
-    let mut acc = bias;
-    let mut weights = weights.iter();
-    for row in rows {
-        for kx in 0..kernel {
-            let column = (left + kx).checked_sub(padding).filter(|&column| column < columns);
-            let value = column.and_then(|column| row.get(column * channels + channel));
-            let w = weights.next().copied().unwrap_or(0);
-            let x = value.copied().unwrap_or(border);
-            acc = acc.wrapping_add(w as i32 * x as i32);
+use super::requant::requant8;
+#[cfg(wide)]
+use super::wide::{Kernel, Simd, dispatch};
+
+/// Channels at a time.
+const LANES: usize = if cfg!(wide) { 16 } else { 4 };
+
+/// What a depthwise convolution needs beside rows of pixels. Bias and multiplier have a value for each
+/// channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Depthwise<'a> {
+    /// `[kernel][kernel][channels]`.
+    pub weights: &'a [i8],
+    /// Biases.
+    pub bias: &'a [i32],
+    /// Multipliers.
+    pub mult: &'a [i32],
+    /// Zero point of the outputs.
+    pub zero: i32,
+    /// Edge.
+    pub kernel: usize,
+    /// Step.
+    pub stride: usize,
+}
+
+#[cfg(dsp)]
+impl Depthwise<'_> {
+    /// Rows of the ring, from the topmost on, and what lies between the pixels of an output and those
+    /// of the next, for code that does 3x3 kernels; none where it has other ones or where not all that
+    /// it would touch is there.
+    pub(super) fn three_rows(
+        &self,
+        ring: &mut [i8],
+        first: usize,
+        outputs: usize,
+    ) -> Option<([*mut i8; 3], usize)> {
+        let channels = self.bias.len();
+        let row = ring.len() / 3;
+        let step = self.stride.saturating_mul(channels);
+        let reach = step.saturating_mul(outputs.saturating_sub(1)).saturating_add(3 * channels);
+        let fits = self.kernel == 3
+            && self.stride > 0
+            && channels > 0
+            && outputs > 0
+            && first < 3
+            && reach <= row
+            && self.weights.len() >= 9 * channels
+            && self.mult.len() >= channels;
+        let ring = ring.as_mut_ptr();
+        fits.then(|| ([0, 1, 2].map(|ky| ring.wrapping_add((first + ky) % 3 * row)), step))
+    }
+}
+
+/// A row of `outputs` pixels. `ring` holds `kernel` rows of pixels with the border on either side, as
+/// many values each: row `first` is the topmost, the one behind the last is row 0. Output pixel `x`
+/// takes the place of pixel `x` of the topmost row, which no later one needs.
+pub fn depthwise(layer: Depthwise<'_>, ring: &mut [i8], first: usize, outputs: usize) {
+    #[cfg(mve)]
+    if super::helium::depthwise(layer, ring, first, outputs) {
+        return;
+    }
+    #[cfg(all(dsp, not(mve)))]
+    if super::cortex_m::depthwise(layer, ring, first, outputs) {
+        return;
+    }
+    #[cfg(wide)]
+    if dispatch(OnVectors { layer, ring: &mut *ring, first, outputs }).is_some() {
+        return;
+    }
+    compute(layer, ring, first, outputs);
+}
+
+/// [`depthwise`] in portable code that hosts compile for each instruction set.
+#[cfg(wide)]
+struct OnVectors<'k> {
+    layer: Depthwise<'k>,
+    ring: &'k mut [i8],
+    first: usize,
+    outputs: usize,
+}
+
+#[cfg(wide)]
+impl Kernel for OnVectors<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        compute(self.layer, self.ring, self.first, self.outputs);
+    }
+}
+
+/// See [`depthwise`]. Where it is the exception, its stack is not for all to carry.
+#[cfg_attr(dsp, inline(never))]
+#[cfg_attr(not(dsp), inline(always))]
+fn compute(layer: Depthwise<'_>, ring: &mut [i8], first: usize, outputs: usize) {
+    let channels = layer.bias.len();
+    let whole = channels - channels % LANES;
+    for x in 0..outputs {
+        for channel in (0..whole).step_by(LANES) {
+            lanes::<LANES>(layer, ring, first, (x, channel));
+        }
+        for channel in whole..channels {
+            lanes::<1>(layer, ring, first, (x, channel));
         }
     }
-    acc
+}
+
+/// Channels `channel..` of output pixel `x`.
+#[inline(always)]
+fn lanes<const N: usize>(
+    layer: Depthwise<'_>,
+    ring: &mut [i8],
+    first: usize,
+    (x, channel): (usize, usize),
+) {
+    let Depthwise { weights, bias, mult, zero, kernel, stride } = layer;
+    let channels = bias.len();
+    let row = ring.len().checked_div(kernel).unwrap_or(0);
+    let bias = chunk::<i32, N>(bias, channel);
+    let mult = chunk::<i32, N>(mult, channel);
+    let (Some(bias), Some(mult)) = (bias, mult) else { return };
+    let mut sums = *bias;
+    let mut tap = channel;
+    for ky in 0..kernel {
+        let line = if first + ky < kernel { first + ky } else { first + ky - kernel };
+        let mut place = line * row + x * stride * channels + channel;
+        for _ in 0..kernel {
+            let (Some(weights), Some(values)) =
+                (chunk::<i8, N>(weights, tap), chunk::<i8, N>(ring, place))
+            else {
+                return;
+            };
+            for ((sum, &w), &x) in sums.iter_mut().zip(weights).zip(values) {
+                *sum = sum.wrapping_add(i32::from(w) * i32::from(x));
+            }
+            tap += channels;
+            place += channels;
+        }
+    }
+    let place = first * row + x * channels + channel;
+    let out = ring.get_mut(place..).and_then(|rest| rest.first_chunk_mut::<N>());
+    for ((out, &sum), &mult) in out.into_iter().flatten().zip(&sums).zip(mult) {
+        *out = requant8(sum, mult, zero);
+    }
+}
+
+/// `N` values from a place on.
+#[inline(always)]
+fn chunk<T, const N: usize>(values: &[T], place: usize) -> Option<&[T; N]> {
+    values.get(place..)?.first_chunk()
 }

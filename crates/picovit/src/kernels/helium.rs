@@ -9,15 +9,19 @@
 
 mod block;
 mod bytes;
+mod depthwise;
 mod norm;
 mod product;
+mod residual;
 mod softmax;
 mod sums;
 
 pub(crate) use block::{columns, output};
 pub(super) use block::{gather, interleave};
 pub(super) use bytes::{copy, look_up, max_into};
+pub(super) use depthwise::depthwise;
 pub(super) use norm::{sums_of_squares, write8, write16};
 pub(super) use product::{add16, int8, rows, sums};
+pub(super) use residual::residual_add8;
 pub(super) use softmax::{largest, weights};
 pub(super) use sums::{add_scaled, dot, multiply_add};

@@ -24,6 +24,7 @@ mod matmul;
 mod neon;
 mod norm;
 mod requant;
+mod residual;
 mod softmax;
 mod table;
 #[cfg(wide)]
@@ -38,7 +39,7 @@ pub use conv::{
 };
 #[cfg(all(dsp, not(mve)))]
 pub(crate) use cortex_m::{pack_columns, pack_rows};
-pub use depthwise::depthwise;
+pub use depthwise::{Depthwise, depthwise};
 pub use embed::{add_scaled, add_scaled_channels};
 #[cfg(mve)]
 pub(crate) use helium::{columns, output};
@@ -48,6 +49,7 @@ pub use linear::{dot, dot_i16, multiply_add};
 pub use matmul::{Matrix, matmul};
 pub use norm::{NormalizedRow, normalize};
 pub use requant::{mulhi, mulhi_add, requant8, residual_add, sat8, sat16};
+pub use residual::{Shortcut, residual_add8};
 pub use softmax::{row_mult, softmax_weights};
 pub use table::look_up;
 pub use winograd::{Winograd, winograd, winograd_patch};

@@ -11,6 +11,9 @@ pub fn look_up(values: &mut [i8], table: &[i8; TABLE_ENTRIES]) {
     {
         let entry = |v: i8| table[(v as u8 ^ 0x80) as usize];
         let (fours, rest) = values.as_chunks_mut::<4>();
+        #[cfg(dsp)]
+        super::cortex_m::look_up(fours, table);
+        #[cfg(not(dsp))]
         fours.iter_mut().for_each(|four| *four = four.map(entry));
         rest.iter_mut().for_each(|v| *v = entry(*v));
     }

@@ -5,9 +5,9 @@ use super::{Layer, Table, Value, ensure, slides};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
 use crate::format::{InvertedResidualRecord, Packing, TOKENS};
-use crate::kernels::{Block, Int8, depthwise, matmul, mulhi, mulhi_add, requant8, sat8};
+use crate::kernels::{Block, Depthwise, Int8, Shortcut, depthwise, residual_add8, scores};
 use crate::model::Constants;
-use crate::rows::{pairs, pairs_mut, rows, rows_mut};
+use crate::rows::{pairs, pairs_mut};
 use crate::scratch::Scratch;
 
 /// See [`InvertedResidualRecord`].
@@ -15,18 +15,10 @@ use crate::scratch::Scratch;
 pub struct InvertedResidual<'a> {
     pub(crate) record: &'a InvertedResidualRecord,
     expand: Layer<'a>,
-    filter: Filter<'a>,
+    filter: Depthwise<'a>,
     project: Layer<'a>,
     table1: Table<'a>,
     table2: Table<'a>,
-}
-
-/// Constants of the depthwise convolution.
-#[derive(Clone, Copy, Debug)]
-struct Filter<'a> {
-    weights: &'a [i8],
-    bias: &'a [i32],
-    mult: &'a [i32],
 }
 
 /// Input and output: one buffer where the input is added to the output.
@@ -79,10 +71,13 @@ impl<'a> InvertedResidual<'a> {
         Ok(Self {
             record: r,
             expand: Layer::decode(constants, [r.weights1, r.bias1, r.mult1], (hidden, inputs))?,
-            filter: Filter {
-                weights: constants.slice(r.weights2, &[hidden, taps])?,
+            filter: Depthwise {
+                weights: constants.slice(r.weights2, &[taps, hidden])?,
                 bias: constants.slice(r.bias2, &[hidden])?,
                 mult: constants.slice(r.mult2, &[hidden])?,
+                zero: r.zero2.into(),
+                kernel: r.kernel.into(),
+                stride: r.stride.into(),
             },
             project: Layer::decode(constants, [r.weights3, r.bias3, r.mult3], (outputs, hidden))?,
             table1: Table::required(r.table1, constants)?,
@@ -122,66 +117,50 @@ impl<'a> InvertedResidual<'a> {
         tap: &mut Tap<'_, P>,
     ) {
         let r = self.record;
-        let (height, columns) = (r.in_height as usize, r.in_width as usize);
-        let (hidden, kernel) = (r.hidden as usize, r.kernel as usize);
-        let (stride, padding) = (r.stride as usize, r.padding as usize);
+        let (kernel, stride) = (r.kernel as usize, r.stride as usize);
+        let (hidden, out_channels) = (r.hidden as usize, r.out_channels as usize);
         let (out_height, out_width) = r.out_size();
-        let out_channels = r.out_channels as usize;
-        let row_len = columns * hidden;
-        // Expanded row `y` lies at `y % kernel`.
-        let expanded: &mut [i8] = scratch.take(kernel * row_len);
-        let pixels: &mut [i8] = scratch.take(TOKENS * hidden);
+        let row_len = r.expanded_row();
+        // Row `y` of the expanded map and its border lies at `y % kernel`.
+        let ring: &mut [i8] = scratch.take(kernel * row_len);
         let narrow: &mut [u8] = scratch.take(self.packing().block_bytes(r.in_channels as usize));
         let wide: &mut [u8] = scratch.take(self.packing().block_bytes(hidden));
+        let sums: &mut [i32] =
+            scratch.take(if r.residual == 1 { TOKENS * out_channels } else { 0 });
         let mut narrow = Block::new(self.packing(), r.in_channels as usize, narrow);
         let mut wide = Block::new(self.packing(), hidden, wide);
         let mut next = 0;
         for y in 0..out_height {
             let top = y * stride;
-            while next < (top + kernel).saturating_sub(padding).min(height) {
+            while next < top + kernel {
                 let start = next % kernel.max(1) * row_len;
-                let row = expanded.get_mut(start..start + row_len).unwrap_or_default();
+                let row = ring.get_mut(start..start + row_len).unwrap_or_default();
                 self.expand_row(next, maps.input(), row, &mut narrow, tap);
                 next += 1;
             }
+            let top = top % kernel.max(1);
+            depthwise(self.filter, ring, top, out_width);
+            // The topmost row has become the outputs.
+            let start = top * row_len;
+            let row = ring.get_mut(start..start + out_width * hidden).unwrap_or_default();
+            tap.i8(Site::Depthwise, y * out_width, 0, row);
+            self.table2.apply(row);
+            tap.i8(Site::DepthwiseActivation, y * out_width, 0, row);
             let output = maps.output();
             let out_row = out_width * out_channels;
             let output = output.get_mut(y * out_row..(y + 1) * out_row).unwrap_or_default();
-            for (pair, outs) in pairs_mut(output, out_channels).enumerate() {
-                let first = TOKENS * pair;
-                let count = outs.iter().filter(|out| !out.is_empty()).count();
-                for (i, pixel) in rows_mut(pixels, hidden).enumerate().take(count) {
-                    let taps = (kernel, (first + i) * stride, padding, columns);
-                    let constants = rows(self.filter.weights, kernel * kernel);
-                    let constants = constants.zip(self.filter.bias).zip(self.filter.mult);
-                    let channels = pixel.iter_mut().zip(constants).enumerate();
-                    for (c, (value, ((weights, &bias), &mult))) in channels {
-                        let lines = (top..top + kernel).map(|line| {
-                            let line = line.checked_sub(padding).filter(|&line| line < height);
-                            let start = line.map(|line| line % kernel.max(1) * row_len);
-                            let row = start.and_then(|start| expanded.get(start..start + row_len));
-                            row.unwrap_or(&[])
-                        });
-                        let acc = depthwise(bias, weights, lines, (c, hidden), taps, r.border);
-                        *value = requant8(acc, mult, r.zero2 as i32);
-                    }
-                    let token = y * out_width + first + i;
-                    tap.i8(Site::Depthwise, token, 0, pixel);
-                    self.table2.apply(pixel);
-                    tap.i8(Site::DepthwiseActivation, token, 0, pixel);
+            for (pixels, outs) in pairs(row, hidden).zip(pairs_mut(output, out_channels)) {
+                for (i, pixel) in pixels.into_iter().enumerate() {
                     wide.set(i, pixel);
                 }
-                let [one, two] = outs;
-                self.project(&wide, [&mut *one, &mut *two]);
-                for (i, out) in [one, two].into_iter().enumerate().take(count) {
-                    tap.i8(Site::Output, y * out_width + first + i, 0, out);
-                }
+                self.project(&wide, sums, outs);
             }
+            tap.i8(Site::Output, y * out_width, 0, output);
         }
         // Rows that no window reaches are expanded for nobody.
     }
 
-    /// Row `y` of the expansion, behind its activation.
+    /// Row `y` of the expansion, behind its activation, with its border; `y` counts the border.
     fn expand_row<P: Probe>(
         &self,
         y: usize,
@@ -192,9 +171,16 @@ impl<'a> InvertedResidual<'a> {
     ) {
         let r = self.record;
         let (columns, inputs) = (r.in_width as usize, r.in_channels as usize);
+        let (hidden, padding) = (r.hidden as usize, r.padding as usize);
+        let inside = y.checked_sub(padding).filter(|&y| y < r.in_height as usize);
+        let Some(y) = inside else { return row.fill(r.border) };
+        let (before, rest) = row.split_at_mut_checked(padding * hidden).unwrap_or_default();
+        let (row, after) = rest.split_at_mut_checked(columns * hidden).unwrap_or_default();
+        before.fill(r.border);
+        after.fill(r.border);
         let start = y * columns * inputs;
         let input = input.get(start..start + columns * inputs).unwrap_or_default();
-        for (pixels, outputs) in pairs(input, inputs).zip(pairs_mut(row, r.hidden as usize)) {
+        for (pixels, outputs) in pairs(input, inputs).zip(pairs_mut(row, hidden)) {
             for (i, pixel) in pixels.into_iter().enumerate() {
                 block.set(i, pixel);
             }
@@ -205,22 +191,24 @@ impl<'a> InvertedResidual<'a> {
         tap.i8(Site::Activation, y * columns, 0, row);
     }
 
-    /// Two output pixels; with a residual, they hold the input pixels.
+    /// Two output pixels; with a residual, they hold the input pixels. `sums` is room for two rows of
+    /// outputs then.
     #[inline]
-    fn project(&self, block: &Block<'_>, [first, second]: [&mut [i8]; TOKENS]) {
+    fn project(&self, block: &Block<'_>, sums: &mut [i32], outs: [&mut [i8]; TOKENS]) {
         let r = self.record;
-        matmul::<i8>(self.project.weights, 0, self.project.bias, block, &mut |channel, sums| {
-            let mult = self.project.mult.get(channel).copied().unwrap_or(0);
-            for (row, sum) in [&mut *first, &mut *second].into_iter().zip(sums) {
-                let Some(out) = row.get_mut(channel) else { continue };
-                let value = mulhi_add(r.zero_out as i32, sum, mult);
-                let kept = if r.residual == 1 {
-                    mulhi((*out as i32 - r.zero_in as i32) << 16, r.residual_mult)
-                } else {
-                    0
-                };
-                *out = sat8(value.wrapping_add(kept));
-            }
-        });
+        if r.residual == 0 {
+            return self.project.int8(block, Int8::around(r.zero_out as i32), outs);
+        }
+        let shortcut = Shortcut {
+            zero_in: r.zero_in as i32,
+            mult: r.residual_mult,
+            zero_out: r.zero_out as i32,
+        };
+        let (first, second) =
+            sums.split_at_mut_checked(r.out_channels as usize).unwrap_or_default();
+        scores(self.project.weights, block, [&mut *first, &mut *second]);
+        for (out, sums) in outs.into_iter().zip([first, second]) {
+            residual_add8(sums, [self.project.bias, self.project.mult], shortcut, out);
+        }
     }
 }

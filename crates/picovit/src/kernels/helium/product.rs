@@ -13,6 +13,9 @@ use crate::format::{Packing, TOKENS};
 use crate::kernels::block::Block;
 use crate::kernels::matmul::Matrix;
 
+/// Bytes that a step takes of a tile.
+const TILE_STEP: usize = HELIUM_TILE * HELIUM_STEP;
+
 /// Bytes of code of a step, see below.
 const STEP_CODE: usize = 56;
 
@@ -316,6 +319,7 @@ picovit_helium_total:
 );
 
 /// What a run over tiles needs beside the weights, as the code above expects it.
+#[derive(Clone, Copy)]
 #[repr(C)]
 struct Job {
     tokens: *const u8,
@@ -346,38 +350,42 @@ unsafe extern "C" {
     fn picovit_helium_add16();
 }
 
-/// The outputs that come in whole tiles, if there are any. Where there is no second token, its
-/// outputs are stored where the first one's go, and overwritten.
+/// One of the first two functions above.
+type Entry = unsafe extern "C" fn(*const i8, *const Job);
+
+/// The outputs: whole tiles, and what is left over for a last one, whose weights are padded. Where
+/// there is no second token, its outputs are stored where the first one's go, and overwritten.
 struct Tiles<'a> {
     weights: &'a [i8],
     tokens: &'a [u8],
     steps: usize,
     tiles: usize,
+    rest: usize,
 }
 
 impl<'a> Tiles<'a> {
     fn new<T>(matrix: Matrix<'a>, block: &'a Block<'_>, out: &[&mut [T]; TOKENS]) -> Option<Self> {
         let steps = matrix.inputs.div_ceil(HELIUM_STEP);
-        let tiles = matrix.outputs / HELIUM_TILE;
-        let tokens = block.bytes();
+        let (outputs, tokens) = (matrix.outputs, block.bytes());
         let [one, two] = out;
         let fits = matrix.packing == Packing::Helium
             && block.packing() == Packing::Helium
-            && tiles > 0
+            && outputs > 0
             && steps > 0
-            && matrix.bytes.len() >= tiles * steps * HELIUM_TILE * HELIUM_STEP
+            && matrix.bytes.len() >= outputs.div_ceil(HELIUM_TILE) * steps * TILE_STEP
             && tokens.len() >= steps * TOKENS * HELIUM_STEP
-            && one.len() >= tiles * HELIUM_TILE
-            && (two.is_empty() || two.len() >= tiles * HELIUM_TILE);
-        fits.then_some(Self { weights: matrix.bytes, tokens, steps, tiles })
+            && one.len() >= outputs
+            && (two.is_empty() || two.len() >= outputs);
+        let (tiles, rest) = (outputs / HELIUM_TILE, outputs % HELIUM_TILE);
+        fits.then_some(Self { weights: matrix.bytes, tokens, steps, tiles, rest })
     }
 
-    /// Outputs that are dealt with.
+    /// Outputs.
     fn outputs(&self) -> usize {
-        self.tiles * HELIUM_TILE
+        self.tiles * HELIUM_TILE + self.rest
     }
 
-    /// Whether arrays have a value for each of these outputs.
+    /// Whether arrays have a value for each output.
     fn have(&self, constants: [&[i32]; 2]) -> bool {
         constants.iter().all(|values| values.len() >= self.outputs())
     }
@@ -385,7 +393,8 @@ impl<'a> Tiles<'a> {
     fn job<T>(&self, finish: unsafe extern "C" fn(), out: &mut [&mut [T]; TOKENS]) -> Job {
         let tokens = self.tokens.as_ptr_range();
         let [one, two] = out;
-        let range = one.get_mut(..self.outputs()).unwrap_or_default().as_mut_ptr_range();
+        let whole = self.tiles * HELIUM_TILE;
+        let range = one.get_mut(..whole).unwrap_or_default().as_mut_ptr_range();
         let second = if two.is_empty() { range.start } else { two.as_mut_ptr() };
         let skip = match self.steps {
             1 => 4,
@@ -406,9 +415,85 @@ impl<'a> Tiles<'a> {
             skip: skip * STEP_CODE,
         }
     }
+
+    /// Does a job; how many outputs there were.
+    ///
+    /// # Safety
+    /// `job` is [`Self::job`] for `out`, its finish for values of this type and for constants as there
+    /// are, if it takes any; these have a value for each output.
+    #[inline(always)]
+    unsafe fn run<T: bytemuck::Pod>(
+        &self,
+        entry: Entry,
+        job: &Job,
+        constants: [&[i32]; 2],
+        out: &mut [&mut [T]; TOKENS],
+    ) -> usize {
+        if self.tiles > 0 {
+            // SAFETY: there are as many weights and tokens as the job reads, and each row of `out` has
+            // its places; the caller answers for the rest. The code keeps the registers of the procedure
+            // call standard.
+            unsafe { entry(self.weights.as_ptr(), job) }
+        }
+        if self.rest > 0 {
+            let whole = self.tiles * HELIUM_TILE;
+            let rest = whole..whole + self.rest;
+            let constants = constants.map(|values| values.get(rest.clone()).unwrap_or_default());
+            let rows = out.each_mut().map(|row| {
+                bytemuck::must_cast_slice_mut(row.get_mut(rest.clone()).unwrap_or_default())
+            });
+            // SAFETY: as above, and values of this type are of this size.
+            unsafe { self.last(entry, job, constants, (rows, size_of::<T>())) }
+        }
+        self.outputs()
+    }
+
+    /// The last tile, in memory of its own: values of so many bytes.
+    ///
+    /// # Safety
+    /// As [`Self::run`], with what belongs to these outputs.
+    #[inline(never)]
+    unsafe fn last(
+        &self,
+        entry: Entry,
+        job: &Job,
+        constants: [&[i32]; 2],
+        ([first, second], size): ([&mut [u8]; TOKENS], usize),
+    ) {
+        let [mut bias, mut mult] = [[0; HELIUM_TILE]; 2];
+        put(constants[0], &mut bias);
+        put(constants[1], &mut mult);
+        let [mut one, mut two] = [[0u32; HELIUM_TILE]; TOKENS];
+        let one: &mut [u8] = bytemuck::bytes_of_mut(&mut one);
+        let two: &mut [u8] = bytemuck::bytes_of_mut(&mut two);
+        put(first, one);
+        put(second, two);
+        let place = one.as_mut_ptr();
+        let mut job = Job {
+            out: [place, if second.is_empty() { place } else { two.as_mut_ptr() }],
+            out_end: place.wrapping_add(HELIUM_TILE * size),
+            ..*job
+        };
+        if !constants[0].is_empty() {
+            (job.bias, job.mult) = (bias.as_ptr(), mult.as_ptr());
+        }
+        let whole = self.tiles * self.steps * TILE_STEP;
+        let weights = self.weights.get(whole..).unwrap_or_default();
+        // SAFETY: the weights of a tile are there, and memory for its constants and outputs, words
+        // at most, with their alignment. The caller answers for the rest. As in `run`.
+        unsafe { entry(weights.as_ptr(), &job) }
+        put(one, first);
+        put(two, second);
+    }
 }
 
-/// int8 outputs of whole tiles; how many there were.
+/// Copies as much as there is.
+#[inline(always)]
+fn put<T: Copy>(source: &[T], target: &mut [T]) {
+    target.iter_mut().zip(source).for_each(|(target, &value)| *target = value);
+}
+
+/// int8 outputs; how many there were, none or all.
 pub(in crate::kernels) fn int8(
     matrix: Matrix<'_>,
     constants: [&[i32]; 2],
@@ -427,14 +512,11 @@ pub(in crate::kernels) fn int8(
         shift,
         ..tiles.job(finish, out)
     };
-    // SAFETY: `Tiles` holds as many weights and tokens as the job reads, bias and multipliers have a
-    // value for each output, and each row of `out` a place. The code keeps the registers of the
-    // procedure call standard.
-    unsafe { picovit_helium_signed(tiles.weights.as_ptr(), &job) }
-    tiles.outputs()
+    // SAFETY: the job is that of `out`, and bias and multipliers have a value for each output.
+    unsafe { tiles.run(picovit_helium_signed, &job, constants, out) }
 }
 
-/// Adds outputs of whole tiles to int16 values; how many there were.
+/// Adds outputs to int16 values; how many there were.
 pub(in crate::kernels) fn add16(
     matrix: Matrix<'_>,
     constants: [&[i32]; 2],
@@ -451,11 +533,10 @@ pub(in crate::kernels) fn add16(
         ..tiles.job(picovit_helium_add16, out)
     };
     // SAFETY: as in `int8`; both rows' values are read before any is written.
-    unsafe { picovit_helium_signed(tiles.weights.as_ptr(), &job) }
-    tiles.outputs()
+    unsafe { tiles.run(picovit_helium_signed, &job, constants, out) }
 }
 
-/// Plain sums of whole tiles, without bias; how many there were.
+/// Plain sums, without bias; how many there were.
 pub(in crate::kernels) fn sums(
     matrix: Matrix<'_>,
     block: &Block<'_>,
@@ -464,12 +545,10 @@ pub(in crate::kernels) fn sums(
     let Some(tiles) = Tiles::new(matrix, block, out) else { return 0 };
     let job = tiles.job(picovit_helium_sums, out);
     // SAFETY: as in `int8`, without bias and multipliers.
-    unsafe { picovit_helium_signed(tiles.weights.as_ptr(), &job) }
-    tiles.outputs()
+    unsafe { tiles.run(picovit_helium_signed, &job, [&[]; 2], out) }
 }
 
-/// int8 outputs of whole tiles over uint8 operands, by a multiplier for each token; how many there
-/// were. As weights are stored plus 128, sums are too large by 128 times the sum of the operands,
+/// int8 outputs over uint8 operands, by a multiplier for each token; how many there were. As weights are stored plus 128, sums are too large by 128 times the sum of the operands,
 /// among which none may be behind the last: what pads a block has to be 0.
 pub(in crate::kernels) fn rows(
     matrix: Matrix<'_>,
@@ -491,6 +570,5 @@ pub(in crate::kernels) fn rows(
         ..tiles.job(picovit_helium_rows, out)
     };
     // SAFETY: as in `int8`, without bias and multipliers, whose places hold numbers here.
-    unsafe { picovit_helium_unsigned(tiles.weights.as_ptr(), &job) }
-    tiles.outputs()
+    unsafe { tiles.run(picovit_helium_unsigned, &job, [&[]; 2], out) }
 }
