@@ -38,6 +38,8 @@ pub use depthwise::depthwise;
 pub use embed::{add_scaled, add_scaled_channels};
 #[cfg(mve)]
 pub(crate) use helium::columns;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::columns;
 pub use isa::Isa;
 pub use layer::{Int8, linear_add16, linear_int8, scores, weighted_sums};
 pub use linear::{dot, dot_i16, multiply_add};
