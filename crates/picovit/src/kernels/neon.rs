@@ -5,6 +5,7 @@ mod bytes;
 pub(super) mod dot;
 mod norm;
 pub(super) mod plain;
+mod pool;
 mod product;
 mod softmax;
 
@@ -14,7 +15,8 @@ use super::isa::Isa;
 use super::wide::{LANES, Lanes};
 pub(crate) use bytes::columns;
 pub(super) use bytes::look_up;
-pub(super) use norm::{sums_of_squares, write8};
+pub(super) use norm::{STEP, sums_of_squares, write8, write16};
+pub(super) use pool::max_into;
 pub(super) use product::{LinearAdd16, LinearInt8, Scores, WeightedSums};
 pub(super) use softmax::weights;
 
@@ -42,13 +44,20 @@ pub(super) fn is_current() -> bool {
     matches!(Isa::current(), Isa::Neon | Isa::NeonDot)
 }
 
-/// The bias of eight rows in the first lanes of their sums.
+/// The bias of eight rows in the first lanes of their sums; the places of the rows.
 macro_rules! start_rows {
     () => {
         "ldp s0, s1, [x14]
         ldp s2, s3, [x14, #8]
         ldp s4, s5, [x14, #16]
         ldp s6, s7, [x14, #24]
+        add x1, x0, x13
+        add x2, x1, x13
+        add x3, x2, x13
+        add x4, x3, x13
+        add x5, x4, x13
+        add x6, x5, x13
+        add x7, x6, x13
         .irp r, 0, 1, 2, 3, 4, 5, 6, 7
         mov v1\\r\\().16b, v\\r\\().16b
         .endr"

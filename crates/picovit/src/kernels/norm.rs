@@ -1,5 +1,7 @@
 //! Layer norm in integers, section 6 of `docs/arithmetic.md`.
 
+#[cfg(target_arch = "aarch64")]
+use super::neon::{self, STEP};
 use super::requant::{mulhi, mulhi_add, sat8, sat16};
 #[cfg(wide)]
 use super::wide::{Kernel, Simd, dispatch};
@@ -17,10 +19,10 @@ pub struct NormalizedRow {
 #[must_use]
 pub fn normalize(x: &[i16], epsilon: u64) -> NormalizedRow {
     #[cfg(target_arch = "aarch64")]
-    if super::neon::is_current() {
+    if neon::is_current() {
         let (steps, rest) = x.as_chunks();
         // SAFETY: NEON is current.
-        let (sum, squares) = unsafe { super::neon::sums_of_squares(steps) };
+        let (sum, squares) = unsafe { neon::sums_of_squares(steps) };
         let (sum, squares) = add_squares((sum, squares), rest);
         return NormalizedRow::of_sums(x.len(), sum, squares, epsilon);
     }
@@ -134,7 +136,7 @@ impl NormalizedRow {
     fn halves(&self) -> Option<[i32; 3]> {
         let shift = u32::try_from(self.shift).ok()?.checked_sub(1)?;
         let values = [self.width.wrapping_shl(shift), self.sum.wrapping_shl(shift), self.inverse];
-        super::neon::is_current().then_some(values)
+        neon::is_current().then_some(values)
     }
 
     /// The int8 output of all channels.
@@ -151,13 +153,14 @@ impl NormalizedRow {
         });
         #[cfg(target_arch = "aarch64")]
         if let Some(halves) = self.halves() {
-            let done = x.len().min(gain.len()).min(offset.len()).min(out.len()) / 16 * 16;
+            let done = x.len().min(gain.len()).min(offset.len()).min(out.len()) / STEP * STEP;
             let (gains, offsets) = (gain.as_chunks().0, offset.as_chunks().0);
             // SAFETY: NEON is current.
-            unsafe {
-                super::neon::write8(x.as_chunks().0, halves, gains, offsets, out.as_chunks_mut().0);
+            unsafe { neon::write8(x.as_chunks().0, halves, gains, offsets, out.as_chunks_mut().0) };
+            if done < out.len() {
+                self.write8_from(done, x, gain, offset, out);
             }
-            return self.write8_from(done, x, gain, offset, out);
+            return;
         }
         #[cfg(any(not(dsp), mve))]
         let done = 0;
@@ -189,7 +192,18 @@ impl NormalizedRow {
             // Whole fours of channels.
             super::cortex_m::write16(x, row, gain, offset)
         });
-        #[cfg(any(not(dsp), mve))]
+        #[cfg(target_arch = "aarch64")]
+        let done = self.halves().map_or(0, |halves| {
+            let (gains, offsets) = (gain.as_chunks().0, offset.as_chunks().0);
+            // SAFETY: NEON is current.
+            unsafe { neon::write16(x.as_chunks_mut().0, halves, gains, offsets) };
+            x.len().min(gain.len()).min(offset.len()) / STEP * STEP
+        });
+        #[cfg(target_arch = "aarch64")]
+        if done == x.len() {
+            return;
+        }
+        #[cfg(all(any(not(dsp), mve), not(target_arch = "aarch64")))]
         let done = 0;
         for ((x, &gain), &offset) in x.iter_mut().zip(gain).zip(offset).skip(done) {
             *x = sat16(mulhi_add(offset, self.value(*x), gain));

@@ -48,7 +48,6 @@ fn softmax_weights_by_value(
     #[cfg(target_arch = "aarch64")]
     if let (steps, []) = scores.as_chunks()
         && weights.len() >= scores.len()
-        && shift % 32 > 0
         && super::neon::is_current()
     {
         let max = scores.iter().copied().max().unwrap_or(0);

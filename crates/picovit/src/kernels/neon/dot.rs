@@ -199,7 +199,6 @@ impl EightRows for DotSums {
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn signed_sums(places: &Places) -> Quads {
     let (a, b, c, d);
-    let [w0, w1, w2, w3, w4, w5, w6, w7] = places.weights;
     // SAFETY: reads what `Places` describes and writes registers.
     unsafe {
         asm!(
@@ -237,9 +236,8 @@ unsafe fn signed_sums(places: &Places) -> Quads {
             "cbz x12, 6f",
             "ldr q20, [x8, x12]",
             "ldr q24, [x9, x12]",
-            "ldr q29, [x13]",
-            "and v20.16b, v20.16b, v29.16b",
-            "and v24.16b, v24.16b, v29.16b",
+            "and v20.16b, v20.16b, v18.16b",
+            "and v24.16b, v24.16b, v18.16b",
             ".irp r, 0, 1, 2, 3, 4, 5, 6, 7",
             r"ldr q28, [x\r, x12]",
             r"sdot v\r\().4s, v28.16b, v20.16b",
@@ -247,11 +245,11 @@ unsafe fn signed_sums(places: &Places) -> Quads {
             ".endr",
             "6:",
             fold_rows!(),
-            inout("x0") w0 => _, inout("x1") w1 => _, inout("x2") w2 => _, inout("x3") w3 => _,
-            inout("x4") w4 => _, inout("x5") w5 => _, inout("x6") w6 => _, inout("x7") w7 => _,
+            inout("x0") places.weights => _, out("x1") _, out("x2") _, out("x3") _, out("x4") _,
+            out("x5") _, out("x6") _, out("x7") _, in("x13") places.stride,
             inout("x8") places.tokens[0] => _, inout("x9") places.tokens[1] => _,
             inout("x10") places.blocks => _, inout("x11") places.steps => _,
-            in("x12") places.back, in("x13") places.mask, in("x14") places.bias,
+            in("x12") places.back, in("v18") places.mask, in("x14") places.bias,
             out("v0") a, out("v1") _, out("v2") _, out("v3") _, out("v4") b, out("v5") _,
             out("v6") _, out("v7") _, out("v10") c, out("v11") _, out("v12") _, out("v13") _,
             out("v14") d, out("v15") _, out("v16") _, out("v17") _, out("v20") _, out("v21") _,
@@ -272,7 +270,6 @@ unsafe fn signed_sums(places: &Places) -> Quads {
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn unsigned_sums(places: &Places) -> Quads {
     let (a, b, c, d);
-    let [w0, w1, w2, w3, w4, w5, w6, w7] = places.weights;
     // SAFETY: reads what `Places` describes and writes registers.
     unsafe {
         asm!(
@@ -299,12 +296,11 @@ unsafe fn unsigned_sums(places: &Places) -> Quads {
             "cbz x12, 4f",
             "ldr q28, [x8, x12]",
             "ldr q29, [x9, x12]",
-            "ldr q19, [x13]",
             "eor v28.16b, v28.16b, v31.16b",
             "eor v29.16b, v29.16b, v31.16b",
-            "and v28.16b, v28.16b, v19.16b",
-            "and v29.16b, v29.16b, v19.16b",
-            "and v31.16b, v31.16b, v19.16b",
+            "and v28.16b, v28.16b, v18.16b",
+            "and v29.16b, v29.16b, v18.16b",
+            "and v31.16b, v31.16b, v18.16b",
             ".irp r, 0, 1, 2, 3, 4, 5, 6, 7",
             r"ldr q30, [x\r, x12]",
             r"sdot v\r\().4s, v30.16b, v28.16b",
@@ -318,11 +314,11 @@ unsafe fn unsigned_sums(places: &Places) -> Quads {
             "sub v4.4s, v4.4s, v24.4s",
             "sub v10.4s, v10.4s, v20.4s",
             "sub v14.4s, v14.4s, v24.4s",
-            inout("x0") w0 => _, inout("x1") w1 => _, inout("x2") w2 => _, inout("x3") w3 => _,
-            inout("x4") w4 => _, inout("x5") w5 => _, inout("x6") w6 => _, inout("x7") w7 => _,
+            inout("x0") places.weights => _, out("x1") _, out("x2") _, out("x3") _, out("x4") _,
+            out("x5") _, out("x6") _, out("x7") _, in("x13") places.stride,
             inout("x8") places.tokens[0] => _, inout("x9") places.tokens[1] => _,
             inout("x11") places.steps => _,
-            in("x12") places.back, in("x13") places.mask, in("x14") places.bias,
+            in("x12") places.back, in("v18") places.mask, in("x14") places.bias,
             out("v0") a, out("v1") _, out("v2") _, out("v3") _, out("v4") b, out("v5") _,
             out("v6") _, out("v7") _, out("v10") c, out("v11") _, out("v12") _, out("v13") _,
             out("v14") d, out("v15") _, out("v16") _, out("v17") _, out("v19") _, out("v20") _,

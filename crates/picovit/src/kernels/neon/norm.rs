@@ -3,7 +3,7 @@
 use core::arch::aarch64::*;
 
 /// Channels of a step.
-const STEP: usize = 16;
+pub(in super::super) const STEP: usize = 16;
 
 /// Sum, and sum of squares, of steps of 32 values.
 #[target_feature(enable = "neon")]
@@ -26,24 +26,31 @@ pub(in super::super) fn sums_of_squares(steps: &[[i16; 2 * STEP]]) -> (i32, u64)
 /// `mulhi(a, m)`, `a` being twice `half`: the same as one instruction.
 #[inline]
 #[target_feature(enable = "neon")]
-pub(super) fn mulhi_even(half: int32x4_t, m: int32x4_t) -> int32x4_t {
+fn mulhi_even(half: int32x4_t, m: int32x4_t) -> int32x4_t {
     vqrdmulhq_s32(half, m)
 }
 
-/// The int8 output of steps of channels. `factor`, `sum` and `inverse` are such that a half of
-/// section 6's `t` is `factor * x - sum`: that is below 2^28 in a row of up to 4096 channels, so its
-/// double does not wrap where this does not.
-#[target_feature(enable = "neon")]
-pub(in super::super) fn write8(
-    x: &[[i16; STEP]],
-    [factor, sum, inverse]: [i32; 3],
-    gain: &[[i32; STEP]],
-    offset: &[[i32; STEP]],
-    out: &mut [[i8; STEP]],
-) {
-    let (factor, sum) = (vdupq_n_s32(factor), vdupq_n_s32(sum));
-    let inverse = vdupq_n_s32(inverse);
-    for (((x, gain), offset), out) in x.iter().zip(gain).zip(offset).zip(out) {
+/// A step of channels.
+type Step<T> = [T; STEP];
+
+/// A token: `factor`, `sum` and `inverse` are such that a half of section 6's `t` is `factor * x -
+/// sum`. That is below 2^28 in a row of up to 4096 channels, so its double does not wrap where this
+/// does not.
+#[derive(Clone, Copy)]
+struct Row(int32x4_t, int32x4_t, int32x4_t);
+
+impl Row {
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn new([factor, sum, inverse]: [i32; 3]) -> Self {
+        Self(vdupq_n_s32(factor), vdupq_n_s32(sum), vdupq_n_s32(inverse))
+    }
+
+    /// `mulhi(h, gain) + offset` of a step.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn values(self, x: &Step<i16>, gain: &Step<i32>, offset: &Step<i32>) -> [int32x4_t; 4] {
+        let Self(factor, sum, inverse) = self;
         // SAFETY: each has the values of a step.
         let (x, gain, offset) = unsafe {
             (
@@ -58,14 +65,49 @@ pub(in super::super) fn write8(
             let low = vrshrn_n_s64::<32>(vmull_s32(vget_low_s32(h), vget_low_s32(gain)));
             vaddq_s32(vrshrn_high_n_s64::<32>(low, vmull_high_s32(h, gain)), offset)
         };
-        let a = value(vget_low_s16(x.0), gain.0, offset.0);
-        let b = value(vget_high_s16(x.0), gain.1, offset.1);
-        let c = value(vget_low_s16(x.1), gain.2, offset.2);
-        let d = value(vget_high_s16(x.1), gain.3, offset.3);
+        [
+            value(vget_low_s16(x.0), gain.0, offset.0),
+            value(vget_high_s16(x.0), gain.1, offset.1),
+            value(vget_low_s16(x.1), gain.2, offset.2),
+            value(vget_high_s16(x.1), gain.3, offset.3),
+        ]
+    }
+}
+
+/// The int8 output of steps of channels, by [`Row`].
+#[target_feature(enable = "neon")]
+pub(in super::super) fn write8(
+    x: &[Step<i16>],
+    row: [i32; 3],
+    gain: &[Step<i32>],
+    offset: &[Step<i32>],
+    out: &mut [Step<i8>],
+) {
+    let row = Row::new(row);
+    for (((x, gain), offset), out) in x.iter().zip(gain).zip(offset).zip(out) {
+        let [a, b, c, d] = row.values(x, gain, offset);
         // Saturating to 16 bits first changes nothing.
         let low = vqshrn_high_n_s32::<8>(vqshrn_n_s32::<8>(a), b);
         let high = vqshrn_high_n_s32::<8>(vqshrn_n_s32::<8>(c), d);
-        // SAFETY: as above.
+        // SAFETY: it has the values of a step.
         unsafe { vst1q_s8(out.as_mut_ptr(), vqmovn_high_s16(vqmovn_s16(low), high)) };
+    }
+}
+
+/// The int16 output of steps of channels, in place.
+#[target_feature(enable = "neon")]
+pub(in super::super) fn write16(
+    x: &mut [Step<i16>],
+    row: [i32; 3],
+    gain: &[Step<i32>],
+    offset: &[Step<i32>],
+) {
+    let row = Row::new(row);
+    for ((x, gain), offset) in x.iter_mut().zip(gain).zip(offset) {
+        let [a, b, c, d] = row.values(x, gain, offset);
+        let low = vqmovn_high_s32(vqmovn_s32(a), b);
+        let high = vqmovn_high_s32(vqmovn_s32(c), d);
+        // SAFETY: it has the values of a step.
+        unsafe { vst1q_s16_x2(x.as_mut_ptr(), int16x8x2_t(low, high)) };
     }
 }

@@ -3,6 +3,7 @@
 //! [`wide`](super::super::wide).
 
 use core::arch::aarch64::*;
+use core::arch::asm;
 
 use super::super::block::{Block, Operand};
 use super::super::layer::Int8;
@@ -18,15 +19,17 @@ pub(in super::super) type Quads = [[int32x4_t; 2]; TOKENS];
 /// `64 * blocks + 16 * steps + rest` values, of which the rest, if there is one, is the last part of
 /// at least 16.
 pub(in super::super) struct Places {
-    pub(super) weights: [*const i8; LANES],
+    pub(super) weights: *const i8,
+    /// From one row to the next.
+    pub(super) stride: usize,
     pub(super) tokens: [*const i8; TOKENS],
     pub(super) bias: *const i32,
     pub(super) blocks: usize,
     pub(super) steps: usize,
     /// From where the rest begins to where its last 16 values do, if there is one: below 0.
     pub(super) back: isize,
-    /// 16 bytes that keep the rest of those 16 values.
-    pub(super) mask: *const u8,
+    /// What keeps the rest of those 16 values.
+    pub(super) mask: uint8x16_t,
 }
 
 /// A kernel for the sums.
@@ -91,14 +94,15 @@ fn product<K: EightRows, T: Operand>(
     // Tokens without a sign are taken step by step.
     let blocks = if T::SIGNED { inputs / (4 * BYTES) } else { 0 };
     let mut places = Places {
-        weights: [bytes.as_ptr(); LANES],
+        weights: bytes.as_ptr(),
+        stride: inputs,
         tokens: tokens.map(|token| token.as_ptr().cast()),
         bias: ZEROS.as_ptr(),
         blocks,
         steps: inputs / BYTES - 4 * blocks,
         back: if rest > 0 { rest as isize - BYTES as isize } else { 0 },
         // SAFETY: the rest is less than a half of it.
-        mask: unsafe { MASKS.as_ptr().add(rest) },
+        mask: unsafe { vld1q_u8(MASKS.as_ptr().add(rest)) },
     };
     let mut first = 0;
     while first < outputs {
@@ -108,9 +112,7 @@ fn product<K: EightRows, T: Operand>(
         // `K` and NEON are there is what a task is run for.
         unsafe {
             places.bias = sink.bias(at);
-            for lane in 0..LANES {
-                places.weights[lane] = bytes.as_ptr().add((at + lane) * inputs);
-            }
+            places.weights = bytes.as_ptr().add(at * inputs);
             sink.take(at, K::sums::<T>(&places));
         }
         first += LANES;
@@ -122,8 +124,20 @@ fn product<K: EightRows, T: Operand>(
 #[inline]
 #[target_feature(enable = "neon")]
 fn mulhi_add(addend: int64x2_t, sums: int32x4_t, mult: int32x4_t) -> int32x4_t {
-    let low = vmull_s32(vget_low_s32(sums), vget_low_s32(mult));
-    vraddhn_high_s64(vraddhn_s64(low, addend), vmull_high_s32(sums, mult), addend)
+    let values;
+    // SAFETY: reads and writes registers. The compiler would take some of the multiplications apart.
+    unsafe {
+        asm!(
+            "smull {low:v}.2d, {sums:v}.2s, {mult:v}.2s",
+            "smull2 {high:v}.2d, {sums:v}.4s, {mult:v}.4s",
+            "raddhn {values:v}.2s, {low:v}.2d, {addend:v}.2d",
+            "raddhn2 {values:v}.4s, {high:v}.2d, {addend:v}.2d",
+            sums = in(vreg) sums, mult = in(vreg) mult, addend = in(vreg) addend,
+            low = out(vreg) _, high = out(vreg) _, values = out(vreg) values,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    values
 }
 
 /// An addend of [`mulhi_add`].

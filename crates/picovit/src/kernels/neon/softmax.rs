@@ -2,13 +2,12 @@
 
 use core::arch::aarch64::*;
 
-use super::norm::mulhi_even;
 use crate::format::EXP_ENTRIES;
 
 /// Scores of a step.
 const STEP: usize = 16;
 
-/// Writes the weights of steps of scores and returns their sum; the shift is not 0.
+/// Writes the weights of steps of scores and returns their sum.
 #[target_feature(enable = "neon")]
 pub(in super::super) fn weights(
     scores: &[[i32; STEP]],
@@ -28,7 +27,9 @@ pub(in super::super) fn weights(
         let all = unsafe { vld1q_s32_x4(scores.as_ptr()) };
         let place = |scores| {
             let difference = vshlq_s32(vsubq_s32(max, scores), shift);
-            let index = mulhi_even(vshrq_n_s32::<1>(difference), mult);
+            let low = vmull_s32(vget_low_s32(difference), vget_low_s32(mult));
+            let low = vrshrn_n_s64::<32>(low);
+            let index = vrshrn_high_n_s64::<32>(low, vmull_high_s32(difference, mult));
             let index = vminq_u32(vreinterpretq_u32_s32(index), last);
             (vaddw_u32(start, vget_low_u32(index)), vaddw_high_u32(start, index))
         };
