@@ -53,11 +53,7 @@ impl Row {
         let Self(factor, sum, inverse) = self;
         // SAFETY: each has the values of a step.
         let (x, gain, offset) = unsafe {
-            (
-                vld1q_s16_x2(x.as_ptr()),
-                vld1q_s32_x4(gain.as_ptr()),
-                vld1q_s32_x4(offset.as_ptr()),
-            )
+            (vld1q_s16_x2(x.as_ptr()), vld1q_s32_x4(gain.as_ptr()), vld1q_s32_x4(offset.as_ptr()))
         };
         let value = |x: int16x4_t, gain: int32x4_t, offset: int32x4_t| {
             let half = vsubq_s32(vmulq_s32(vmovl_s16(x), factor), sum);
