@@ -1,5 +1,6 @@
 //! Instructions of an inference on AArch64, for every instruction set that the kernels know there:
-//! the engine's benchmark, run by QEMU's emulator of Linux programs.
+//! the engine's benchmark, run by QEMU's emulator of Linux programs. So are, on demand, the tests of
+//! the kernels.
 //!
 //! The emulator logs which blocks of instructions it executes, and once what is in each. The
 //! difference between two and three inferences is that of one, without the program's start.
@@ -25,6 +26,9 @@ use crate::report::json;
 /// The emulator.
 const EMULATOR: &str = "qemu-aarch64";
 
+/// What programs are built for.
+const TARGET: &str = "aarch64-unknown-linux-gnu";
+
 /// Functions that are shown.
 const FUNCTIONS: usize = 12;
 
@@ -48,12 +52,15 @@ struct Row {
 pub(crate) fn count(args: &Aarch64Args) -> Result<(), Error> {
     let version = Command::new(EMULATOR).arg("--version").stdout(Stdio::null()).status();
     version.map_err(|_| Error::NoEmulator { emulator: EMULATOR })?;
+    if args.check {
+        check(args)?;
+    }
     let artifact = Artifact::find(args.model.as_deref())?;
     let model = artifact.model();
     if model.packing() != Packing::Portable {
         eprintln!("hint: the weights are not packed for hosts: quantize with `--target aarch64`");
     }
-    let program = build::build_benchmark("aarch64-unknown-linux-gnu", args.toolchain)?;
+    let program = build::build_for_host(TARGET, args.toolchain, "--bench", "inference")?;
     let ops = (0..model.op_count()).filter_map(|index| model.op(index).ok());
     let macs = ops.map(|op| op.macs()).sum::<u64>();
     let mut rows: Vec<Row> = Vec::new();
@@ -106,6 +113,22 @@ pub(crate) fn count(args: &Aarch64Args) -> Result<(), Error> {
             instruction_sets: rows,
         },
     )
+}
+
+/// Runs the tests of the kernels.
+fn check(args: &Aarch64Args) -> Result<(), Error> {
+    let program = build::build_for_host(TARGET, args.toolchain, "--test", "kernels")?;
+    let output = Command::new(EMULATOR)
+        .args(["-cpu", &args.cpu])
+        .arg(program)
+        .output()
+        .map_err(|reason| Error::Program { program: EMULATOR.to_owned(), reason })?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        return Err(Error::Log { reason: said.into_owned() });
+    }
+    print!("{}", said.trim_start());
+    Ok(())
 }
 
 /// Executes so many inferences; what it counted and what the program said. None if the processor

@@ -180,6 +180,9 @@ struct Aarch64Args {
     /// The processor, by the emulator's names: cortex-a53 and cortex-a72 have no dot products.
     #[arg(long, default_value = "max")]
     cpu: String,
+    /// Run the tests of the kernels there first.
+    #[arg(long)]
+    check: bool,
     /// Show which functions take them.
     #[arg(long)]
     functions: bool,
