@@ -94,7 +94,22 @@ pub fn copy_patch(
         }
         return;
     }
-    for (ky, row) in rows_mut(patch, row_values).enumerate() {
+    copy_border_patch(map, extent, window, corner, zero, patch);
+}
+
+/// As [`copy_patch`], row by row.
+#[cfg_attr(wide, inline(never))]
+#[cfg_attr(not(wide), inline(always))]
+fn copy_border_patch(
+    map: &[i8],
+    extent: (usize, usize, usize),
+    window: Window,
+    corner: (usize, usize),
+    zero: &[i8],
+    patch: &mut [i8],
+) {
+    let channels = extent.2;
+    for (ky, row) in rows_mut(patch, window.kernel * channels).enumerate() {
         let PatchRow { before, pixels, .. } = patch_row(map, extent, window, corner, ky);
         let (border, rest) = row.split_at_mut_checked(before * channels).unwrap_or_default();
         fill(zero, border);

@@ -15,7 +15,7 @@ use super::isa::Isa;
 use super::wide::{LANES, Lanes};
 pub(crate) use bytes::columns;
 pub(super) use bytes::look_up;
-pub(super) use norm::{STEP, sums_of_squares, write8, write16};
+pub(super) use norm::{sums_of_squares, write8, write16};
 pub(super) use pool::max_into;
 pub(super) use product::{LinearAdd16, LinearInt8, Scores, WeightedSums};
 pub(super) use softmax::weights;

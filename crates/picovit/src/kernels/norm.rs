@@ -1,7 +1,7 @@
 //! Layer norm in integers, section 6 of `docs/arithmetic.md`.
 
 #[cfg(target_arch = "aarch64")]
-use super::neon::{self, STEP};
+use super::neon;
 use super::requant::{mulhi, mulhi_add, sat8, sat16};
 #[cfg(wide)]
 use super::wide::{Kernel, Simd, dispatch};
@@ -153,10 +153,8 @@ impl NormalizedRow {
         });
         #[cfg(target_arch = "aarch64")]
         if let Some(halves) = self.halves() {
-            let done = x.len().min(gain.len()).min(offset.len()).min(out.len()) / STEP * STEP;
-            let (gains, offsets) = (gain.as_chunks().0, offset.as_chunks().0);
             // SAFETY: NEON is current.
-            unsafe { neon::write8(x.as_chunks().0, halves, gains, offsets, out.as_chunks_mut().0) };
+            let done = unsafe { neon::write8(x, halves, [gain, offset], out) };
             if done < out.len() {
                 self.write8_from(done, x, gain, offset, out);
             }
@@ -194,10 +192,8 @@ impl NormalizedRow {
         });
         #[cfg(target_arch = "aarch64")]
         let done = self.halves().map_or(0, |halves| {
-            let (gains, offsets) = (gain.as_chunks().0, offset.as_chunks().0);
             // SAFETY: NEON is current.
-            unsafe { neon::write16(x.as_chunks_mut().0, halves, gains, offsets) };
-            x.len().min(gain.len()).min(offset.len()) / STEP * STEP
+            unsafe { neon::write16(x, halves, [gain, offset]) }
         });
         #[cfg(target_arch = "aarch64")]
         if done == x.len() {

@@ -3,7 +3,7 @@
 use core::arch::aarch64::*;
 
 /// Channels of a step.
-pub(in super::super) const STEP: usize = 16;
+const STEP: usize = 16;
 
 /// Sum, and sum of squares, of steps of 32 values.
 #[target_feature(enable = "neon")]
@@ -23,16 +23,6 @@ pub(in super::super) fn sums_of_squares(steps: &[[i16; 2 * STEP]]) -> (i32, u64)
     (vaddvq_s32(sum), vaddvq_u64(squares))
 }
 
-/// `mulhi(a, m)`, `a` being twice `half`: the same as one instruction.
-#[inline]
-#[target_feature(enable = "neon")]
-fn mulhi_even(half: int32x4_t, m: int32x4_t) -> int32x4_t {
-    vqrdmulhq_s32(half, m)
-}
-
-/// A step of channels.
-type Step<T> = [T; STEP];
-
 /// A token: `factor`, `sum` and `inverse` are such that a half of section 6's `t` is `factor * x -
 /// sum`. That is below 2^28 in a row of up to 4096 channels, so its double does not wrap where this
 /// does not.
@@ -47,17 +37,25 @@ impl Row {
     }
 
     /// `mulhi(h, gain) + offset` of a step.
+    ///
+    /// # Safety
+    /// Each has the values of a step from `at` on.
     #[inline]
     #[target_feature(enable = "neon")]
-    fn values(self, x: &Step<i16>, gain: &Step<i32>, offset: &Step<i32>) -> [int32x4_t; 4] {
+    unsafe fn values(self, at: usize, x: &[i16], [gain, offset]: [&[i32]; 2]) -> [int32x4_t; 4] {
         let Self(factor, sum, inverse) = self;
-        // SAFETY: each has the values of a step.
+        // SAFETY: the caller's promise.
         let (x, gain, offset) = unsafe {
-            (vld1q_s16_x2(x.as_ptr()), vld1q_s32_x4(gain.as_ptr()), vld1q_s32_x4(offset.as_ptr()))
+            (
+                vld1q_s16_x2(x.as_ptr().add(at)),
+                vld1q_s32_x4(gain.as_ptr().add(at)),
+                vld1q_s32_x4(offset.as_ptr().add(at)),
+            )
         };
         let value = |x: int16x4_t, gain: int32x4_t, offset: int32x4_t| {
             let half = vsubq_s32(vmulq_s32(vmovl_s16(x), factor), sum);
-            let h = mulhi_even(half, inverse);
+            // `mulhi` of an even number is this one instruction of its half.
+            let h = vqrdmulhq_s32(half, inverse);
             let low = vrshrn_n_s64::<32>(vmull_s32(vget_low_s32(h), vget_low_s32(gain)));
             vaddq_s32(vrshrn_high_n_s64::<32>(low, vmull_high_s32(h, gain)), offset)
         };
@@ -70,40 +68,43 @@ impl Row {
     }
 }
 
-/// The int8 output of steps of channels, by [`Row`].
+/// The int8 output of channels that fill steps, by [`Row`]; how many that are.
 #[target_feature(enable = "neon")]
 pub(in super::super) fn write8(
-    x: &[Step<i16>],
+    x: &[i16],
     row: [i32; 3],
-    gain: &[Step<i32>],
-    offset: &[Step<i32>],
-    out: &mut [Step<i8>],
-) {
+    constants: [&[i32]; 2],
+    out: &mut [i8],
+) -> usize {
     let row = Row::new(row);
-    for (((x, gain), offset), out) in x.iter().zip(gain).zip(offset).zip(out) {
-        let [a, b, c, d] = row.values(x, gain, offset);
+    let shortest = constants.iter().fold(x.len().min(out.len()), |n, c| n.min(c.len()));
+    let count = shortest / STEP * STEP;
+    for at in (0..count).step_by(STEP) {
+        // SAFETY: all have `count` values.
+        let [a, b, c, d] = unsafe { row.values(at, x, constants) };
         // Saturating to 16 bits first changes nothing.
         let low = vqshrn_high_n_s32::<8>(vqshrn_n_s32::<8>(a), b);
         let high = vqshrn_high_n_s32::<8>(vqshrn_n_s32::<8>(c), d);
-        // SAFETY: it has the values of a step.
-        unsafe { vst1q_s8(out.as_mut_ptr(), vqmovn_high_s16(vqmovn_s16(low), high)) };
+        let bytes = vqmovn_high_s16(vqmovn_s16(low), high);
+        // SAFETY: as above.
+        unsafe { vst1q_s8(out.as_mut_ptr().add(at), bytes) };
     }
+    count
 }
 
-/// The int16 output of steps of channels, in place.
+/// The int16 output of channels that fill steps, in place; how many that are.
 #[target_feature(enable = "neon")]
-pub(in super::super) fn write16(
-    x: &mut [Step<i16>],
-    row: [i32; 3],
-    gain: &[Step<i32>],
-    offset: &[Step<i32>],
-) {
+pub(in super::super) fn write16(x: &mut [i16], row: [i32; 3], constants: [&[i32]; 2]) -> usize {
     let row = Row::new(row);
-    for ((x, gain), offset) in x.iter_mut().zip(gain).zip(offset) {
-        let [a, b, c, d] = row.values(x, gain, offset);
+    let shortest = constants.iter().fold(x.len(), |n, c| n.min(c.len()));
+    let count = shortest / STEP * STEP;
+    for at in (0..count).step_by(STEP) {
+        // SAFETY: all have `count` values.
+        let [a, b, c, d] = unsafe { row.values(at, x, constants) };
         let low = vqmovn_high_s32(vqmovn_s32(a), b);
         let high = vqmovn_high_s32(vqmovn_s32(c), d);
-        // SAFETY: it has the values of a step.
-        unsafe { vst1q_s16_x2(x.as_mut_ptr(), int16x8x2_t(low, high)) };
+        // SAFETY: as above.
+        unsafe { vst1q_s16_x2(x.as_mut_ptr().add(at), int16x8x2_t(low, high)) };
     }
+    count
 }

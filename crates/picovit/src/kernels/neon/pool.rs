@@ -8,32 +8,37 @@ use super::BYTES;
 #[target_feature(enable = "neon")]
 pub(in super::super) fn max_into(pixels: &[i8], out: &mut [i8]) {
     let channels = out.len();
-    let pixels = pixels.chunks_exact(channels.max(1));
-    let (blocks, rest) = out.as_chunks_mut::<{ 4 * BYTES }>();
-    let start = channels - rest.len();
-    for (block, places) in blocks.iter_mut().enumerate() {
-        // SAFETY: it has 64 values.
-        let mut all = unsafe { vld1q_s8_x4(places.as_ptr()) };
-        for pixel in pixels.clone() {
-            // SAFETY: a pixel has as many channels as there are.
-            let values = unsafe { vld1q_s8_x4(pixel.as_ptr().add(4 * BYTES * block)) };
-            all.0 = vmaxq_s8(all.0, values.0);
-            all.1 = vmaxq_s8(all.1, values.1);
-            all.2 = vmaxq_s8(all.2, values.2);
-            all.3 = vmaxq_s8(all.3, values.3);
+    let mut at = 0;
+    while at + 4 * BYTES <= channels {
+        // SAFETY: there are 64 values from `at` on, in a pixel as well.
+        unsafe {
+            let place = out.as_mut_ptr().add(at);
+            let mut all = vld1q_s8_x4(place);
+            let mut from = at;
+            while from + 4 * BYTES <= pixels.len() {
+                let values = vld1q_s8_x4(pixels.as_ptr().add(from));
+                all.0 = vmaxq_s8(all.0, values.0);
+                all.1 = vmaxq_s8(all.1, values.1);
+                all.2 = vmaxq_s8(all.2, values.2);
+                all.3 = vmaxq_s8(all.3, values.3);
+                from += channels;
+            }
+            vst1q_s8_x4(place, all);
         }
-        // SAFETY: as above.
-        unsafe { vst1q_s8_x4(places.as_mut_ptr(), all) };
+        at += 4 * BYTES;
     }
-    for (step, places) in rest.as_chunks_mut::<BYTES>().0.iter_mut().enumerate() {
-        // SAFETY: it has 16 values.
-        let mut all = unsafe { vld1q_s8(places.as_ptr()) };
-        for pixel in pixels.clone() {
-            // SAFETY: as above.
-            let values = unsafe { vld1q_s8(pixel.as_ptr().add(start + BYTES * step)) };
-            all = vmaxq_s8(all, values);
+    while at + BYTES <= channels {
+        // SAFETY: there are 16 values from `at` on, in a pixel as well.
+        unsafe {
+            let place = out.as_mut_ptr().add(at);
+            let mut all = vld1q_s8(place);
+            let mut from = at;
+            while from + BYTES <= pixels.len() {
+                all = vmaxq_s8(all, vld1q_s8(pixels.as_ptr().add(from)));
+                from += channels;
+            }
+            vst1q_s8(place, all);
         }
-        // SAFETY: it has 16 values.
-        unsafe { vst1q_s8(places.as_mut_ptr(), all) };
+        at += BYTES;
     }
 }
