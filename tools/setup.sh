@@ -23,7 +23,7 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-picovit_targets="thumbv6m-none-eabi thumbv7em-none-eabihf thumbv8m.main-none-eabihf riscv32imc-unknown-none-elf"
+picovit_targets="thumbv6m-none-eabi thumbv7em-none-eabihf thumbv8m.main-none-eabihf riscv32imc-unknown-none-elf aarch64-unknown-linux-gnu"
 
 install_targets() {
     if have rustup; then
@@ -42,6 +42,9 @@ setup() {
     have cc || apt_install gcc libc6-dev
     have qemu-system-arm || apt_install qemu-system-arm
     have arm-none-eabi-ld || apt_install binutils-arm-none-eabi
+    have qemu-aarch64 || apt_install qemu-user
+    have aarch64-linux-gnu-gcc || [ "$(uname -m)" = aarch64 ] ||
+        apt_install gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     install_targets
 }
 

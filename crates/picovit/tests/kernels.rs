@@ -4,11 +4,13 @@
 use std::sync::{Mutex, PoisonError};
 
 use picovit::format::{
-    EXP_ENTRIES, Packing, TOKENS, WINOGRAD_SUMS, pack_winograd, winograd_patches, winograd_weights,
+    EXP_ENTRIES, Packing, TABLE_ENTRIES, TOKENS, WINOGRAD_SUMS, pack_winograd, winograd_patches,
+    winograd_weights,
 };
 use picovit::kernels::{
-    Block, Int8, Isa, Matrix, Operand, Window, Winograd, linear_add16, linear_int8, max_into_row,
-    mulhi_add, normalize, scores, softmax_weights, weighted_sums, winograd, winograd_patch,
+    Block, Int8, Isa, Matrix, Operand, Window, Winograd, linear_add16, linear_int8, look_up,
+    max_into_row, mulhi_add, normalize, patch_into_block, scores, softmax_weights, weighted_sums,
+    winograd, winograd_patch,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -197,21 +199,30 @@ proptest! {
         })?;
     }
 
+    /// -128 is no weight, and plain NEON adds products in 16 bits because of that.
     #[test]
     fn any_bytes_are_row_major_weights(
         (inputs, bytes) in (1..80usize, vec(extreme(any::<i8>(), &[-128]), 80 * 9)),
         tokens in [vec(token(), 80), vec(token(), 80)],
     ) {
         let outputs = bytes.len() / inputs;
-        let keys = Matrix { packing: Packing::Portable, outputs, inputs, bytes: &bytes };
         let mut memory = vec![0; Packing::Portable.block_bytes(inputs)];
         let mut block = Block::new(Packing::Portable, inputs, &mut memory);
         filled(&mut block, &tokens.map(|token| token[..inputs].to_vec()));
-        agree(|| {
+        let products = |bytes: &[i8]| {
+            let keys = Matrix { packing: Packing::Portable, outputs, inputs, bytes };
             let (mut one, mut two) = (vec![1; outputs], vec![2; outputs]);
             scores(keys, &block, [&mut one, &mut two]);
             (one, two)
-        })?;
+        };
+        let weights: Vec<i8> = bytes.iter().map(|&v| v.max(-127)).collect();
+        agree(|| products(&weights))?;
+        let results = with_every_isa(|| products(&bytes));
+        for (name, result) in &results[1..] {
+            if *name != Isa::Neon.name() {
+                prop_assert_eq!(&results[0].1, result, "{}", name);
+            }
+        }
     }
 
     #[test]
@@ -249,7 +260,13 @@ proptest! {
 
     #[test]
     fn pooling(
-        (columns, channels, kernel, stride, padding) in (1..12usize, 1..70usize, 1..4usize, 1..4usize, 0..2usize),
+        (columns, channels, kernel, stride, padding) in (
+            1..12usize,
+            prop_oneof![1..70usize, select(vec![16, 48, 64])],
+            1..4usize,
+            1..4usize,
+            0..2usize,
+        ),
         values in vec(token(), 70 * 40),
     ) {
         let width = values.len() / channels / 2;
@@ -261,5 +278,67 @@ proptest! {
             max_into_row(row, channels, window, &mut out);
             out
         })?;
+    }
+
+    #[test]
+    fn tables(
+        values in vec(any::<i8>(), 0..100),
+        table in vec(any::<i8>(), TABLE_ENTRIES),
+    ) {
+        let table: [i8; TABLE_ENTRIES] = table.try_into().expect("that many");
+        let entries = values.iter().map(|&v| table[(i16::from(v) + 128) as usize]);
+        let entries: Vec<i8> = entries.collect();
+        for (isa, result) in with_every_isa(|| {
+            let mut values = values.clone();
+            look_up(&mut values, &table);
+            values
+        }) {
+            prop_assert_eq!(&result, &entries, "{}", isa);
+        }
+    }
+
+    /// Against the definition of a convolution.
+    #[test]
+    fn patches(
+        (height, width, channels) in (1..8usize, 1..8usize, 1..30usize),
+        (kernel, padding, y, x) in (1..4usize, 0..3usize, 0..8usize, 0..8usize),
+        map in vec(token(), 7 * 7 * 29),
+        zero in vec(token(), 29),
+    ) {
+        let map = &map[..height * width * channels];
+        let padding = padding.min(kernel - 1);
+        // The last corner of a map of this extent.
+        let fits = |size: usize| (size + 2 * padding).checked_sub(kernel);
+        let (Some(last_y), Some(last_x)) = (fits(height), fits(width)) else { return Ok(()) };
+        let corner = (y.min(last_y), x.min(last_x));
+        let taps = (0..kernel).flat_map(|ky| (0..kernel).map(move |kx| (ky, kx)));
+        let direct: Vec<i8> = taps.flat_map(|(ky, kx)| {
+            let row = (corner.0 + ky).checked_sub(padding).filter(|&row| row < height);
+            let column = (corner.1 + kx).checked_sub(padding).filter(|&column| column < width);
+            match (row, column) {
+                (Some(row), Some(column)) => &map[(row * width + column) * channels..][..channels],
+                _ => &zero[..channels],
+            }
+        }).copied().collect();
+        let window = Window { kernel, stride: 1, padding };
+        let inputs = direct.len();
+        let mut memory = vec![0; Packing::Portable.block_bytes(inputs)];
+        let mut block = Block::new(Packing::Portable, inputs, &mut memory);
+        for token in 0..TOKENS {
+            let extent = (height, width, channels);
+            patch_into_block(map, extent, window, corner, &zero[..channels], (&mut block, token));
+        }
+        // Each value by itself, by way of a product with the identity.
+        let identity: Vec<i8> = (0..inputs * inputs).map(|i| (i / inputs == i % inputs) as i8).collect();
+        let matrix =
+            Matrix { packing: Packing::Portable, outputs: inputs, inputs, bytes: &identity };
+        let expected: Vec<i32> = direct.into_iter().map(i32::from).collect();
+        for (isa, rows) in with_every_isa(|| {
+            let (mut one, mut two) = (vec![0; inputs], vec![0; inputs]);
+            scores(matrix, &block, [&mut one, &mut two]);
+            [one, two]
+        }) {
+            prop_assert_eq!(&rows, &[expected.clone(), expected.clone()], "{}", isa);
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Needs `qemu-system-arm` and a compiler for the chip; without them these tests fail and say
 //! what to install.
 
+mod aarch64;
 mod artifacts;
 mod figures;
 

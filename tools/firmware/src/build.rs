@@ -130,6 +130,32 @@ pub(crate) fn build_kernels(
     Ok(())
 }
 
+/// Builds a program of the engine's for a host, `--bench` or `--test` of this name; where it is.
+pub(crate) fn build_for_host(
+    target: &str,
+    choice: Choice,
+    kind: &str,
+    name: &str,
+) -> Result<PathBuf, Error> {
+    let spinner = spinner(format!("Building {name} for {target}"));
+    let toolchain = Toolchain::find(target, choice, &|step| spinner.set_message(step.to_owned()))?;
+    let mut command = toolchain.cargo_build(&crate::aarch64::target_dir(), &["crt-static"]);
+    command
+        .current_dir(root())
+        .args(["--release", "--locked", "--package", "picovit", kind, name])
+        .args(["--features", "std,f16", "--message-format=json-render-diagnostics"]);
+    let output = command
+        .output()
+        .map_err(|reason| Error::Program { program: "cargo".to_owned(), reason })?;
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let built = output.status.success().then(|| executable(&messages, name)).flatten();
+    let output = String::from_utf8_lossy(&output.stderr).into_owned();
+    let built = built.ok_or_else(|| Error::Build { output, command: format!("{command:?}") })?;
+    spinner.finish_and_clear();
+    eprintln!("Built {name} for {target} ({})", toolchain.describe());
+    Ok(built)
+}
+
 /// Shows what cargo is doing; gives back all it said.
 fn watch(stream: impl Read + Send + 'static, spinner: ProgressBar) -> thread::JoinHandle<String> {
     thread::spawn(move || {

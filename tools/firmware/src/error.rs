@@ -132,7 +132,8 @@ pub enum Error {
     #[error("the emulator `{emulator}` is not installed")]
     #[diagnostic(help(
         "Debian or Ubuntu: apt-get install qemu-system-arm; Fedora: dnf install qemu-system-arm; \
-         macOS: brew install qemu"
+         macOS: brew install qemu. For qemu-aarch64, which runs on Linux: qemu-user and \
+         gcc-aarch64-linux-gnu"
     ))]
     NoEmulator {
         /// Its name.

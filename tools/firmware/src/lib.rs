@@ -6,6 +6,7 @@
 //! every machine and every day. Instructions are not cycles.
 #![forbid(unsafe_code)]
 
+mod aarch64;
 pub mod board;
 mod build;
 mod commands;
@@ -52,6 +53,8 @@ enum Command {
     Regression(RegressionArgs),
     /// Compare the kernels of an emulated board with the host's, over random shapes and values.
     Kernels(KernelsArgs),
+    /// Count the instructions of an inference on AArch64, for every instruction set of the kernels.
+    Aarch64(Aarch64Args),
     /// Flash, RAM and code of the firmware, without running it.
     Size(SizeArgs),
     /// Write the firmware to a board.
@@ -184,6 +187,28 @@ struct KernelsArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct Aarch64Args {
+    /// The artifact [default: model.pvit, else that of the shipped model].
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// The processor, by the emulator's names: cortex-a53 and cortex-a72 have no dot products.
+    #[arg(long, default_value = "max")]
+    cpu: String,
+    /// Run the tests of the kernels there first.
+    #[arg(long)]
+    check: bool,
+    /// Show which functions take them.
+    #[arg(long)]
+    functions: bool,
+    /// Which compiler and core library to use.
+    #[arg(long, value_enum, default_value_t, env = "PICOVIT_TOOLCHAIN")]
+    toolchain: toolchain::Choice,
+    /// Write the figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
 struct SizeArgs {
     #[command(flatten)]
     build: BuildArgs,
@@ -214,6 +239,7 @@ pub fn run(cli: Cli) -> miette::Result<()> {
         Command::Profile(args) => profile::profile(&args)?,
         Command::Regression(args) => regression::regression(&args)?,
         Command::Kernels(args) => kernels::check(&args)?,
+        Command::Aarch64(args) => aarch64::count(&args)?,
         Command::Size(args) => commands::size(&args)?,
         Command::Flash(args) => commands::flash(args.board.as_deref())?,
     }

@@ -68,7 +68,8 @@ impl Toolchain {
     }
 
     fn new(target: &str, cargo: PathBuf, rustc: PathBuf) -> Self {
-        Self { target: target.to_owned(), cargo, rustc, linker: None, build_std: false }
+        let linker = hosted(target).then(|| cross_linker(target)).flatten();
+        Self { target: target.to_owned(), cargo, rustc, linker, build_std: false }
     }
 
     fn from_source(target: &str, cargo: PathBuf, rustc: PathBuf) -> Result<Self, String> {
@@ -112,7 +113,7 @@ impl Toolchain {
         command.args(["build", "--target", &self.target, "--target-dir"]);
         if self.build_std {
             // Another compiler's results would be thrown away with every change of mind.
-            command.arg(target_dir.join("build-std")).args(["-Z", "build-std=core"]);
+            command.arg(target_dir.join("build-std")).args(["-Z", self.crates()]);
             command.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", &self.rustc);
         } else {
             command.arg(target_dir);
@@ -129,6 +130,11 @@ impl Toolchain {
             command.env(flags, format!("-C target-feature={}", enabled.join(",")));
         }
         command
+    }
+
+    /// What to build of the standard library.
+    fn crates(&self) -> &'static str {
+        if hosted(&self.target) { "build-std=std,panic_unwind" } else { "build-std=core" }
     }
 
     /// The variable that holds a setting of cargo's for the target.
@@ -179,8 +185,29 @@ fn sysroot(rustc: &Path) -> Option<PathBuf> {
     output(rustc, &["--print", "sysroot"]).map(|path| PathBuf::from(path.trim()))
 }
 
+/// Whether programs for a target run on an operating system.
+fn hosted(target: &str) -> bool {
+    target.contains("-linux-")
+}
+
+/// A C compiler that links for a target of Linux, where it is not the host's.
+fn cross_linker(target: &str) -> Option<PathBuf> {
+    let architecture = target.split('-').next().unwrap_or_default();
+    let name = format!("{architecture}-linux-gnu-gcc");
+    in_path().map(|dir| dir.join(&name)).find(|place| place.is_file())
+}
+
+/// The folders with programs.
+fn in_path() -> impl Iterator<Item = PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).collect::<Vec<_>>().into_iter()
+}
+
 /// A linker for a bare-metal target: the compiler's own, else the first installed.
 fn linker(target: &str, sysroot: &Path) -> Option<PathBuf> {
+    if hosted(target) {
+        return cross_linker(target);
+    }
     let mut places = Vec::new();
     for sysroot in [Some(sysroot.to_owned()), self::sysroot(&active().1)].into_iter().flatten() {
         // lib/rustlib/HOST/bin/rust-lld
@@ -192,9 +219,8 @@ fn linker(target: &str, sysroot: &Path) -> Option<PathBuf> {
     } else {
         ["riscv64-unknown-elf-ld", "riscv64-elf-ld"]
     };
-    let path = env::var_os("PATH").unwrap_or_default();
     for name in ["rust-lld", "ld.lld"].into_iter().chain(gnu) {
-        places.extend(env::split_paths(&path).map(|dir| dir.join(name)));
+        places.extend(in_path().map(|dir| dir.join(name)));
     }
     // `is_file` follows links, so one that leads nowhere does not count.
     places.into_iter().find(|place| place.is_file())

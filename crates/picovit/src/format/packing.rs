@@ -135,9 +135,8 @@ impl Packing {
         match self.known() {
             Self::Portable => {
                 let places = packed.get_mut(output * inputs..).unwrap_or_default();
-                for (place, &value) in places.iter_mut().zip(first.iter().chain(second)) {
-                    *place = value;
-                }
+                copy(first, places);
+                copy(second, places.get_mut(first.len()..).unwrap_or_default());
             }
             Self::CortexM => {
                 let second = if second.is_empty() { first } else { second };
@@ -185,6 +184,10 @@ impl Packing {
     ) {
         match self.known() {
             Self::Portable => {
+                #[cfg(target_arch = "aarch64")]
+                if crate::kernels::columns(packed, inputs, input, [first, second]) == first.len() {
+                    return;
+                }
                 for (values, column) in [first, second].into_iter().zip(input..) {
                     for (row, &value) in rows_mut(packed, inputs).zip(values) {
                         if let Some(place) = row.get_mut(column) {

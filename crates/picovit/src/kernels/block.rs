@@ -79,6 +79,15 @@ impl<'s> Block<'s> {
         }
     }
 
+    /// A row to be written, where the block keeps it as such.
+    #[cfg(wide)]
+    #[inline]
+    pub(super) fn row_mut(&mut self, token: usize) -> Option<&mut [i8]> {
+        let start = token * self.inputs;
+        let bytes = self.bytes.get_mut(start..start + self.inputs)?;
+        Some(bytemuck::must_cast_slice_mut(bytes))
+    }
+
     /// Inputs `4 * quad` and the three that follow; 0 behind the last.
     #[must_use]
     pub(super) fn quad<T: Operand>(&self, token: usize, quad: usize) -> [i32; 4] {

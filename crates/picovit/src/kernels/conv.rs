@@ -27,6 +27,15 @@ impl Window {
         let first = (padded + 1).saturating_sub(self.kernel).div_ceil(stride);
         first.min(steps)..(padded / stride + 1).min(steps)
     }
+
+    /// Values of a row of `width` pixels that the window covers at a step.
+    #[inline(always)]
+    fn covered(&self, step: usize, width: usize, channels: usize) -> core::ops::Range<usize> {
+        let start = step * self.stride;
+        let first = start.saturating_sub(self.padding);
+        let end = (start + self.kernel).saturating_sub(self.padding).min(width);
+        first * channels..end * channels
+    }
 }
 
 /// Where a row of a patch comes from: columns before, inside and after the map.
@@ -75,23 +84,62 @@ pub fn copy_patch(
     let inside = corner.0.min(corner.1) >= window.padding
         && ends[0] <= height + window.padding
         && ends[1] <= width + window.padding;
-    if inside && row_values < SHORT {
+    if inside && (cfg!(wide) || row_values < SHORT) {
         // Most pixels of most first layers.
         let first = (corner.0 - window.padding) * width + corner.1 - window.padding;
         let mut rest = map.get(first * channels..).unwrap_or_default();
         for row in rows_mut(patch, row_values) {
-            row.iter_mut().zip(rest).for_each(|(place, &value)| *place = value);
+            copy_row(rest, row);
             rest = rest.get(width * channels..).unwrap_or_default();
         }
         return;
     }
-    for (ky, row) in rows_mut(patch, row_values).enumerate() {
+    copy_border_patch(map, extent, window, corner, zero, patch);
+}
+
+/// As [`copy_patch`], row by row.
+#[cfg_attr(wide, inline(never))]
+#[cfg_attr(not(wide), inline(always))]
+fn copy_border_patch(
+    map: &[i8],
+    extent: (usize, usize, usize),
+    window: Window,
+    corner: (usize, usize),
+    zero: &[i8],
+    patch: &mut [i8],
+) {
+    let channels = extent.2;
+    for (ky, row) in rows_mut(patch, window.kernel * channels).enumerate() {
         let PatchRow { before, pixels, .. } = patch_row(map, extent, window, corner, ky);
         let (border, rest) = row.split_at_mut_checked(before * channels).unwrap_or_default();
         fill(zero, border);
         let (inner, border) = rest.split_at_mut_checked(pixels.len()).unwrap_or_default();
         copy(pixels, inner);
         fill(zero, border);
+    }
+}
+
+/// Fills a row of a patch from the beginning of a slice.
+#[inline(always)]
+fn copy_row(source: &[i8], row: &mut [i8]) {
+    #[cfg(wide)]
+    if row.len() <= 16
+        && let Some(source) = source.get(..row.len())
+        && let (Some(first), Some(last)) = (source.first_chunk::<8>(), source.last_chunk::<8>())
+    {
+        // Both halves, which may overlap.
+        if let Some(place) = row.first_chunk_mut() {
+            *place = *first;
+        }
+        if let Some(place) = row.last_chunk_mut() {
+            *place = *last;
+        }
+        return;
+    }
+    if row.len() < SHORT {
+        row.iter_mut().zip(source).for_each(|(place, &value)| *place = value);
+    } else {
+        copy(source, row);
     }
 }
 
@@ -108,6 +156,10 @@ pub fn patch_into_block(
     zero: &[i8],
     (block, token): (&mut Block<'_>, usize),
 ) {
+    #[cfg(wide)]
+    if let Some(patch) = block.row_mut(token) {
+        return copy_patch(map, extent, window, corner, zero, patch);
+    }
     let channels = extent.2;
     let mut place = 0;
     for ky in 0..window.kernel {
@@ -183,6 +235,16 @@ fn fill(pixel: &[i8], row: &mut [i8]) {
 /// `[columns][channels]`.
 #[inline]
 pub fn max_into_row(row: &[i8], channels: usize, window: Window, out: &mut [i8]) {
+    #[cfg(target_arch = "aarch64")]
+    if channels.is_multiple_of(16) && super::neon::is_current() {
+        let width = row.len().checked_div(channels).unwrap_or(0);
+        for (column, out) in rows_mut(out, channels).enumerate() {
+            let pixels = row.get(window.covered(column, width, channels)).unwrap_or_default();
+            // SAFETY: NEON is current.
+            unsafe { super::neon::max_into(pixels, out) };
+        }
+        return;
+    }
     #[cfg(wide)]
     if dispatch(MaxIntoRow { row, channels, window, out: &mut *out }).is_some() {
         return;
@@ -202,10 +264,7 @@ fn max_into_row_by(
     let channels = channels.max(1);
     let width = row.len() / channels;
     for (column, out) in rows_mut(out, channels).enumerate() {
-        let start = column * window.stride;
-        let first = start.saturating_sub(window.padding);
-        let end = (start + window.kernel).saturating_sub(window.padding).min(width);
-        let pixels = row.get(first * channels..end * channels).unwrap_or_default();
+        let pixels = row.get(window.covered(column, width, channels)).unwrap_or_default();
         for pixel in rows(pixels, channels) {
             max_into(pixel, out);
         }

@@ -3,6 +3,8 @@
 
 use super::block::Block;
 use super::matmul::{Matrix, matmul};
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::requant::{mulhi_add, requant8, residual_add};
 #[cfg(wide)]
 use super::wide::{LinearAdd16, LinearInt8, Scores, WeightedSums, dispatch};
@@ -48,6 +50,10 @@ pub fn linear_int8(
         0 => super::cortex_m::int8(matrix, constants, (zero, low), block, &mut out),
         _ => 0,
     };
+    #[cfg(target_arch = "aarch64")]
+    if neon::perform(neon::LinearInt8 { matrix, constants, form, block, out: &mut out }) {
+        return;
+    }
     #[cfg(wide)]
     if dispatch(LinearInt8 { matrix, constants, form, block, out: &mut out }).is_some() {
         return;
@@ -83,6 +89,10 @@ pub fn linear_add16(
         Packing::Helium => super::helium::add16(matrix, constants, shift, block, &mut out),
         _ => super::cortex_m::add16(matrix, constants, shift, block, &mut out),
     };
+    #[cfg(target_arch = "aarch64")]
+    if neon::perform(neon::LinearAdd16 { matrix, constants, shift, block, out: &mut out }) {
+        return;
+    }
     #[cfg(wide)]
     if dispatch(LinearAdd16 { matrix, constants, shift, block, out: &mut out }).is_some() {
         return;
@@ -110,6 +120,10 @@ pub fn scores(keys: Matrix<'_>, queries: &Block<'_>, mut out: [&mut [i32]; TOKEN
         Packing::Helium => super::helium::sums(keys, queries, &mut out),
         _ => super::cortex_m::sums(keys, queries, &mut out),
     };
+    #[cfg(target_arch = "aarch64")]
+    if neon::perform(neon::Scores { keys, queries, out: &mut out }) {
+        return;
+    }
     #[cfg(wide)]
     if dispatch(Scores { keys, queries, out: &mut out }).is_some() {
         return;
@@ -141,6 +155,10 @@ pub fn weighted_sums(
         Packing::Helium => super::helium::rows(values, mults, weights, &mut out),
         _ => super::cortex_m::rows(values, mults, weights, &mut out),
     };
+    #[cfg(target_arch = "aarch64")]
+    if neon::perform(neon::WeightedSums { values, weights, mults, out: &mut out }) {
+        return;
+    }
     #[cfg(wide)]
     if dispatch(WeightedSums { values, weights, mults, out: &mut out }).is_some() {
         return;

@@ -47,6 +47,8 @@ pub use isa::Isa;
 pub use layer::{Int8, linear_add16, linear_int8, scores, weighted_sums};
 pub use linear::{dot, dot_i16, multiply_add};
 pub use matmul::{Matrix, matmul};
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::columns;
 pub use norm::{NormalizedRow, normalize};
 pub use requant::{mulhi, mulhi_add, requant8, residual_add, sat8, sat16};
 pub use residual::{Shortcut, residual_add8};

@@ -1,12 +1,101 @@
 //! NEON, and its dot product instructions, of AArch64.
 #![allow(clippy::needless_range_loop, reason = "one index for lanes of several arrays")]
 
+mod bytes;
 pub(super) mod dot;
+mod norm;
 pub(super) mod plain;
+mod pool;
+mod product;
+mod softmax;
 
 use core::arch::aarch64::*;
 
+use super::isa::Isa;
 use super::wide::{LANES, Lanes};
+pub(crate) use bytes::columns;
+pub(super) use bytes::look_up;
+pub(super) use norm::{sums_of_squares, write8, write16};
+pub(super) use pool::max_into;
+pub(super) use product::{LinearAdd16, LinearInt8, Scores, WeightedSums};
+pub(super) use softmax::weights;
+
+/// A matrix product that is compiled for each kind of sums.
+pub(super) trait Task {
+    /// Whether it has been computed. Implementations are always inlined.
+    fn run<K: product::EightRows>(self) -> bool;
+}
+
+/// Computes a product, unless no NEON is to be used or its shape is left to others.
+#[inline]
+pub(super) fn perform<K: Task>(task: K) -> bool {
+    match Isa::current() {
+        // SAFETY: only an instruction set that the processor has is current.
+        Isa::NeonDot => unsafe { dot::perform(task) },
+        // SAFETY: as above.
+        Isa::Neon => unsafe { plain::perform(task) },
+        _ => false,
+    }
+}
+
+/// Whether NEON is to be used.
+#[inline]
+pub(super) fn is_current() -> bool {
+    matches!(Isa::current(), Isa::Neon | Isa::NeonDot)
+}
+
+/// The bias of eight rows in the first lanes of their sums; the places of the rows.
+macro_rules! start_rows {
+    () => {
+        "ldp s0, s1, [x14]
+        ldp s2, s3, [x14, #8]
+        ldp s4, s5, [x14, #16]
+        ldp s6, s7, [x14, #24]
+        add x1, x0, x13
+        add x2, x1, x13
+        add x3, x2, x13
+        add x4, x3, x13
+        add x5, x4, x13
+        add x6, x5, x13
+        add x7, x6, x13
+        .irp r, 0, 1, 2, 3, 4, 5, 6, 7
+        mov v1\\r\\().16b, v\\r\\().16b
+        .endr"
+    };
+}
+use start_rows;
+
+/// From four sums for each of eight rows and two tokens to one, in registers 0, 4, 10 and 14.
+macro_rules! fold_rows {
+    () => {
+        "addp v0.4s, v0.4s, v1.4s
+        addp v2.4s, v2.4s, v3.4s
+        addp v4.4s, v4.4s, v5.4s
+        addp v6.4s, v6.4s, v7.4s
+        addp v0.4s, v0.4s, v2.4s
+        addp v4.4s, v4.4s, v6.4s
+        addp v10.4s, v10.4s, v11.4s
+        addp v12.4s, v12.4s, v13.4s
+        addp v14.4s, v14.4s, v15.4s
+        addp v16.4s, v16.4s, v17.4s
+        addp v10.4s, v10.4s, v12.4s
+        addp v14.4s, v14.4s, v16.4s"
+    };
+}
+use fold_rows;
+
+/// The same for the sums of the weights, in registers 20 and 24.
+macro_rules! fold_missing {
+    () => {
+        "addp v20.4s, v20.4s, v21.4s
+        addp v22.4s, v22.4s, v23.4s
+        addp v24.4s, v24.4s, v25.4s
+        addp v26.4s, v26.4s, v27.4s
+        addp v20.4s, v20.4s, v22.4s
+        addp v24.4s, v24.4s, v26.4s"
+    };
+}
+use fold_missing;
 
 /// Bytes of a register.
 const BYTES: usize = 16;

@@ -1,5 +1,7 @@
 //! Layer norm in integers, section 6 of `docs/arithmetic.md`.
 
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::requant::{mulhi, mulhi_add, sat8, sat16};
 #[cfg(wide)]
 use super::wide::{Kernel, Simd, dispatch};
@@ -16,6 +18,14 @@ pub struct NormalizedRow {
 /// Statistics of one token.
 #[must_use]
 pub fn normalize(x: &[i16], epsilon: u64) -> NormalizedRow {
+    #[cfg(target_arch = "aarch64")]
+    if neon::is_current() {
+        let (steps, rest) = x.as_chunks();
+        // SAFETY: NEON is current.
+        let (sum, squares) = unsafe { neon::sums_of_squares(steps) };
+        let (sum, squares) = add_squares((sum, squares), rest);
+        return NormalizedRow::of_sums(x.len(), sum, squares, epsilon);
+    }
     #[cfg(wide)]
     if let Some(row) = dispatch(Normalize { x, epsilon }) {
         return row;
@@ -27,30 +37,27 @@ pub fn normalize(x: &[i16], epsilon: u64) -> NormalizedRow {
 #[inline(always)]
 fn statistics(x: &[i16], epsilon: u64) -> NormalizedRow {
     #[cfg(mve)]
-    let ((mut sum, mut squares), x_rest) = (super::helium::sums_of_squares(x), &[0i16; 0]);
+    let (sums, x_rest) = (super::helium::sums_of_squares(x), &[0i16; 0]);
     #[cfg(all(dsp, not(mve)))]
-    let ((mut sum, mut squares), x_rest) = {
+    let (sums, x_rest) = {
         let (pairs, rest) = x.as_chunks::<2>();
         (super::cortex_m::sums_of_squares(pairs), rest)
     };
     #[cfg(not(dsp))]
-    let ((mut sum, mut squares), x_rest) = ((0i32, 0u64), x);
-    for &v in x_rest {
+    let (sums, x_rest) = ((0i32, 0u64), x);
+    let (sum, squares) = add_squares(sums, x_rest);
+    NormalizedRow::of_sums(x.len(), sum, squares, epsilon)
+}
+
+/// Adds values and their squares to sums of them.
+#[inline(always)]
+fn add_squares((mut sum, mut squares): (i32, u64), x: &[i16]) -> (i32, u64) {
+    for &v in x {
         let v = v as i32;
         sum = sum.wrapping_add(v);
         squares = squares.wrapping_add((v * v) as u64);
     }
-    let width = x.len() as i32;
-    let square_of_sum = (sum as i64 * sum as i64) as u64;
-    let variance = (width as u64)
-        .wrapping_mul(squares)
-        .wrapping_sub(square_of_sum)
-        .wrapping_add(epsilon)
-        .max(1);
-    let up = variance.leading_zeros().saturating_sub(2) & !1;
-    let root = (variance << up).isqrt();
-    let inverse = inverse(root as u32).min(i32::MAX as u32) as i32;
-    NormalizedRow { width, sum, inverse, shift: (up / 2) as i32 - 9 }
+    (sum, squares)
 }
 
 /// `2^61 / root` of a root from 2^30 on, below 2^31.
@@ -87,6 +94,22 @@ fn inverse_by_digits(root: u32) -> u32 {
 }
 
 impl NormalizedRow {
+    /// The row of `count` values with these sums.
+    #[inline(always)]
+    fn of_sums(count: usize, sum: i32, squares: u64, epsilon: u64) -> Self {
+        let width = count as i32;
+        let square_of_sum = (sum as i64 * sum as i64) as u64;
+        let variance = (width as u64)
+            .wrapping_mul(squares)
+            .wrapping_sub(square_of_sum)
+            .wrapping_add(epsilon)
+            .max(1);
+        let up = variance.leading_zeros().saturating_sub(2) & !1;
+        let root = (variance << up).isqrt();
+        let inverse = inverse(root as u32).min(i32::MAX as u32) as i32;
+        Self { width, sum, inverse, shift: (up / 2) as i32 - 9 }
+    }
+
     /// The normalised value of one channel, times 2^20.
     #[inline(always)]
     fn value(&self, x: i16) -> i32 {
@@ -107,6 +130,15 @@ impl NormalizedRow {
         Some((self.width.wrapping_shl(shift), self.sum.wrapping_shl(shift), self.inverse))
     }
 
+    /// As above with a half of width and sum, if NEON is current.
+    #[cfg(target_arch = "aarch64")]
+    #[inline]
+    fn halves(&self) -> Option<[i32; 3]> {
+        let shift = u32::try_from(self.shift).ok()?.checked_sub(1)?;
+        let values = [self.width.wrapping_shl(shift), self.sum.wrapping_shl(shift), self.inverse];
+        neon::is_current().then_some(values)
+    }
+
     /// The int8 output of all channels.
     #[inline]
     pub fn write8(&self, x: &[i16], gain: &[i32], offset: &[i32], out: &mut [i8]) {
@@ -119,6 +151,15 @@ impl NormalizedRow {
             // Whole fours of channels.
             super::cortex_m::write8(x, row, gain, offset, out)
         });
+        #[cfg(target_arch = "aarch64")]
+        if let Some(halves) = self.halves() {
+            // SAFETY: NEON is current.
+            let done = unsafe { neon::write8(x, halves, [gain, offset], out) };
+            if done < out.len() {
+                self.write8_from(done, x, gain, offset, out);
+            }
+            return;
+        }
         #[cfg(any(not(dsp), mve))]
         let done = 0;
         #[cfg(wide)]
@@ -149,7 +190,16 @@ impl NormalizedRow {
             // Whole fours of channels.
             super::cortex_m::write16(x, row, gain, offset)
         });
-        #[cfg(any(not(dsp), mve))]
+        #[cfg(target_arch = "aarch64")]
+        let done = self.halves().map_or(0, |halves| {
+            // SAFETY: NEON is current.
+            unsafe { neon::write16(x, halves, [gain, offset]) }
+        });
+        #[cfg(target_arch = "aarch64")]
+        if done == x.len() {
+            return;
+        }
+        #[cfg(all(any(not(dsp), mve), not(target_arch = "aarch64")))]
         let done = 0;
         for ((x, &gain), &offset) in x.iter_mut().zip(gain).zip(offset).skip(done) {
             *x = sat16(mulhi_add(offset, self.value(*x), gain));

@@ -45,6 +45,16 @@ fn softmax_weights_by_value(
         }
         return sum;
     }
+    #[cfg(target_arch = "aarch64")]
+    if let (steps, []) = scores.as_chunks()
+        && weights.len() >= scores.len()
+        && super::neon::is_current()
+    {
+        let max = scores.iter().copied().max().unwrap_or(0);
+        let weights = weights.as_chunks_mut().0;
+        // SAFETY: NEON is current.
+        return unsafe { super::neon::weights(steps, max, (shift, mult), table, weights) };
+    }
     #[cfg(wide)]
     if let Some(sum) = dispatch(Weights { scores, shift, mult, table, weights: &mut *weights }) {
         return sum;

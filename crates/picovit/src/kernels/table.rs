@@ -9,6 +9,15 @@ pub fn look_up(values: &mut [i8], table: &[i8; TABLE_ENTRIES]) {
     super::helium::look_up(values, table);
     #[cfg(not(mve))]
     {
+        #[cfg(target_arch = "aarch64")]
+        let values = if super::neon::is_current() {
+            let (steps, rest) = values.as_chunks_mut();
+            // SAFETY: NEON is current.
+            unsafe { super::neon::look_up(steps, table) };
+            rest
+        } else {
+            values
+        };
         let entry = |v: i8| table[(v as u8 ^ 0x80) as usize];
         let (fours, rest) = values.as_chunks_mut::<4>();
         #[cfg(dsp)]

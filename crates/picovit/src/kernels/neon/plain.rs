@@ -1,10 +1,15 @@
 //! NEON of every AArch64.
 
 use core::arch::aarch64::*;
+use core::arch::asm;
 
 use super::super::block::Operand;
 use super::super::wide::{Kernel, LANES, Lanes, Rows, Simd, Sums, simd};
-use super::{BYTES, fold4, load, narrow8, narrow16, padded, requant, store};
+use super::product::{EightRows, Places, Quads};
+use super::{
+    BYTES, Task, fold_missing, fold_rows, fold4, load, narrow8, narrow16, padded, requant,
+    start_rows, store,
+};
 use crate::format::TOKENS;
 
 /// Proof that the processor has it: made in [`run`] alone.
@@ -131,4 +136,198 @@ fn tiles<T: Operand>(tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> Sums {
         [a, b, c, d]
     };
     bytemuck::must_cast([[sums(0, 0), sums(0, 1)], [sums(1, 0), sums(1, 1)]])
+}
+
+/// Kernel of [`product`](super::product).
+struct PlainSums;
+
+/// Runs a task.
+#[target_feature(enable = "neon")]
+pub(in super::super) fn perform<K: Task>(task: K) -> bool {
+    task.run::<PlainSums>()
+}
+
+impl EightRows for PlainSums {
+    #[inline(always)]
+    unsafe fn sums<T: Operand>(places: &Places) -> Quads {
+        // SAFETY: the caller's promise.
+        unsafe { if T::SIGNED { signed_sums(places) } else { unsigned_sums(places) } }
+    }
+}
+
+/// Sums of eight rows and two tokens: row `r` in register `r` and `10 + r`. Weights of the contract
+/// are -127 at least, so that two products fit 16 bits.
+///
+/// # Safety
+/// As [`EightRows::sums`].
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn signed_sums(places: &Places) -> Quads {
+    let (a, b, c, d);
+    // SAFETY: reads what `Places` describes and writes registers.
+    unsafe {
+        asm!(
+            start_rows!(),
+            "cbz x10, 3f",
+            "2:",
+            "ld1 {{v20.16b-v23.16b}}, [x8], #64",
+            "ld1 {{v24.16b-v27.16b}}, [x9], #64",
+            "subs x10, x10, #1",
+            ".irp r, 0, 1, 2, 3, 4, 5, 6, 7",
+            r"ld1 {{v28.16b-v31.16b}}, [x\r], #64",
+            "smull v8.8h, v28.8b, v20.8b",
+            "smull v9.8h, v28.8b, v24.8b",
+            "smlal2 v8.8h, v28.16b, v20.16b",
+            "smlal2 v9.8h, v28.16b, v24.16b",
+            r"sadalp v\r\().4s, v8.8h",
+            r"sadalp v1\r\().4s, v9.8h",
+            "smull v19.8h, v29.8b, v21.8b",
+            "smull v28.8h, v29.8b, v25.8b",
+            "smlal2 v19.8h, v29.16b, v21.16b",
+            "smlal2 v28.8h, v29.16b, v25.16b",
+            r"sadalp v\r\().4s, v19.8h",
+            r"sadalp v1\r\().4s, v28.8h",
+            "smull v8.8h, v30.8b, v22.8b",
+            "smull v9.8h, v30.8b, v26.8b",
+            "smlal2 v8.8h, v30.16b, v22.16b",
+            "smlal2 v9.8h, v30.16b, v26.16b",
+            r"sadalp v\r\().4s, v8.8h",
+            r"sadalp v1\r\().4s, v9.8h",
+            "smull v19.8h, v31.8b, v23.8b",
+            "smull v28.8h, v31.8b, v27.8b",
+            "smlal2 v19.8h, v31.16b, v23.16b",
+            "smlal2 v28.8h, v31.16b, v27.16b",
+            r"sadalp v\r\().4s, v19.8h",
+            r"sadalp v1\r\().4s, v28.8h",
+            ".endr",
+            "b.ne 2b",
+            "3:",
+            "cbz x11, 5f",
+            "4:",
+            "ldr q20, [x8], #16",
+            "ldr q24, [x9], #16",
+            "subs x11, x11, #1",
+            ".irp r, 0, 1, 2, 3, 4, 5, 6, 7",
+            r"ldr q28, [x\r], #16",
+            "smull v8.8h, v28.8b, v20.8b",
+            "smull v9.8h, v28.8b, v24.8b",
+            "smlal2 v8.8h, v28.16b, v20.16b",
+            "smlal2 v9.8h, v28.16b, v24.16b",
+            r"sadalp v\r\().4s, v8.8h",
+            r"sadalp v1\r\().4s, v9.8h",
+            ".endr",
+            "b.ne 4b",
+            "5:",
+            "cbz x12, 6f",
+            "ldr q20, [x8, x12]",
+            "ldr q24, [x9, x12]",
+            "and v20.16b, v20.16b, v18.16b",
+            "and v24.16b, v24.16b, v18.16b",
+            ".irp r, 0, 1, 2, 3, 4, 5, 6, 7",
+            r"ldr q28, [x\r, x12]",
+            "smull v8.8h, v28.8b, v20.8b",
+            "smull v9.8h, v28.8b, v24.8b",
+            "smlal2 v8.8h, v28.16b, v20.16b",
+            "smlal2 v9.8h, v28.16b, v24.16b",
+            r"sadalp v\r\().4s, v8.8h",
+            r"sadalp v1\r\().4s, v9.8h",
+            ".endr",
+            "6:",
+            fold_rows!(),
+            inout("x0") places.weights => _, out("x1") _, out("x2") _, out("x3") _, out("x4") _,
+            out("x5") _, out("x6") _, out("x7") _, in("x13") places.stride,
+            inout("x8") places.tokens[0] => _, inout("x9") places.tokens[1] => _,
+            inout("x10") places.blocks => _, inout("x11") places.steps => _,
+            in("x12") places.back, in("v18") places.mask, in("x14") places.bias,
+            out("v0") a, out("v1") _, out("v2") _, out("v3") _, out("v4") b, out("v5") _,
+            out("v6") _, out("v7") _, out("v8") _, out("v9") _, out("v10") c, out("v11") _,
+            out("v12") _, out("v13") _, out("v14") d, out("v15") _, out("v16") _, out("v17") _,
+            out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _,
+            out("v24") _, out("v25") _, out("v26") _, out("v27") _, out("v28") _, out("v29") _,
+            out("v30") _, out("v31") _,
+            options(readonly, nostack)
+        );
+    }
+    [[a, b], [c, d]]
+}
+
+/// As [`signed_sums`]. Tokens enter as `x - 128`; registers `20 + r` are the sums of the weights.
+///
+/// # Safety
+/// As [`EightRows::sums`].
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn unsigned_sums(places: &Places) -> Quads {
+    let (a, b, c, d);
+    // SAFETY: reads what `Places` describes and writes registers.
+    unsafe {
+        asm!(
+            start_rows!(),
+            ".irp r, 0, 1, 2, 3, 4, 5, 6, 7",
+            r"movi v2\r\().4s, #0",
+            ".endr",
+            "movi v31.16b, #128",
+            "cbz x11, 3f",
+            "2:",
+            "ldr q28, [x8], #16",
+            "ldr q29, [x9], #16",
+            "eor v28.16b, v28.16b, v31.16b",
+            "eor v29.16b, v29.16b, v31.16b",
+            "subs x11, x11, #1",
+            ".irp r, 0, 1, 2, 3, 4, 5, 6, 7",
+            r"ldr q30, [x\r], #16",
+            "smull v8.8h, v30.8b, v28.8b",
+            "smull v9.8h, v30.8b, v29.8b",
+            "smlal2 v8.8h, v30.16b, v28.16b",
+            "smlal2 v9.8h, v30.16b, v29.16b",
+            r"sadalp v\r\().4s, v8.8h",
+            r"sadalp v1\r\().4s, v9.8h",
+            "saddlp v19.8h, v30.16b",
+            r"sadalp v2\r\().4s, v19.8h",
+            ".endr",
+            "b.ne 2b",
+            "3:",
+            "cbz x12, 4f",
+            "ldr q28, [x8, x12]",
+            "ldr q29, [x9, x12]",
+            "eor v28.16b, v28.16b, v31.16b",
+            "eor v29.16b, v29.16b, v31.16b",
+            "and v28.16b, v28.16b, v18.16b",
+            "and v29.16b, v29.16b, v18.16b",
+            ".irp r, 0, 1, 2, 3, 4, 5, 6, 7",
+            r"ldr q30, [x\r, x12]",
+            "smull v8.8h, v30.8b, v28.8b",
+            "smull v9.8h, v30.8b, v29.8b",
+            "smlal2 v8.8h, v30.16b, v28.16b",
+            "smlal2 v9.8h, v30.16b, v29.16b",
+            r"sadalp v\r\().4s, v8.8h",
+            r"sadalp v1\r\().4s, v9.8h",
+            "and v30.16b, v30.16b, v18.16b",
+            "saddlp v19.8h, v30.16b",
+            r"sadalp v2\r\().4s, v19.8h",
+            ".endr",
+            "4:",
+            fold_rows!(),
+            fold_missing!(),
+            "shl v20.4s, v20.4s, #7",
+            "shl v24.4s, v24.4s, #7",
+            "add v0.4s, v0.4s, v20.4s",
+            "add v4.4s, v4.4s, v24.4s",
+            "add v10.4s, v10.4s, v20.4s",
+            "add v14.4s, v14.4s, v24.4s",
+            inout("x0") places.weights => _, out("x1") _, out("x2") _, out("x3") _, out("x4") _,
+            out("x5") _, out("x6") _, out("x7") _, in("x13") places.stride,
+            inout("x8") places.tokens[0] => _, inout("x9") places.tokens[1] => _,
+            inout("x11") places.steps => _,
+            in("x12") places.back, in("v18") places.mask, in("x14") places.bias,
+            out("v0") a, out("v1") _, out("v2") _, out("v3") _, out("v4") b, out("v5") _,
+            out("v6") _, out("v7") _, out("v8") _, out("v9") _, out("v10") c, out("v11") _,
+            out("v12") _, out("v13") _, out("v14") d, out("v15") _, out("v16") _, out("v17") _,
+            out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _,
+            out("v24") _, out("v25") _, out("v26") _, out("v27") _, out("v28") _, out("v29") _,
+            out("v30") _, out("v31") _,
+            options(readonly, nostack)
+        );
+    }
+    [[a, b], [c, d]]
 }
