@@ -6,9 +6,12 @@ use super::matmul::{Matrix, matmul};
 use super::requant::{mulhi_add, requant8, residual_add};
 #[cfg(wide)]
 use super::wide::{LinearAdd16, LinearInt8, Scores, WeightedSums, dispatch};
+#[cfg(target_arch = "x86_64")]
+use super::x86::product512;
 #[cfg(mve)]
 use crate::format::Packing;
 use crate::format::TOKENS;
+use crate::rows::pairs_mut;
 
 /// How sums become int8: `clamp(zero + mulhi(sum << shift, mult), low, 127)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,10 @@ pub fn linear_int8(
         0 => super::cortex_m::int8(matrix, constants, (zero, low), block, &mut out),
         _ => 0,
     };
+    #[cfg(target_arch = "x86_64")]
+    if product512::linear_int8(matrix, constants, form, block, &mut out) {
+        return;
+    }
     #[cfg(wide)]
     if dispatch(LinearInt8 { matrix, constants, form, block, out: &mut out }).is_some() {
         return;
@@ -68,6 +75,26 @@ pub fn linear_int8(
     });
 }
 
+/// As [`linear_int8`] for all tokens of a block of [`Packing::Wide`], of any number, into rows of as
+/// many values as there are outputs.
+///
+/// [`Packing::Wide`]: crate::format::Packing::Wide
+pub fn linear_int8_rows(
+    matrix: Matrix<'_>,
+    constants: [&[i32]; 2],
+    form: Int8,
+    block: &mut Block<'_>,
+    out: &mut [i8],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if product512::linear_int8_rows(matrix, constants, form, block, out) {
+        return;
+    }
+    for (pair, out) in pairs_mut(out, matrix.outputs).enumerate() {
+        linear_int8(matrix, constants, form, &block.pair(pair), out);
+    }
+}
+
 /// Adds `mulhi(sum << shift, mult)` to int16 values, saturating.
 pub fn linear_add16(
     matrix: Matrix<'_>,
@@ -83,6 +110,10 @@ pub fn linear_add16(
         Packing::Helium => super::helium::add16(matrix, constants, shift, block, &mut out),
         _ => super::cortex_m::add16(matrix, constants, shift, block, &mut out),
     };
+    #[cfg(target_arch = "x86_64")]
+    if product512::linear_add16(matrix, constants, shift, block, &mut out) {
+        return;
+    }
     #[cfg(wide)]
     if dispatch(LinearAdd16 { matrix, constants, shift, block, out: &mut out }).is_some() {
         return;
@@ -110,6 +141,10 @@ pub fn scores(keys: Matrix<'_>, queries: &Block<'_>, mut out: [&mut [i32]; TOKEN
         Packing::Helium => super::helium::sums(keys, queries, &mut out),
         _ => super::cortex_m::sums(keys, queries, &mut out),
     };
+    #[cfg(target_arch = "x86_64")]
+    if product512::scores(keys, queries, &mut out) {
+        return;
+    }
     #[cfg(wide)]
     if dispatch(Scores { keys, queries, out: &mut out }).is_some() {
         return;
@@ -141,6 +176,10 @@ pub fn weighted_sums(
         Packing::Helium => super::helium::rows(values, mults, weights, &mut out),
         _ => super::cortex_m::rows(values, mults, weights, &mut out),
     };
+    #[cfg(target_arch = "x86_64")]
+    if product512::weighted_sums(values, weights, mults, &mut out) {
+        return;
+    }
     #[cfg(wide)]
     if dispatch(WeightedSums { values, weights, mults, out: &mut out }).is_some() {
         return;

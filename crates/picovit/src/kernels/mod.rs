@@ -41,7 +41,7 @@ pub use embed::{add_scaled, add_scaled_channels};
 #[cfg(mve)]
 pub(crate) use helium::columns;
 pub use isa::Isa;
-pub use layer::{Int8, linear_add16, linear_int8, scores, weighted_sums};
+pub use layer::{Int8, linear_add16, linear_int8, linear_int8_rows, scores, weighted_sums};
 pub use linear::{dot, dot_i16, multiply_add};
 pub use matmul::{Matrix, matmul};
 pub use norm::{NormalizedRow, normalize};
