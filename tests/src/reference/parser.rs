@@ -62,13 +62,7 @@ impl File<'_> {
     }
 
     /// As [`Self::matrices`] with packing 3: tiles of sixteen rows, four columns at a time.
-    fn tiled_matrices(
-        &self,
-        offset: u32,
-        count: usize,
-        rows: usize,
-        columns: usize,
-    ) -> Matrix<i8> {
+    fn tiled_matrices(&self, offset: u32, count: usize, rows: usize, columns: usize) -> Matrix<i8> {
         let (tiles, quads) = (rows.div_ceil(16), columns.div_ceil(4));
         let values = self.i8s(offset, count * tiles * quads * 64);
         Matrix::from_fn(count * rows, columns, |row, column| {

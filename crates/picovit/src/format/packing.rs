@@ -217,7 +217,8 @@ impl Packing {
                 // The last step is a part of one.
                 for (place, (first, second)) in places.chunks_mut(WIDE_TILE * WIDE_QUAD).zip(rows) {
                     if let Some(place) = place.first_chunk_mut() {
-                        *place = bytemuck::must_cast::<_, [i8; TOKENS * WIDE_QUAD]>([first, second]);
+                        *place =
+                            bytemuck::must_cast::<_, [i8; TOKENS * WIDE_QUAD]>([first, second]);
                     }
                 }
             }

@@ -101,6 +101,15 @@ impl<'s> Block<'s> {
         self.bytes
     }
 
+    /// So many rows with their padding, one after the other, and the bytes of each, of a block that
+    /// keeps them as they were written.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn first_rows_mut(&mut self, count: usize) -> (&mut [i8], usize) {
+        let bytes = self.packing.row_bytes(self.inputs);
+        let rows = self.bytes.get_mut(..count * bytes).unwrap_or_default();
+        (bytemuck::must_cast_slice_mut(rows), bytes)
+    }
+
     /// Inputs `4 * quad` and the three that follow; 0 behind the last.
     #[must_use]
     pub(super) fn quad<T: Operand>(&self, token: usize, quad: usize) -> [i32; 4] {

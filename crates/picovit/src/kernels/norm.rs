@@ -16,6 +16,12 @@ pub struct NormalizedRow {
 /// Statistics of one token.
 #[must_use]
 pub fn normalize(x: &[i16], epsilon: u64) -> NormalizedRow {
+    #[cfg(target_arch = "x86_64")]
+    if super::x86::is_avx512() {
+        // SAFETY: AVX-512 is current.
+        let sums = unsafe { super::x86::values512::sums_of_squares(x) };
+        return NormalizedRow::of_sums(x.len(), sums, epsilon);
+    }
     #[cfg(wide)]
     if let Some(row) = dispatch(Normalize { x, epsilon }) {
         return row;
@@ -40,17 +46,7 @@ fn statistics(x: &[i16], epsilon: u64) -> NormalizedRow {
         sum = sum.wrapping_add(v);
         squares = squares.wrapping_add((v * v) as u64);
     }
-    let width = x.len() as i32;
-    let square_of_sum = (sum as i64 * sum as i64) as u64;
-    let variance = (width as u64)
-        .wrapping_mul(squares)
-        .wrapping_sub(square_of_sum)
-        .wrapping_add(epsilon)
-        .max(1);
-    let up = variance.leading_zeros().saturating_sub(2) & !1;
-    let root = (variance << up).isqrt();
-    let inverse = inverse(root as u32).min(i32::MAX as u32) as i32;
-    NormalizedRow { width, sum, inverse, shift: (up / 2) as i32 - 9 }
+    NormalizedRow::of_sums(x.len(), (sum, squares), epsilon)
 }
 
 /// `2^61 / root` of a root from 2^30 on, below 2^31.
@@ -86,7 +82,32 @@ fn inverse_by_digits(root: u32) -> u32 {
     first << 16 | second
 }
 
+/// The largest whole number whose square is at most `v`.
+#[inline(always)]
+fn root(v: u64) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if v >> 62 == 0 {
+        return super::x86::values512::root(v);
+    }
+    v.isqrt()
+}
+
 impl NormalizedRow {
+    /// The row of `count` values with this sum and this sum of squares.
+    #[inline(always)]
+    fn of_sums(count: usize, (sum, squares): (i32, u64), epsilon: u64) -> Self {
+        let width = count as i32;
+        let square_of_sum = (sum as i64 * sum as i64) as u64;
+        let variance = (width as u64)
+            .wrapping_mul(squares)
+            .wrapping_sub(square_of_sum)
+            .wrapping_add(epsilon)
+            .max(1);
+        let up = variance.leading_zeros().saturating_sub(2) & !1;
+        let inverse = inverse(root(variance << up) as u32).min(i32::MAX as u32) as i32;
+        Self { width, sum, inverse, shift: (up / 2) as i32 - 9 }
+    }
+
     /// The normalised value of one channel, times 2^20.
     #[inline(always)]
     fn value(&self, x: i16) -> i32 {
@@ -101,7 +122,7 @@ impl NormalizedRow {
 
     /// `width << shift`, `sum << shift` and inverse, where the shift is to the left: modulo 2^32,
     /// `(width * x - sum) << shift` is the same from these.
-    #[cfg(dsp)]
+    #[cfg(any(dsp, target_arch = "x86_64"))]
     fn shifted(&self) -> Option<(i32, i32, i32)> {
         let shift = u32::try_from(self.shift).ok()?;
         Some((self.width.wrapping_shl(shift), self.sum.wrapping_shl(shift), self.inverse))
@@ -121,6 +142,13 @@ impl NormalizedRow {
         });
         #[cfg(any(not(dsp), mve))]
         let done = 0;
+        #[cfg(target_arch = "x86_64")]
+        if let Some(row) = self.shifted()
+            && super::x86::is_avx512()
+        {
+            // SAFETY: AVX-512 is current.
+            return unsafe { super::x86::values512::write8(x, row, gain, offset, out) };
+        }
         #[cfg(wide)]
         if dispatch(Write8 { row: *self, x, gain, offset, out: &mut *out }).is_some() {
             return;
@@ -151,6 +179,13 @@ impl NormalizedRow {
         });
         #[cfg(any(not(dsp), mve))]
         let done = 0;
+        #[cfg(target_arch = "x86_64")]
+        if let Some(row) = self.shifted()
+            && super::x86::is_avx512()
+        {
+            // SAFETY: AVX-512 is current.
+            return unsafe { super::x86::values512::write16(x, row, gain, offset) };
+        }
         for ((x, &gain), &offset) in x.iter_mut().zip(gain).zip(offset).skip(done) {
             *x = sat16(mulhi_add(offset, self.value(*x), gain));
         }

@@ -3,7 +3,10 @@
 
 pub(super) mod avx2;
 pub(super) mod avx512;
+mod lanes512;
+pub(super) mod maps512;
 pub(super) mod product512;
+pub(super) mod values512;
 
 use core::arch::x86_64::*;
 

@@ -168,14 +168,7 @@ impl<'a> Conv<'a> {
             let extent = (height, width, channels[0]);
             if steps {
                 let place = (block, token);
-                kernels::patch_into_block(
-                    inputs[0],
-                    extent,
-                    window,
-                    corner,
-                    self.zero_in,
-                    place,
-                );
+                kernels::patch_into_block(inputs[0], extent, window, corner, self.zero_in, place);
                 return;
             }
             if channels[1] == 0 {
@@ -187,8 +180,13 @@ impl<'a> Conv<'a> {
             block.set(token, patch);
         };
         if self.packing().by_rows() {
-            for x in 0..r.map_size().1 {
-                put(&mut block, x, x);
+            let map_width = r.map_size().1;
+            if steps {
+                let (extent, row) = ((height, width, channels[0]), (y, map_width));
+                let zero = self.zero_in;
+                kernels::patches_into_block(inputs[0], extent, window, row, zero, &mut block);
+            } else {
+                (0..map_width).for_each(|x| put(&mut block, x, x));
             }
             self.layer.int8_rows(&mut block, form, row);
         } else {

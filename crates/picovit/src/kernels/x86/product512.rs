@@ -8,15 +8,14 @@ use super::super::block::{Block, Operand};
 use super::super::layer::Int8;
 use super::super::matmul::Matrix;
 use super::is_avx512;
+use super::lanes512::{
+    BYTES, LANES, Mult, constants, first_bytes, first_lanes, mulhi, narrow, store,
+};
 use crate::format::packing::{WIDE_QUAD, WIDE_TILE};
 use crate::format::{Packing, TOKENS};
 use crate::rows::rows_mut;
 
-/// Bytes of a register, which a quad of inputs of a tile fills.
-const BYTES: usize = 64;
-
-/// Lanes of a register.
-const LANES: usize = 16;
+const _: () = assert!(LANES == WIDE_TILE && BYTES == WIDE_TILE * WIDE_QUAD);
 
 /// Tiles whose sums are in registers at a time.
 const TILES: usize = 4;
@@ -120,9 +119,8 @@ unsafe fn sums<T: Operand, const N: usize, const M: usize>(
         }
         for tile in 0..N {
             // SAFETY: the tile has this quad.
-            let w = unsafe {
-                _mm512_loadu_si512(place.add(tile * tiles.tile + quad * BYTES).cast())
-            };
+            let w =
+                unsafe { _mm512_loadu_si512(place.add(tile * tiles.tile + quad * BYTES).cast()) };
             let w = if T::SIGNED { _mm512_xor_si512(w, flip) } else { w };
             for token in 0..M {
                 let sum = &mut sums[token][tile];
@@ -161,74 +159,13 @@ unsafe fn excess<const M: usize>(tokens: [*const u8; M], bytes: usize) -> [i32; 
     excess
 }
 
-/// The first `left` bytes of a register, or all.
-#[inline(always)]
-fn first_bytes(left: usize) -> __mmask64 {
-    if left >= BYTES { !0 } else { (1 << left) - 1 }
-}
-
-/// The first `left` lanes of a register, or all.
-#[inline(always)]
-fn first_lanes(left: usize) -> __mmask16 {
-    if left >= LANES { !0 } else { (1 << left) - 1 }
-}
-
-/// Sixteen values from `first` on; 0 where they are missing.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn constants(values: &[i32], first: usize) -> __m512i {
-    let rest = values.get(first..).unwrap_or_default();
-    // SAFETY: what is masked out is not touched.
-    unsafe { _mm512_maskz_loadu_epi32(first_lanes(rest.len()), rest.as_ptr()) }
-}
-
-/// A multiplier for each lane, for [`mulhi`].
-#[derive(Clone, Copy)]
-struct Mult {
-    even: __m512i,
-    odd: __m512i,
-}
-
-impl Mult {
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn new(mult: __m512i) -> Self {
-        Self { even: mult, odd: _mm512_srli_epi64::<32>(mult) }
-    }
-}
-
-/// [`mulhi`](super::super::mulhi) of every lane.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn mulhi(a: __m512i, mult: Mult) -> __m512i {
-    let half = _mm512_set1_epi64(1 << 31);
-    let even = _mm512_add_epi64(_mm512_mul_epi32(a, mult.even), half);
-    let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), mult.odd);
-    let odd = _mm512_add_epi64(odd, half);
-    _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64::<32>(even), odd)
-}
-
 /// Writes values, saturated to int8 and none below `low`, from `first` on as far as the row goes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn put8<const N: usize>(values: [__m512i; N], low: i8, row: &mut [i8], first: usize) {
     let row = row.get_mut(first..).unwrap_or_default();
     if let [a, b, c, d] = values[..] {
-        let halves = [_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)];
-        let mixed = _mm512_packs_epi16(halves[0], halves[1]);
-        // Quarters of each register lie together.
-        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-        let bytes = _mm512_permutexvar_epi32(order, mixed);
-        let bytes = _mm512_max_epi8(bytes, _mm512_set1_epi8(low));
-        // SAFETY: what is masked out is not touched.
-        unsafe {
-            if row.len() >= BYTES {
-                _mm512_storeu_si512(row.as_mut_ptr().cast(), bytes);
-            } else {
-                _mm512_mask_storeu_epi8(row.as_mut_ptr(), first_bytes(row.len()), bytes);
-            }
-        }
-        return;
+        return store(_mm512_max_epi8(narrow([a, b, c, d]), _mm512_set1_epi8(low)), row);
     }
     for (values, row) in values.into_iter().zip(row.chunks_mut(LANES)) {
         let bytes = _mm_max_epi8(_mm512_cvtsepi32_epi8(values), _mm_set1_epi8(low));
@@ -250,7 +187,8 @@ fn cut<'o, V, const M: usize>(rows: [&'o mut [V]; M], outputs: usize) -> [&'o mu
 #[inline(always)]
 fn both<T: Operand>(block: &Block<'_>, quads: usize) -> Option<[*const u8; TOKENS]> {
     let rows = block.rows::<T>();
-    let fits = block.packing() == Packing::Wide && rows.iter().all(|r| r.len() == WIDE_QUAD * quads);
+    let fits =
+        block.packing() == Packing::Wide && rows.iter().all(|r| r.len() == WIDE_QUAD * quads);
     fits.then(|| rows.map(|row| row.as_ptr().cast()))
 }
 
@@ -339,18 +277,13 @@ pub(in super::super) fn linear_int8_rows(
 
 /// Groups of outputs, whose weights the nearest cache keeps, and of each all tokens.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn all_rows(
-    tiles: Tiles<'_>,
-    constants: [&[i32]; 2],
-    form: Int8,
-    tokens: &[u8],
-    out: &mut [i8],
-) {
+fn all_rows(tiles: Tiles<'_>, constants: [&[i32]; 2], form: Int8, tokens: &[u8], out: &mut [i8]) {
     let (outputs, row) = (tiles.outputs, WIDE_QUAD * tiles.quads);
     let count = (out.len() / outputs).min(tokens.len() / row);
     for first in (0..outputs).step_by(GROUP) {
         let range = first..outputs.min(first + GROUP);
-        let mut out = rows_mut(out, outputs).map(|row| row.get_mut(..range.end).unwrap_or_default());
+        let mut out =
+            rows_mut(out, outputs).map(|row| row.get_mut(..range.end).unwrap_or_default());
         let mut token = 0;
         // SAFETY: the tokens are below `count`.
         let place = |token: usize| unsafe { tokens.as_ptr().add(token * row) };
@@ -483,7 +416,7 @@ impl Sink<TOKENS> for Weighted<'_> {
         _: [i32; TOKENS],
     ) {
         for token in 0..TOKENS {
-            let mult = Mult::new(_mm512_set1_epi32(self.mults[token]));
+            let mult = Mult::splat(self.mults[token]);
             let mut values = sums[token];
             for tile in 0..N {
                 values[tile] = mulhi(values[tile], mult);
