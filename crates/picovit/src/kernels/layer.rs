@@ -11,7 +11,6 @@ use super::x86::product512;
 #[cfg(mve)]
 use crate::format::Packing;
 use crate::format::TOKENS;
-use crate::rows::pairs_mut;
 
 /// How sums become int8: `clamp(zero + mulhi(sum << shift, mult), low, 127)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,26 +72,6 @@ pub fn linear_int8(
             }
         }
     });
-}
-
-/// As [`linear_int8`] for all tokens of a block of [`Packing::Wide`], of any number, into rows of as
-/// many values as there are outputs.
-///
-/// [`Packing::Wide`]: crate::format::Packing::Wide
-pub fn linear_int8_rows(
-    matrix: Matrix<'_>,
-    constants: [&[i32]; 2],
-    form: Int8,
-    block: &mut Block<'_>,
-    out: &mut [i8],
-) {
-    #[cfg(target_arch = "x86_64")]
-    if product512::linear_int8_rows(matrix, constants, form, block, out) {
-        return;
-    }
-    for (pair, out) in pairs_mut(out, matrix.outputs).enumerate() {
-        linear_int8(matrix, constants, form, &block.pair(pair), out);
-    }
 }
 
 /// Adds `mulhi(sum << shift, mult)` to int16 values, saturating.
@@ -177,7 +156,7 @@ pub fn weighted_sums(
         _ => super::cortex_m::rows(values, mults, weights, &mut out),
     };
     #[cfg(target_arch = "x86_64")]
-    if product512::weighted_sums(values, weights, mults, &mut out) {
+    if product512::weighted_sums(values, weights, &mults, &mut out) {
         return;
     }
     #[cfg(wide)]

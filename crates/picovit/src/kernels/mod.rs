@@ -16,6 +16,7 @@ pub mod float;
 mod helium;
 mod isa;
 mod layer;
+mod layer_rows;
 mod linear;
 mod matmul;
 #[cfg(target_arch = "aarch64")]
@@ -42,7 +43,8 @@ pub use embed::{add_scaled, add_scaled_channels};
 #[cfg(mve)]
 pub(crate) use helium::columns;
 pub use isa::Isa;
-pub use layer::{Int8, linear_add16, linear_int8, linear_int8_rows, scores, weighted_sums};
+pub use layer::{Int8, linear_add16, linear_int8, scores, weighted_sums};
+pub use layer_rows::{linear_add16_rows, linear_int8_rows, scores_rows, weighted_sums_rows};
 pub use linear::{dot, dot_i16, multiply_add};
 pub use matmul::{Matrix, matmul};
 pub use norm::{NormalizedRow, normalize};

@@ -3,17 +3,17 @@
 //! registers for some tokens, and sums until they have become outputs.
 
 use core::arch::x86_64::*;
+use core::ops::Range;
 
 use super::super::block::{Block, Operand};
 use super::super::layer::Int8;
 use super::super::matmul::Matrix;
 use super::is_avx512;
 use super::lanes512::{
-    BYTES, LANES, Mult, constants, first_bytes, first_lanes, mulhi, narrow, store,
+    BYTES, LANES, Mult, constants, first_bytes, first_lanes, halfwords, mulhi, narrow, store,
 };
 use crate::format::packing::{WIDE_QUAD, WIDE_TILE};
 use crate::format::{Packing, TOKENS};
-use crate::rows::rows_mut;
 
 const _: () = assert!(LANES == WIDE_TILE && BYTES == WIDE_TILE * WIDE_QUAD);
 
@@ -23,19 +23,50 @@ const TILES: usize = 4;
 /// Outputs of them.
 const GROUP: usize = TILES * WIDE_TILE;
 
-/// Tokens of a step of [`linear_int8_rows`].
+/// Tokens of a step, where there are many.
 const ROWS: usize = 4;
 
 /// Sums of some tiles for each of some tokens.
 type Sums<const N: usize, const M: usize> = [[__m512i; N]; M];
 
-/// What becomes of the sums of a product with `M` tokens.
-trait Sink<const M: usize> {
-    /// Takes the sums of outputs from `first` on, those of them that there are.
+/// Where outputs go: a row for each token.
+pub(in super::super) trait Rows<V> {
+    /// A token's row, empty if there is none.
+    fn row(&mut self, token: usize) -> &mut [V];
+}
+
+/// Rows of two tokens.
+impl<V> Rows<V> for [&mut [V]; TOKENS] {
+    #[inline(always)]
+    fn row(&mut self, token: usize) -> &mut [V] {
+        self.get_mut(token).map(|row| &mut **row).unwrap_or_default()
+    }
+}
+
+/// Rows of so many values, one after the other.
+pub(in super::super) struct Many<'o, V>(pub(in super::super) &'o mut [V], usize);
+
+impl<V> Rows<V> for Many<'_, V> {
+    #[inline(always)]
+    fn row(&mut self, token: usize) -> &mut [V] {
+        self.0.get_mut(token * self.1..(token + 1) * self.1).unwrap_or_default()
+    }
+}
+
+/// What becomes of the sums of a product.
+trait Sink {
+    /// Takes the sums of a token's outputs from `first` on, those below `end`, when `excess` has been
+    /// taken off.
     ///
     /// # Safety
-    /// The processor has the instructions. Implementations are always inlined.
-    unsafe fn take<const N: usize>(&mut self, first: usize, sums: Sums<N, M>, excess: [i32; M]);
+    /// The processor has AVX-512 F, BW and VL.
+    unsafe fn take<const N: usize>(
+        &mut self,
+        token: usize,
+        outputs: Range<usize>,
+        sums: [__m512i; N],
+        excess: i32,
+    );
 }
 
 /// A matrix of this packing and where it ends.
@@ -60,7 +91,7 @@ impl<'a> Tiles<'a> {
     }
 }
 
-/// The products of some outputs with `M` tokens.
+/// The products of some outputs with `M` tokens from `token` on.
 ///
 /// # Safety
 /// The processor has the instructions; the matrix has the outputs, which start with a tile, and each
@@ -68,29 +99,33 @@ impl<'a> Tiles<'a> {
 #[inline(always)]
 unsafe fn product<T: Operand, const M: usize>(
     tiles: Tiles<'_>,
-    outputs: core::ops::Range<usize>,
+    outputs: Range<usize>,
     tokens: [*const u8; M],
-    sink: &mut impl Sink<M>,
+    token: usize,
+    sink: &mut impl Sink,
 ) {
-    // SAFETY: the caller's promise; there are `tiles` or more tiles from `first` on.
+    // SAFETY: the caller's promise; there are as many tiles from `first` on.
     unsafe {
         let excess = if T::SIGNED { excess(tokens, 4 * tiles.quads) } else { [0; M] };
         let mut first = outputs.start;
         while first < outputs.end {
             let left = (outputs.end - first).div_ceil(WIDE_TILE);
             let place = tiles.bytes.as_ptr().add(first / WIDE_TILE * tiles.tile);
+            macro_rules! take {
+                ($tiles:expr) => {
+                    let sums = sums::<T, { $tiles }, M>(place, tiles, tokens);
+                    for i in 0..M {
+                        sink.take(token + i, first..outputs.end, sums[i], excess[i]);
+                    }
+                    first += $tiles * WIDE_TILE;
+                };
+            }
             if left >= TILES {
-                let sums = sums::<T, TILES, M>(place, tiles, tokens);
-                sink.take(first, sums, excess);
-                first += GROUP;
+                take!(TILES);
             } else if left >= 2 {
-                let sums = sums::<T, 2, M>(place, tiles, tokens);
-                sink.take(first, sums, excess);
-                first += 2 * WIDE_TILE;
+                take!(2);
             } else {
-                let sums = sums::<T, 1, M>(place, tiles, tokens);
-                sink.take(first, sums, excess);
-                first += WIDE_TILE;
+                take!(1);
             }
         }
     }
@@ -159,11 +194,10 @@ unsafe fn excess<const M: usize>(tokens: [*const u8; M], bytes: usize) -> [i32; 
     excess
 }
 
-/// Writes values, saturated to int8 and none below `low`, from `first` on as far as the row goes.
+/// Writes values, saturated to int8 and none below `low`, as far as the row goes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn put8<const N: usize>(values: [__m512i; N], low: i8, row: &mut [i8], first: usize) {
-    let row = row.get_mut(first..).unwrap_or_default();
+fn put8<const N: usize>(values: [__m512i; N], low: i8, row: &mut [i8]) {
     if let [a, b, c, d] = values[..] {
         return store(_mm512_max_epi8(narrow([a, b, c, d]), _mm512_set1_epi8(low)), row);
     }
@@ -174,13 +208,11 @@ fn put8<const N: usize>(values: [__m512i; N], low: i8, row: &mut [i8], first: us
     }
 }
 
-/// Rows that end with the last output.
+/// A row from `first` on, up to the last output.
 #[inline(always)]
-fn cut<'o, V, const M: usize>(rows: [&'o mut [V]; M], outputs: usize) -> [&'o mut [V]; M] {
-    rows.map(|row| {
-        let end = outputs.min(row.len());
-        row.get_mut(..end).unwrap_or_default()
-    })
+fn part<V>(row: &mut [V], Range { start, end }: Range<usize>) -> &mut [V] {
+    let end = end.min(row.len());
+    row.get_mut(start..end).unwrap_or_default()
 }
 
 /// Where the tokens of a block start, if it has both.
@@ -192,36 +224,90 @@ fn both<T: Operand>(block: &Block<'_>, quads: usize) -> Option<[*const u8; TOKEN
     fits.then(|| rows.map(|row| row.as_ptr().cast()))
 }
 
-/// Sums to int8.
-struct ToInt8<'k, 'o, const M: usize> {
-    constants: [&'k [i32]; 2],
-    form: Int8,
-    out: [&'o mut [i8]; M],
+/// Computes a product with the two tokens of a block; whether it has.
+#[inline]
+fn pair<T: Operand>(matrix: Matrix<'_>, block: &Block<'_>, sink: impl Sink) -> bool {
+    let Some(tiles) = Tiles::new(matrix) else { return false };
+    let Some(tokens) = both::<T>(block, tiles.quads) else { return false };
+    // SAFETY: AVX-512 is current; matrix and tokens have been checked.
+    unsafe { run_pair::<T>(tiles, tokens, sink) };
+    true
 }
 
-impl<const M: usize> Sink<M> for ToInt8<'_, '_, M> {
+/// As [`pair`].
+///
+/// # Safety
+/// As [`product`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn run_pair<T: Operand>(tiles: Tiles<'_>, tokens: [*const u8; TOKENS], mut sink: impl Sink) {
+    // SAFETY: the caller's promise.
+    unsafe { product::<T, TOKENS>(tiles, 0..tiles.outputs, tokens, 0, &mut sink) };
+}
+
+/// Computes a product with so many tokens of a block; whether it has.
+#[inline]
+fn many<T: Operand>(matrix: Matrix<'_>, block: &Block<'_>, count: usize, sink: impl Sink) -> bool {
+    let Some(tiles) = Tiles::new(matrix) else { return false };
+    if block.packing() != Packing::Wide || block.inputs() != matrix.inputs {
+        return false;
+    }
+    // SAFETY: AVX-512 is current.
+    unsafe { run_many::<T>(tiles, block.all_rows(), count, sink) };
+    true
+}
+
+/// Groups of outputs, whose weights the nearest cache keeps, and of each all tokens.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn run_many<T: Operand>(tiles: Tiles<'_>, tokens: &[u8], count: usize, mut sink: impl Sink) {
+    let row = WIDE_QUAD * tiles.quads;
+    let count = count.min(tokens.len() / row);
+    for first in (0..tiles.outputs).step_by(GROUP) {
+        let outputs = first..tiles.outputs.min(first + GROUP);
+        let mut token = 0;
+        // SAFETY: the tokens are below `count`.
+        let place = |token: usize| unsafe { tokens.as_ptr().add(token * row) };
+        while token + ROWS <= count {
+            let places = [place(token), place(token + 1), place(token + 2), place(token + 3)];
+            // SAFETY: the function's features; the tokens are below `count`.
+            unsafe { product::<T, ROWS>(tiles, outputs.clone(), places, token, &mut sink) };
+            token += ROWS;
+        }
+        while token < count {
+            // SAFETY: as above.
+            unsafe { product::<T, 1>(tiles, outputs.clone(), [place(token)], token, &mut sink) };
+            token += 1;
+        }
+    }
+}
+
+/// Sums to int8.
+struct ToInt8<'k, R> {
+    constants: [&'k [i32]; 2],
+    form: Int8,
+    out: R,
+}
+
+impl<R: Rows<i8>> Sink for ToInt8<'_, R> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn take<const N: usize>(&mut self, first: usize, sums: Sums<N, M>, excess: [i32; M]) {
+    unsafe fn take<const N: usize>(
+        &mut self,
+        token: usize,
+        outputs: Range<usize>,
+        mut sums: [__m512i; N],
+        excess: i32,
+    ) {
         let Int8 { zero, low, shift } = self.form;
         let [bias, mult] = self.constants;
         let (zero, count) = (_mm512_set1_epi32(zero), _mm_cvtsi32_si128((shift % 32) as i32));
-        let mut values = sums;
+        let excess = _mm512_set1_epi32(excess);
         for tile in 0..N {
-            let bias = constants(bias, first + tile * LANES);
-            let mult = Mult::new(constants(mult, first + tile * LANES));
-            for token in 0..M {
-                let bias = _mm512_sub_epi32(bias, _mm512_set1_epi32(excess[token]));
-                let mut sum = _mm512_add_epi32(sums[token][tile], bias);
-                if shift != 0 {
-                    sum = _mm512_sll_epi32(sum, count);
-                }
-                values[token][tile] = _mm512_add_epi32(zero, mulhi(sum, mult));
-            }
+            let first = outputs.start + tile * LANES;
+            let (bias, mult) = (constants(bias, first), Mult::new(constants(mult, first)));
+            let sum = _mm512_add_epi32(sums[tile], _mm512_sub_epi32(bias, excess));
+            sums[tile] = _mm512_add_epi32(zero, mulhi(_mm512_sll_epi32(sum, count), mult));
         }
-        for token in 0..M {
-            put8(values[token], low, self.out[token], first);
-        }
+        put8(sums, low, part(self.out.row(token), outputs));
     }
 }
 
@@ -232,29 +318,9 @@ pub(in super::super) fn linear_int8(
     constants: [&[i32]; 2],
     form: Int8,
     block: &Block<'_>,
-    out: &mut [&mut [i8]; TOKENS],
+    [one, two]: &mut [&mut [i8]; TOKENS],
 ) -> bool {
-    let Some(tiles) = Tiles::new(matrix) else { return false };
-    let Some(tokens) = both::<i8>(block, tiles.quads) else { return false };
-    let [one, two] = out;
-    let out = cut([one, two], tiles.outputs);
-    // SAFETY: AVX-512 is current; matrix and tokens have been checked.
-    unsafe { run::<i8, TOKENS>(tiles, tokens, ToInt8 { constants, form, out }) };
-    true
-}
-
-/// All outputs of some tokens.
-///
-/// # Safety
-/// As [`product`].
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn run<T: Operand, const M: usize>(
-    tiles: Tiles<'_>,
-    tokens: [*const u8; M],
-    mut sink: impl Sink<M>,
-) {
-    // SAFETY: the caller's promise.
-    unsafe { product::<T, M>(tiles, 0..tiles.outputs, tokens, &mut sink) };
+    pair::<i8>(matrix, block, ToInt8 { constants, form, out: [&mut **one, two] })
 }
 
 /// [`linear_int8_rows`](super::super::linear_int8_rows); whether it has been computed.
@@ -266,77 +332,41 @@ pub(in super::super) fn linear_int8_rows(
     block: &Block<'_>,
     out: &mut [i8],
 ) -> bool {
-    let Some(tiles) = Tiles::new(matrix) else { return false };
-    if block.packing() != Packing::Wide || block.inputs() != matrix.inputs {
-        return false;
-    }
-    // SAFETY: AVX-512 is current; matrix and tokens have been checked.
-    unsafe { all_rows(tiles, constants, form, block.all_rows(), out) };
-    true
-}
-
-/// Groups of outputs, whose weights the nearest cache keeps, and of each all tokens.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn all_rows(tiles: Tiles<'_>, constants: [&[i32]; 2], form: Int8, tokens: &[u8], out: &mut [i8]) {
-    let (outputs, row) = (tiles.outputs, WIDE_QUAD * tiles.quads);
-    let count = (out.len() / outputs).min(tokens.len() / row);
-    for first in (0..outputs).step_by(GROUP) {
-        let range = first..outputs.min(first + GROUP);
-        let mut out =
-            rows_mut(out, outputs).map(|row| row.get_mut(..range.end).unwrap_or_default());
-        let mut token = 0;
-        // SAFETY: the tokens are below `count`.
-        let place = |token: usize| unsafe { tokens.as_ptr().add(token * row) };
-        while token + ROWS <= count {
-            let places = [place(token), place(token + 1), place(token + 2), place(token + 3)];
-            let out = [(); ROWS].map(|()| out.next().unwrap_or_default());
-            let mut sink = ToInt8 { constants, form, out };
-            // SAFETY: the function's features; the tokens are below `count`.
-            unsafe { product::<i8, ROWS>(tiles, range.clone(), places, &mut sink) };
-            token += ROWS;
-        }
-        while token < count {
-            let mut sink = ToInt8 { constants, form, out: [out.next().unwrap_or_default()] };
-            // SAFETY: as above.
-            unsafe { product::<i8, 1>(tiles, range.clone(), [place(token)], &mut sink) };
-            token += 1;
-        }
-    }
+    let Some(count) = out.len().checked_div(matrix.outputs) else { return false };
+    let out = Many(out, matrix.outputs);
+    many::<i8>(matrix, block, count, ToInt8 { constants, form, out })
 }
 
 /// Sums to the residual stream.
-struct Add16<'k, 'o> {
+struct Add16<'k, R> {
     constants: [&'k [i32]; 2],
     shift: u32,
-    out: [&'o mut [i16]; TOKENS],
+    out: R,
 }
 
-impl Sink<TOKENS> for Add16<'_, '_> {
+impl<R: Rows<i16>> Sink for Add16<'_, R> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     unsafe fn take<const N: usize>(
         &mut self,
-        first: usize,
-        sums: Sums<N, TOKENS>,
-        excess: [i32; TOKENS],
+        token: usize,
+        outputs: Range<usize>,
+        sums: [__m512i; N],
+        excess: i32,
     ) {
         let [bias, mult] = self.constants;
         let count = _mm_cvtsi32_si128((self.shift % 32) as i32);
+        let excess = _mm512_set1_epi32(excess);
+        let row = self.out.row(token);
         for tile in 0..N {
-            let first = first + tile * LANES;
+            let first = outputs.start + tile * LANES;
             let (bias, mult) = (constants(bias, first), Mult::new(constants(mult, first)));
-            for token in 0..TOKENS {
-                let bias = _mm512_sub_epi32(bias, _mm512_set1_epi32(excess[token]));
-                let sum = _mm512_sll_epi32(_mm512_add_epi32(sums[token][tile], bias), count);
-                let row = self.out[token].get_mut(first..).unwrap_or_default();
-                let (mask, place) = (first_lanes(row.len()), row.as_mut_ptr());
-                // SAFETY: what is masked out is not touched.
-                unsafe {
-                    let x = _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(mask, place));
-                    let values = _mm512_cvtsepi32_epi16(_mm512_add_epi32(x, mulhi(sum, mult)));
-                    _mm256_mask_storeu_epi16(place, mask, values);
-                }
-            }
+            let sum = _mm512_add_epi32(sums[tile], _mm512_sub_epi32(bias, excess));
+            let added = mulhi(_mm512_sll_epi32(sum, count), mult);
+            let row = part(row, first..outputs.end);
+            let values = _mm512_cvtsepi32_epi16(_mm512_add_epi32(halfwords(row, 0), added));
+            // SAFETY: what is masked out is not touched.
+            unsafe { _mm256_mask_storeu_epi16(row.as_mut_ptr(), first_lanes(row.len()), values) };
         }
     }
 }
@@ -348,38 +378,44 @@ pub(in super::super) fn linear_add16(
     constants: [&[i32]; 2],
     shift: u32,
     block: &Block<'_>,
-    out: &mut [&mut [i16]; TOKENS],
+    [one, two]: &mut [&mut [i16]; TOKENS],
 ) -> bool {
-    let Some(tiles) = Tiles::new(matrix) else { return false };
-    let Some(tokens) = both::<i8>(block, tiles.quads) else { return false };
-    let [one, two] = out;
-    let out = cut([one, two], tiles.outputs);
-    // SAFETY: AVX-512 is current; matrix and tokens have been checked.
-    unsafe { run::<i8, TOKENS>(tiles, tokens, Add16 { constants, shift, out }) };
-    true
+    pair::<i8>(matrix, block, Add16 { constants, shift, out: [&mut **one, two] })
+}
+
+/// [`linear_add16_rows`](super::super::linear_add16_rows); whether it has been computed.
+#[inline]
+pub(in super::super) fn linear_add16_rows(
+    matrix: Matrix<'_>,
+    constants: [&[i32]; 2],
+    shift: u32,
+    block: &Block<'_>,
+    out: &mut [i16],
+) -> bool {
+    let Some(count) = out.len().checked_div(matrix.outputs) else { return false };
+    let out = Many(out, matrix.outputs);
+    many::<i8>(matrix, block, count, Add16 { constants, shift, out })
 }
 
 /// Sums as they are.
-struct Plain<'o> {
-    out: [&'o mut [i32]; TOKENS],
-}
+struct Plain<R>(R);
 
-impl Sink<TOKENS> for Plain<'_> {
+impl<R: Rows<i32>> Sink for Plain<R> {
     #[inline]
     #[target_feature(enable = "avx512f")]
     unsafe fn take<const N: usize>(
         &mut self,
-        first: usize,
-        sums: Sums<N, TOKENS>,
-        excess: [i32; TOKENS],
+        token: usize,
+        outputs: Range<usize>,
+        sums: [__m512i; N],
+        excess: i32,
     ) {
-        for token in 0..TOKENS {
-            for tile in 0..N {
-                let row = self.out[token].get_mut(first + tile * LANES..).unwrap_or_default();
-                let sum = _mm512_sub_epi32(sums[token][tile], _mm512_set1_epi32(excess[token]));
-                // SAFETY: what is masked out is not touched.
-                unsafe { _mm512_mask_storeu_epi32(row.as_mut_ptr(), first_lanes(row.len()), sum) };
-            }
+        let excess = _mm512_set1_epi32(excess);
+        let row = part(self.0.row(token), outputs);
+        for (sum, row) in sums.into_iter().zip(row.chunks_mut(LANES)) {
+            let (sum, mask) = (_mm512_sub_epi32(sum, excess), first_lanes(row.len()));
+            // SAFETY: what is masked out is not touched.
+            unsafe { _mm512_mask_storeu_epi32(row.as_mut_ptr(), mask, sum) };
         }
     }
 }
@@ -389,40 +425,43 @@ impl Sink<TOKENS> for Plain<'_> {
 pub(in super::super) fn scores(
     keys: Matrix<'_>,
     queries: &Block<'_>,
-    out: &mut [&mut [i32]; TOKENS],
+    [one, two]: &mut [&mut [i32]; TOKENS],
 ) -> bool {
-    let Some(tiles) = Tiles::new(keys) else { return false };
-    let Some(tokens) = both::<i8>(queries, tiles.quads) else { return false };
-    let [one, two] = out;
-    let out = cut([one, two], tiles.outputs);
-    // SAFETY: AVX-512 is current; matrix and tokens have been checked.
-    unsafe { run::<i8, TOKENS>(tiles, tokens, Plain { out }) };
-    true
+    pair::<i8>(keys, queries, Plain([&mut **one, two]))
+}
+
+/// [`scores_rows`](super::super::scores_rows); whether they have been computed.
+#[inline]
+pub(in super::super) fn scores_rows(
+    keys: Matrix<'_>,
+    queries: &Block<'_>,
+    out: &mut [i32],
+) -> bool {
+    let Some(count) = out.len().checked_div(keys.outputs) else { return false };
+    many::<i8>(keys, queries, count, Plain(Many(out, keys.outputs)))
 }
 
 /// Sums by a multiplier for each token.
-struct Weighted<'o> {
-    mults: [i32; TOKENS],
-    out: [&'o mut [i8]; TOKENS],
+struct Weighted<'k, R> {
+    mults: &'k [i32],
+    out: R,
 }
 
-impl Sink<TOKENS> for Weighted<'_> {
+impl<R: Rows<i8>> Sink for Weighted<'_, R> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     unsafe fn take<const N: usize>(
         &mut self,
-        first: usize,
-        sums: Sums<N, TOKENS>,
-        _: [i32; TOKENS],
+        token: usize,
+        outputs: Range<usize>,
+        mut sums: [__m512i; N],
+        _: i32,
     ) {
-        for token in 0..TOKENS {
-            let mult = Mult::splat(self.mults[token]);
-            let mut values = sums[token];
-            for tile in 0..N {
-                values[tile] = mulhi(values[tile], mult);
-            }
-            put8(values, i8::MIN, self.out[token], first);
+        let mult = Mult::splat(self.mults.get(token).copied().unwrap_or(0));
+        for sum in &mut sums {
+            *sum = mulhi(*sum, mult);
         }
+        put8(sums, i8::MIN, part(self.out.row(token), outputs));
     }
 }
 
@@ -431,14 +470,20 @@ impl Sink<TOKENS> for Weighted<'_> {
 pub(in super::super) fn weighted_sums(
     values: Matrix<'_>,
     weights: &Block<'_>,
-    mults: [i32; TOKENS],
-    out: &mut [&mut [i8]; TOKENS],
+    mults: &[i32],
+    [one, two]: &mut [&mut [i8]; TOKENS],
 ) -> bool {
-    let Some(tiles) = Tiles::new(values) else { return false };
-    let Some(tokens) = both::<u8>(weights, tiles.quads) else { return false };
-    let [one, two] = out;
-    let out = cut([one, two], tiles.outputs);
-    // SAFETY: AVX-512 is current; matrix and tokens have been checked.
-    unsafe { run::<u8, TOKENS>(tiles, tokens, Weighted { mults, out }) };
-    true
+    pair::<u8>(values, weights, Weighted { mults, out: [&mut **one, two] })
+}
+
+/// [`weighted_sums_rows`](super::super::weighted_sums_rows); whether they have been computed.
+#[inline]
+pub(in super::super) fn weighted_sums_rows(
+    values: Matrix<'_>,
+    weights: &Block<'_>,
+    mults: &[i32],
+    out: &mut [i8],
+) -> bool {
+    let Some(count) = out.len().checked_div(values.outputs) else { return false };
+    many::<u8>(values, weights, count, Weighted { mults, out: Many(out, values.outputs) })
 }
