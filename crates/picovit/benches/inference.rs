@@ -4,8 +4,9 @@
 //!     PICOVIT_ARTIFACT=model.pvit cargo bench -p picovit --features std,f16
 //!
 //! The kernels take turns, so that what else the machine does meets all of them; ratios are those of
-//! the medians and of the least times, which another program that takes the processor does not touch. With `PICOVIT_ISA=NAME PICOVIT_RUNS=N` it only runs one of them so often, for tools
-//! that count instructions.
+//! the medians and of the least times, which another program that takes the processor does not touch. With
+//! `PICOVIT_ISA=NAME` only one of them takes part, and with `PICOVIT_RUNS=N` as well it only runs so
+//! often, for tools that count instructions.
 
 use std::time::Instant;
 use std::{env, fs};
@@ -40,7 +41,11 @@ fn main() {
         return;
     }
 
-    let all: Vec<Isa> = Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect();
+    let only = env::var("PICOVIT_ISA").ok();
+    let wanted = |isa: &Isa| only.as_ref().is_none_or(|only| isa.name() == only);
+    let all: Vec<Isa> =
+        Isa::ALL.into_iter().filter(|isa| isa.is_available() && wanted(isa)).collect();
+    assert!(!all.is_empty(), "PICOVIT_ISA is not available here");
     let mut times = vec![Vec::new(); all.len()];
     let mut logits = None;
     for turn in 0..=TURNS {

@@ -732,11 +732,12 @@ pub const fn scratch_bytes_conv(op: &ConvRecord, packing: Packing) -> usize {
     }
     let taps = op.kernel as usize * op.kernel as usize;
     let patch = taps.saturating_mul(op.all_channels());
+    let width = op.map_size().1;
     let row = match op.pool_kernel {
         0 => 0,
-        _ => buffer(op.map_size().1, op.out_channels as usize),
+        _ => buffer(width, op.out_channels as usize),
     };
-    align_up(patch).saturating_add(packing.block_bytes(patch)).saturating_add(row)
+    align_up(patch).saturating_add(packing.row_block_bytes(patch, width)).saturating_add(row)
 }
 
 /// Scratch memory of an embedding: the block of a matrix product, where there is one.

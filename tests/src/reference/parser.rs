@@ -61,6 +61,17 @@ impl File<'_> {
         })
     }
 
+    /// As [`Self::matrices`] with packing 3: tiles of sixteen rows, four columns at a time.
+    fn tiled_matrices(&self, offset: u32, count: usize, rows: usize, columns: usize) -> Matrix<i8> {
+        let (tiles, quads) = (rows.div_ceil(16), columns.div_ceil(4));
+        let values = self.i8s(offset, count * tiles * quads * 64);
+        Matrix::from_fn(count * rows, columns, |row, column| {
+            let (matrix, row) = (row / rows, row % rows);
+            let quad = (matrix * tiles + row / 16) * quads + column / 4;
+            values[(quad * 16 + row % 16) * 4 + column % 4]
+        })
+    }
+
     /// Matrices one below the other, each of so many rows, in the order of the file's packing.
     fn matrices(&self, offset: u32, count: usize, rows: usize, columns: usize) -> Matrix<i8> {
         if self.0[7] == 0 {
@@ -68,6 +79,9 @@ impl File<'_> {
         }
         if self.0[7] == 2 {
             return self.stepped_matrices(offset, count, rows, columns);
+        }
+        if self.0[7] == 3 {
+            return self.tiled_matrices(offset, count, rows, columns);
         }
         let (tiles, quads) = (rows.div_ceil(4), columns.div_ceil(4));
         let halves = self.i16s(offset, count * tiles * quads * 8);
@@ -373,7 +387,7 @@ pub fn parse(artifact: &[u8]) -> Network {
     let file = File(artifact);
     let header: format::Header = file.record(0);
     assert_eq!(header.magic, *b"PVIT");
-    assert!(header.version == 4 && header.packing <= 2);
+    assert!(header.version == 4 && header.packing <= 3);
     assert_eq!(header.file_bytes as usize, artifact.len());
     assert_eq!(header.checksum, checksum(artifact));
     let mut places = vec![header.input];

@@ -43,8 +43,9 @@ impl Target {
     /// The order of the weights that its kernels take.
     const fn packing(self) -> Packing {
         match self {
-            // The vectors of hosts take rows as they are.
-            Self::Portable | Self::Aarch64 | Self::X86 => Packing::Portable,
+            // NEON takes rows as they are.
+            Self::Portable | Self::Aarch64 => Packing::Portable,
+            Self::X86 => Packing::Wide,
             Self::CortexM4 | Self::CortexM7 | Self::CortexM33 => Packing::CortexM,
             Self::CortexM55 => Packing::Helium,
         }

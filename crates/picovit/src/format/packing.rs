@@ -15,6 +15,12 @@ pub(crate) const HELIUM_TILE: usize = 8;
 /// Inputs of one vector of [`Packing::Helium`].
 pub(crate) const HELIUM_STEP: usize = 16;
 
+/// Outputs that a tile of [`Packing::Wide`] holds.
+pub(crate) const WIDE_TILE: usize = 16;
+
+/// Inputs of an output that lie together in [`Packing::Wide`].
+pub(crate) const WIDE_QUAD: usize = 4;
+
 /// Order of the weights of matrix products. It decides for which kernels an artifact is fast, and
 /// how much scratch memory operations need; the results are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,17 +36,21 @@ pub enum Packing {
     /// For Helium, the vectors of Cortex-M55: tiles of eight channels, the even ones in front of the
     /// odd ones, in steps of sixteen inputs.
     Helium = 2,
+    /// For the vectors of hosts: tiles of sixteen outputs, four inputs of each beside each other.
+    Wide = 3,
 }
 
 impl Packing {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::CortexM, Self::Helium];
+    pub const ALL: [Self; 4] = [Self::Portable, Self::CortexM, Self::Helium, Self::Wide];
 
     /// What the build's instruction set is fast for.
     pub const NATIVE: Self = if cfg!(mve) {
         Self::Helium
     } else if cfg!(dsp) {
         Self::CortexM
+    } else if cfg!(target_arch = "x86_64") {
+        Self::Wide
     } else {
         Self::Portable
     };
@@ -65,6 +75,7 @@ impl Packing {
             0 => Some(Self::Portable),
             1 => Some(Self::CortexM),
             2 => Some(Self::Helium),
+            3 => Some(Self::Wide),
             _ => None,
         }
     }
@@ -76,6 +87,7 @@ impl Packing {
             Self::Portable => "portable",
             Self::CortexM => "cortex-m-dsp",
             Self::Helium => "cortex-m-helium",
+            Self::Wide => "wide",
         }
     }
 
@@ -86,6 +98,7 @@ impl Packing {
             Self::Portable => outputs.saturating_mul(inputs),
             Self::CortexM => round(outputs, TILE).saturating_mul(round(inputs, 4)),
             Self::Helium => round(outputs, HELIUM_TILE).saturating_mul(round(inputs, HELIUM_STEP)),
+            Self::Wide => round(outputs, WIDE_TILE).saturating_mul(round(inputs, WIDE_QUAD)),
         }
     }
 
@@ -97,6 +110,35 @@ impl Packing {
             Self::Portable => align_up(inputs.saturating_mul(TOKENS)),
             Self::CortexM => align_up(round(inputs, 4).saturating_mul(2 * TOKENS)),
             Self::Helium => align_up(round(inputs, HELIUM_STEP).saturating_mul(TOKENS)),
+            Self::Wide => align_up(round(inputs, WIDE_QUAD).saturating_mul(TOKENS)),
+        }
+    }
+
+    /// Whether convolutions multiply the patches of a whole row of their map at once. Hosts have the
+    /// memory, and weights that do not fit in the nearest cache come from the next one less often.
+    #[must_use]
+    pub(crate) const fn by_rows(self) -> bool {
+        matches!(self.known(), Self::Wide)
+    }
+
+    /// Bytes that the patches of a convolution take in front of its product, for a row of so many
+    /// pixels; saturates.
+    #[must_use]
+    pub const fn row_block_bytes(self, inputs: usize, pixels: usize) -> usize {
+        if !self.by_rows() {
+            return self.block_bytes(inputs);
+        }
+        // The portable kernels take two at a time.
+        let tokens = round(pixels, TOKENS);
+        align_up(self.row_bytes(inputs).saturating_mul(tokens))
+    }
+
+    /// Bytes from one token of a block to the next, where a block keeps its rows as they were written.
+    #[must_use]
+    pub(crate) const fn row_bytes(self, inputs: usize) -> usize {
+        match self.known() {
+            Self::Wide => round(inputs, WIDE_QUAD),
+            _ => inputs,
         }
     }
 
@@ -105,7 +147,7 @@ impl Packing {
     #[must_use]
     pub const fn step(self) -> usize {
         match self.known() {
-            Self::Portable => 1,
+            Self::Portable | Self::Wide => 1,
             Self::CortexM => 4,
             Self::Helium => HELIUM_STEP,
         }
@@ -168,6 +210,19 @@ impl Packing {
                     }
                 }
             }
+            Self::Wide => {
+                let second = if second.is_empty() { first } else { second };
+                let start = wide_place(inputs, output, 0);
+                let places = packed.get_mut(start..).unwrap_or_default();
+                let rows = Quads(first).zip(Quads(second));
+                // The last step is a part of one.
+                for (place, (first, second)) in places.chunks_mut(WIDE_TILE * WIDE_QUAD).zip(rows) {
+                    if let Some(place) = place.first_chunk_mut() {
+                        *place =
+                            bytemuck::must_cast::<_, [i8; TOKENS * WIDE_QUAD]>([first, second]);
+                    }
+                }
+            }
         }
     }
 
@@ -222,6 +277,23 @@ impl Packing {
                     }
                 }
             }
+            Self::Wide => {
+                let second = if second.is_empty() { first } else { second };
+                let tiles = rows_mut(packed, self.matrix_bytes(WIDE_TILE, inputs));
+                let columns = first.chunks(WIDE_TILE).zip(second.chunks(WIDE_TILE));
+                let step = input / WIDE_QUAD * WIDE_TILE * WIDE_QUAD;
+                for (tile, (first, second)) in tiles.zip(columns) {
+                    let quads = tile.get_mut(step..).unwrap_or_default();
+                    let quads = quads.as_chunks_mut::<WIDE_QUAD>().0.iter_mut();
+                    for (quad, (&one, &two)) in quads.zip(first.iter().zip(second)) {
+                        if input.is_multiple_of(WIDE_QUAD) {
+                            [quad[0], quad[1]] = [one, two];
+                        } else {
+                            [quad[2], quad[3]] = [one, two];
+                        }
+                    }
+                }
+            }
         }
     }
 
@@ -265,6 +337,11 @@ impl Packing {
             }
             Self::Helium => {
                 if let Some(place) = packed.get_mut(helium_place(inputs, output, input)) {
+                    *place = value;
+                }
+            }
+            Self::Wide => {
+                if let Some(place) = packed.get_mut(wide_place(inputs, output, input)) {
                     *place = value;
                 }
             }
@@ -351,6 +428,13 @@ pub(crate) const fn helium_place(inputs: usize, output: usize, input: usize) -> 
     let halves = output / HELIUM_TILE * 2 + output % 2;
     let start = halves * half * round(inputs, HELIUM_STEP) + step * half * HELIUM_STEP;
     start + output % HELIUM_TILE / 2 * HELIUM_STEP + input % HELIUM_STEP
+}
+
+/// Where a value of [`Packing::Wide`] is: `[tile of 16 outputs][quad of 4 inputs][output][input]`.
+pub(crate) const fn wide_place(inputs: usize, output: usize, input: usize) -> usize {
+    let tile = output / WIDE_TILE * WIDE_TILE * round(inputs, WIDE_QUAD);
+    let quad = input / WIDE_QUAD * WIDE_TILE + output % WIDE_TILE;
+    tile + quad * WIDE_QUAD + input % WIDE_QUAD
 }
 
 /// A value with its sign bit flipped.

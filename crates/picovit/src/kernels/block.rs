@@ -71,12 +71,43 @@ impl<'s> Block<'s> {
             let steps = self.bytes.get_mut(TOKENS * start..).unwrap_or_default();
             return super::helium::interleave(bytemuck::must_cast_slice(values), token, steps);
         }
-        let place = token * self.inputs + start;
-        let end = place + values.len().min(self.inputs.saturating_sub(start));
-        let bytes = self.bytes.get_mut(place..end).unwrap_or_default();
+        let (row, inputs) = (self.packing.row_bytes(self.inputs), self.inputs);
+        let end = start + values.len().min(inputs.saturating_sub(start));
+        let bytes = self.bytes.get_mut(token * row + start..token * row + end).unwrap_or_default();
         for (byte, &value) in bytes.iter_mut().zip(bytemuck::must_cast_slice::<T, u8>(values)) {
             *byte = value;
         }
+        if end == inputs && row > inputs {
+            // What fills up the last quad meets weights that may be anything.
+            let padding = self.bytes.get_mut(token * row + end..(token + 1) * row);
+            padding.unwrap_or_default().iter_mut().for_each(|byte| *byte = 0);
+        }
+    }
+
+    /// Tokens `TOKENS * pair` and those that follow, of a block that keeps rows as they were written
+    /// and has room for more.
+    #[must_use]
+    pub(super) fn pair(&mut self, pair: usize) -> Block<'_> {
+        let start = pair * TOKENS * self.packing.row_bytes(self.inputs);
+        let bytes = self.bytes.get_mut(start..).unwrap_or_default();
+        Block { packing: self.packing, inputs: self.inputs, bytes }
+    }
+
+    /// All rows with their padding, one after the other, of a block that keeps them as they were
+    /// written.
+    #[cfg(target_arch = "x86_64")]
+    #[must_use]
+    pub(super) fn all_rows(&self) -> &[u8] {
+        self.bytes
+    }
+
+    /// So many rows with their padding, one after the other, and the bytes of each, of a block that
+    /// keeps them as they were written.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn first_rows_mut(&mut self, count: usize) -> (&mut [i8], usize) {
+        let bytes = self.packing.row_bytes(self.inputs);
+        let rows = self.bytes.get_mut(..count * bytes).unwrap_or_default();
+        (bytemuck::must_cast_slice_mut(rows), bytes)
     }
 
     /// A row to be written, where the block keeps it as such.
@@ -107,12 +138,14 @@ impl<'s> Block<'s> {
         values
     }
 
-    /// The rows as they were written, where the block keeps them as such.
+    /// The rows as they were written, where the block keeps them as such; in [`Packing::Wide`] with
+    /// their padding.
     #[must_use]
     pub(super) fn rows<T: Operand>(&self) -> [&[T]; TOKENS] {
+        let length = self.packing.row_bytes(self.inputs);
         let row = |token: usize| {
-            let start = token * self.inputs;
-            let bytes = self.bytes.get(start..start + self.inputs).unwrap_or_default();
+            let start = token * length;
+            let bytes = self.bytes.get(start..start + length).unwrap_or_default();
             bytemuck::try_cast_slice(bytes).unwrap_or_default()
         };
         [row(0), row(1)]

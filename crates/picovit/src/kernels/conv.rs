@@ -39,15 +39,15 @@ impl Window {
 }
 
 /// Where a row of a patch comes from: columns before, inside and after the map.
-struct PatchRow<'m> {
-    before: usize,
-    pixels: &'m [i8],
-    after: usize,
+pub(super) struct PatchRow<'m> {
+    pub(super) before: usize,
+    pub(super) pixels: &'m [i8],
+    pub(super) after: usize,
 }
 
 /// Row `ky` of the patch whose first pixel is `(y, x)`, in padded coordinates.
 #[inline(always)]
-fn patch_row<'m>(
+pub(super) fn patch_row<'m>(
     map: &'m [i8],
     (height, width, channels): (usize, usize, usize),
     window: Window,
@@ -177,6 +177,28 @@ pub fn patch_into_block(
     }
 }
 
+/// As [`patch_into_block`] for all pixels of row `y` of a convolution's map, into a block that has room
+/// for them.
+pub fn patches_into_block(
+    map: &[i8],
+    extent: (usize, usize, usize),
+    window: Window,
+    (y, width): (usize, usize),
+    zero: &[i8],
+    block: &mut Block<'_>,
+) {
+    #[cfg(target_arch = "x86_64")]
+    if super::x86::is_avx512() {
+        let rows = block.first_rows_mut(width);
+        // SAFETY: AVX-512 is current.
+        return unsafe { super::x86::maps512::patches(map, extent, window, y, zero, rows) };
+    }
+    for x in 0..width {
+        let corner = (y * window.stride, x * window.stride);
+        patch_into_block(map, extent, window, corner, zero, (block, x));
+    }
+}
+
 /// As [`copy_patch`] for the pixels of two maps `[height][width][channels[i]]` side by side: all
 /// channels of the first, then those of the second.
 #[inline]
@@ -245,6 +267,11 @@ pub fn max_into_row(row: &[i8], channels: usize, window: Window, out: &mut [i8])
         }
         return;
     }
+    #[cfg(target_arch = "x86_64")]
+    if super::x86::is_avx512() {
+        // SAFETY: AVX-512 is current.
+        return unsafe { super::x86::maps512::max_into_row(row, channels, window, out) };
+    }
     #[cfg(wide)]
     if dispatch(MaxIntoRow { row, channels, window, out: &mut *out }).is_some() {
         return;
@@ -254,7 +281,7 @@ pub fn max_into_row(row: &[i8], channels: usize, window: Window, out: &mut [i8])
 
 /// As [`max_into_row`], by a function that takes one pixel into another.
 #[inline(always)]
-fn max_into_row_by(
+pub(super) fn max_into_row_by(
     max_into: impl Fn(&[i8], &mut [i8]),
     row: &[i8],
     channels: usize,

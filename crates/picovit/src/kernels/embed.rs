@@ -7,6 +7,11 @@ use super::requant::{mulhi_add, sat16};
 pub fn add_scaled(x: &[i8], zero: i32, mult: i32, out: &mut [i16]) {
     #[cfg(mve)]
     return super::helium::add_scaled(x, zero, mult, out);
+    #[cfg(target_arch = "x86_64")]
+    if super::x86::is_avx512() {
+        // SAFETY: AVX-512 is current.
+        return unsafe { super::x86::values512::add_scaled(x, zero, mult, out) };
+    }
     #[cfg(not(mve))]
     for (out, &x) in out.iter_mut().zip(x) {
         *out = scaled(*out, x, zero, mult);
@@ -16,6 +21,11 @@ pub fn add_scaled(x: &[i8], zero: i32, mult: i32, out: &mut [i16]) {
 /// As [`add_scaled`], with a zero point and a multiplier for each channel.
 #[inline]
 pub fn add_scaled_channels(x: &[i8], zeros: &[i32], mults: &[i32], out: &mut [i16]) {
+    #[cfg(target_arch = "x86_64")]
+    if super::x86::is_avx512() {
+        // SAFETY: AVX-512 is current.
+        return unsafe { super::x86::values512::add_scaled_channels(x, zeros, mults, out) };
+    }
     for (((out, &x), &zero), &mult) in out.iter_mut().zip(x).zip(zeros).zip(mults) {
         *out = scaled(*out, x, zero, mult);
     }

@@ -8,6 +8,8 @@ use super::neon;
 use super::requant::{mulhi_add, requant8, residual_add};
 #[cfg(wide)]
 use super::wide::{LinearAdd16, LinearInt8, Scores, WeightedSums, dispatch};
+#[cfg(target_arch = "x86_64")]
+use super::x86::product512;
 #[cfg(mve)]
 use crate::format::Packing;
 use crate::format::TOKENS;
@@ -54,6 +56,10 @@ pub fn linear_int8(
     if neon::perform(neon::LinearInt8 { matrix, constants, form, block, out: &mut out }) {
         return;
     }
+    #[cfg(target_arch = "x86_64")]
+    if product512::linear_int8(matrix, constants, form, block, &mut out) {
+        return;
+    }
     #[cfg(wide)]
     if dispatch(LinearInt8 { matrix, constants, form, block, out: &mut out }).is_some() {
         return;
@@ -93,6 +99,10 @@ pub fn linear_add16(
     if neon::perform(neon::LinearAdd16 { matrix, constants, shift, block, out: &mut out }) {
         return;
     }
+    #[cfg(target_arch = "x86_64")]
+    if product512::linear_add16(matrix, constants, shift, block, &mut out) {
+        return;
+    }
     #[cfg(wide)]
     if dispatch(LinearAdd16 { matrix, constants, shift, block, out: &mut out }).is_some() {
         return;
@@ -122,6 +132,10 @@ pub fn scores(keys: Matrix<'_>, queries: &Block<'_>, mut out: [&mut [i32]; TOKEN
     };
     #[cfg(target_arch = "aarch64")]
     if neon::perform(neon::Scores { keys, queries, out: &mut out }) {
+        return;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if product512::scores(keys, queries, &mut out) {
         return;
     }
     #[cfg(wide)]
@@ -157,6 +171,10 @@ pub fn weighted_sums(
     };
     #[cfg(target_arch = "aarch64")]
     if neon::perform(neon::WeightedSums { values, weights, mults, out: &mut out }) {
+        return;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if product512::weighted_sums(values, weights, &mults, &mut out) {
         return;
     }
     #[cfg(wide)]

@@ -2,7 +2,8 @@
 //! convolution and attention.
 
 use super::block::{Block, Operand};
-use crate::format::{Packing, TOKENS, packing};
+use crate::format::packing::{self, WIDE_QUAD, WIDE_TILE};
+use crate::format::{Packing, TOKENS};
 use crate::rows::rows;
 
 /// A packed matrix `[outputs][inputs]`.
@@ -71,7 +72,39 @@ pub fn matmul<T: Operand>(
                 sink(output, stepped::<T>(start(output), matrix, output, block));
             }
         }
+        Packing::Wide => {
+            let tiles = rows(matrix.bytes, matrix.packing.matrix_bytes(WIDE_TILE, matrix.inputs));
+            for (tile, weights) in tiles.enumerate().skip(first / WIDE_TILE) {
+                let sums = sixteen(weights, block.rows::<T>());
+                let outputs = WIDE_TILE * tile..matrix.outputs;
+                for (output, sums) in outputs.zip(sums).filter(|(output, _)| *output >= first) {
+                    let [one, two] = start(output);
+                    sink(output, [one.wrapping_add(sums[0]), two.wrapping_add(sums[1])]);
+                }
+            }
+        }
     }
+}
+
+/// Sums of a tile of [`Packing::Wide`], for tokens with their padding.
+#[inline(always)]
+pub(super) fn sixteen<T: Operand>(
+    weights: &[i8],
+    tokens: [&[T]; TOKENS],
+) -> [[i32; TOKENS]; WIDE_TILE] {
+    let mut sums = [[0i32; TOKENS]; WIDE_TILE];
+    let [first, second] = tokens.map(|token| token.as_chunks::<WIDE_QUAD>().0);
+    let steps = weights.as_chunks::<{ WIDE_TILE * WIDE_QUAD }>().0;
+    for ((weights, first), second) in steps.iter().zip(first).zip(second) {
+        let inputs = [first, second].map(|quad| quad.map(Into::<i32>::into));
+        for (sums, weights) in sums.iter_mut().zip(weights.as_chunks::<WIDE_QUAD>().0) {
+            for (sum, inputs) in sums.iter_mut().zip(inputs) {
+                let products = weights.iter().zip(inputs).map(|(&w, x)| i32::from(w) * x);
+                *sum = products.fold(*sum, i32::wrapping_add);
+            }
+        }
+    }
+    sums
 }
 
 /// Adds the products of one row of weights with the tokens.

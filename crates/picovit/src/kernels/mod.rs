@@ -18,6 +18,7 @@ pub mod float;
 mod helium;
 mod isa;
 mod layer;
+mod layer_rows;
 mod linear;
 mod matmul;
 #[cfg(target_arch = "aarch64")]
@@ -36,6 +37,7 @@ mod x86;
 pub use block::{Block, Operand};
 pub use conv::{
     Window, copy, copy_patch, copy_patch_pair, max_into, max_into_row, patch_into_block,
+    patches_into_block,
 };
 #[cfg(all(dsp, not(mve)))]
 pub(crate) use cortex_m::{pack_columns, pack_rows};
@@ -45,6 +47,7 @@ pub use embed::{add_scaled, add_scaled_channels};
 pub(crate) use helium::{columns, output};
 pub use isa::Isa;
 pub use layer::{Int8, linear_add16, linear_int8, scores, weighted_sums};
+pub use layer_rows::{linear_add16_rows, linear_int8_rows, scores_rows, weighted_sums_rows};
 pub use linear::{dot, dot_i16, multiply_add};
 pub use matmul::{Matrix, matmul};
 #[cfg(target_arch = "aarch64")]

@@ -23,8 +23,14 @@ pub fn normalize(x: &[i16], epsilon: u64) -> NormalizedRow {
         let (steps, rest) = x.as_chunks();
         // SAFETY: NEON is current.
         let (sum, squares) = unsafe { neon::sums_of_squares(steps) };
-        let (sum, squares) = add_squares((sum, squares), rest);
-        return NormalizedRow::of_sums(x.len(), sum, squares, epsilon);
+        let sums = add_squares((sum, squares), rest);
+        return NormalizedRow::of_sums(x.len(), sums, epsilon);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if super::x86::is_avx512() {
+        // SAFETY: AVX-512 is current.
+        let sums = unsafe { super::x86::values512::sums_of_squares(x) };
+        return NormalizedRow::of_sums(x.len(), sums, epsilon);
     }
     #[cfg(wide)]
     if let Some(row) = dispatch(Normalize { x, epsilon }) {
@@ -45,8 +51,7 @@ fn statistics(x: &[i16], epsilon: u64) -> NormalizedRow {
     };
     #[cfg(not(dsp))]
     let (sums, x_rest) = ((0i32, 0u64), x);
-    let (sum, squares) = add_squares(sums, x_rest);
-    NormalizedRow::of_sums(x.len(), sum, squares, epsilon)
+    NormalizedRow::of_sums(x.len(), add_squares(sums, x_rest), epsilon)
 }
 
 /// Adds values and their squares to sums of them.
@@ -93,10 +98,20 @@ fn inverse_by_digits(root: u32) -> u32 {
     first << 16 | second
 }
 
+/// The largest whole number whose square is at most `v`.
+#[inline(always)]
+fn root(v: u64) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if v >> 62 == 0 {
+        return super::x86::values512::root(v);
+    }
+    v.isqrt()
+}
+
 impl NormalizedRow {
-    /// The row of `count` values with these sums.
+    /// The row of `count` values with this sum and this sum of squares.
     #[inline(always)]
-    fn of_sums(count: usize, sum: i32, squares: u64, epsilon: u64) -> Self {
+    fn of_sums(count: usize, (sum, squares): (i32, u64), epsilon: u64) -> Self {
         let width = count as i32;
         let square_of_sum = (sum as i64 * sum as i64) as u64;
         let variance = (width as u64)
@@ -105,8 +120,7 @@ impl NormalizedRow {
             .wrapping_add(epsilon)
             .max(1);
         let up = variance.leading_zeros().saturating_sub(2) & !1;
-        let root = (variance << up).isqrt();
-        let inverse = inverse(root as u32).min(i32::MAX as u32) as i32;
+        let inverse = inverse(root(variance << up) as u32).min(i32::MAX as u32) as i32;
         Self { width, sum, inverse, shift: (up / 2) as i32 - 9 }
     }
 
@@ -124,7 +138,7 @@ impl NormalizedRow {
 
     /// `width << shift`, `sum << shift` and inverse, where the shift is to the left: modulo 2^32,
     /// `(width * x - sum) << shift` is the same from these.
-    #[cfg(dsp)]
+    #[cfg(any(dsp, target_arch = "x86_64"))]
     fn shifted(&self) -> Option<(i32, i32, i32)> {
         let shift = u32::try_from(self.shift).ok()?;
         Some((self.width.wrapping_shl(shift), self.sum.wrapping_shl(shift), self.inverse))
@@ -162,6 +176,13 @@ impl NormalizedRow {
         }
         #[cfg(any(not(dsp), mve))]
         let done = 0;
+        #[cfg(target_arch = "x86_64")]
+        if let Some(row) = self.shifted()
+            && super::x86::is_avx512()
+        {
+            // SAFETY: AVX-512 is current.
+            return unsafe { super::x86::values512::write8(x, row, gain, offset, out) };
+        }
         #[cfg(wide)]
         if dispatch(Write8 { row: *self, x, gain, offset, out: &mut *out }).is_some() {
             return;
@@ -201,6 +222,13 @@ impl NormalizedRow {
         }
         #[cfg(all(any(not(dsp), mve), not(target_arch = "aarch64")))]
         let done = 0;
+        #[cfg(target_arch = "x86_64")]
+        if let Some(row) = self.shifted()
+            && super::x86::is_avx512()
+        {
+            // SAFETY: AVX-512 is current.
+            return unsafe { super::x86::values512::write16(x, row, gain, offset) };
+        }
         for ((x, &gain), &offset) in x.iter_mut().zip(gain).zip(offset).skip(done) {
             *x = sat16(mulhi_add(offset, self.value(*x), gain));
         }

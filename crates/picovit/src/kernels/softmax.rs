@@ -55,6 +55,11 @@ fn softmax_weights_by_value(
         // SAFETY: NEON is current.
         return unsafe { super::neon::weights(steps, max, (shift, mult), table, weights) };
     }
+    #[cfg(target_arch = "x86_64")]
+    if super::x86::is_avx512() && super::x86::values512::has_vbmi() {
+        // SAFETY: AVX-512 is current, and VBMI has been asked for.
+        return unsafe { super::x86::values512::weights(scores, shift, mult, table, weights) };
+    }
     #[cfg(wide)]
     if let Some(sum) = dispatch(Weights { scores, shift, mult, table, weights: &mut *weights }) {
         return sum;

@@ -7,6 +7,11 @@ use crate::format::TABLE_ENTRIES;
 pub fn look_up(values: &mut [i8], table: &[i8; TABLE_ENTRIES]) {
     #[cfg(mve)]
     super::helium::look_up(values, table);
+    #[cfg(target_arch = "x86_64")]
+    if super::x86::is_avx512() && super::x86::values512::has_vbmi() {
+        // SAFETY: AVX-512 is current, and VBMI has been asked for.
+        return unsafe { super::x86::values512::look_up(values, table) };
+    }
     #[cfg(not(mve))]
     {
         #[cfg(target_arch = "aarch64")]

@@ -5,8 +5,8 @@
 use super::block::{Block, Operand};
 use super::isa::Isa;
 use super::layer::Int8;
-use super::matmul::Matrix;
-use crate::format::packing::{self, HELIUM_STEP};
+use super::matmul::{self, Matrix};
+use crate::format::packing::{self, HELIUM_STEP, WIDE_TILE};
 use crate::format::{Packing, TOKENS};
 use crate::rows::rows;
 
@@ -37,6 +37,16 @@ pub(super) trait Simd: Copy {
 
     /// Sums of two tiles of [`Packing::CortexM`].
     fn tiles<T: Operand>(self, tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> Sums;
+
+    /// Sums of a tile of [`Packing::Wide`]: of its first outputs, then of its last.
+    #[inline(always)]
+    fn sixteen<T: Operand>(self, tile: &[i8], tokens: [&[T]; TOKENS]) -> [Sums; 2] {
+        let sums = matmul::sixteen(tile, tokens);
+        let sum = |half: usize, token: usize| {
+            core::array::from_fn(|lane| sums[half * LANES + lane][token])
+        };
+        [[sum(0, 0), sum(0, 1)], [sum(1, 0), sum(1, 1)]]
+    }
 
     /// `addend + mulhi(sum << shift, mult)`, lane by lane.
     fn requant(self, addend: Lanes, sums: Lanes, shift: u32, mult: Lanes) -> Lanes;
@@ -198,7 +208,8 @@ fn product<S: Simd, T: Operand>(
 ) {
     let Matrix { packing, outputs, inputs, bytes } = matrix;
     let tokens = block.rows::<T>();
-    if inputs == 0 || tokens.iter().any(|token| token.len() != inputs) {
+    let row = packing.row_bytes(inputs);
+    if inputs == 0 || tokens.iter().any(|token| token.len() != row) {
         return;
     }
     match packing {
@@ -226,6 +237,17 @@ fn product<S: Simd, T: Operand>(
             for (first, tile) in (0..outputs).step_by(LANES).zip(tiles) {
                 let sums = helium_tile(simd, tile, tokens);
                 sink.take(simd, first, LANES.min(outputs - first), sums);
+            }
+        }
+        Packing::Wide => {
+            let tiles = rows(bytes, packing.matrix_bytes(WIDE_TILE, inputs));
+            for (first, tile) in (0..outputs).step_by(WIDE_TILE).zip(tiles) {
+                let [one, two] = simd.sixteen(tile, tokens);
+                sink.take(simd, first, LANES.min(outputs - first), one);
+                let first = first + LANES;
+                if first < outputs {
+                    sink.take(simd, first, LANES.min(outputs - first), two);
+                }
             }
         }
     }

@@ -3,10 +3,21 @@
 
 pub(super) mod avx2;
 pub(super) mod avx512;
+mod lanes512;
+pub(super) mod maps512;
+pub(super) mod product512;
+pub(super) mod values512;
 
 use core::arch::x86_64::*;
 
+use super::isa::Isa;
 use super::wide::{LANES, Lanes};
+
+/// Whether AVX-512 is to be used.
+#[inline(always)]
+pub(super) fn is_avx512() -> bool {
+    Isa::current() == Isa::Avx512Vnni
+}
 
 /// The values of a register.
 #[inline]

@@ -111,7 +111,8 @@ impl<'a> Conv<'a> {
         let (out_height, out_width) = r.out_size();
         let patch_len = r.kernel as usize * r.kernel as usize * r.all_channels();
         let patch: &mut [i8] = scratch.take(patch_len);
-        let block: &mut [u8] = scratch.take(self.packing().block_bytes(patch_len));
+        let block = self.packing().row_block_bytes(patch_len, map_width);
+        let block: &mut [u8] = scratch.take(block);
         let out_row = out_width * channels;
         if r.pool_kernel == 0 {
             for (y, out) in rows_mut(output, out_row).enumerate() {
@@ -163,33 +164,41 @@ impl<'a> Conv<'a> {
         let form = Int8 { low: r.low, ..Int8::around(r.zero_out as i32) };
         let mut block = Block::new(self.packing(), patch.len(), block);
         let steps = channels[1] == 0 && channels[0].is_multiple_of(self.packing().step());
-        let pixels = pairs_mut(row, r.out_channels as usize);
-        for (pair, pixels) in pixels.enumerate() {
-            for token in 0..TOKENS {
-                let corner = (y * window.stride, (pair * TOKENS + token) * window.stride);
-                let extent = (height, width, channels[0]);
-                if steps {
-                    let place = (&mut block, token);
-                    kernels::patch_into_block(
-                        inputs[0],
-                        extent,
-                        window,
-                        corner,
-                        self.zero_in,
-                        place,
-                    );
-                    continue;
-                }
-                // Only MobileViT joins maps.
-                if channels[1] == 0 || !cfg!(feature = "mobilevit") {
-                    kernels::copy_patch(inputs[0], extent, window, corner, self.zero_in, patch);
-                } else {
-                    let extent = (height, width, channels);
-                    kernels::copy_patch_pair(inputs, extent, window, corner, self.zero_in, patch);
-                }
-                block.set(token, patch);
+        let mut put = |block: &mut Block<'_>, token: usize, x: usize| {
+            let corner = (y * window.stride, x * window.stride);
+            let extent = (height, width, channels[0]);
+            if steps {
+                let place = (block, token);
+                kernels::patch_into_block(inputs[0], extent, window, corner, self.zero_in, place);
+                return;
             }
-            self.layer.int8(&block, form, pixels);
+            // Only MobileViT joins maps.
+            if channels[1] == 0 || !cfg!(feature = "mobilevit") {
+                kernels::copy_patch(inputs[0], extent, window, corner, self.zero_in, patch);
+            } else {
+                let extent = (height, width, channels);
+                kernels::copy_patch_pair(inputs, extent, window, corner, self.zero_in, patch);
+            }
+            block.set(token, patch);
+        };
+        if self.packing().by_rows() {
+            let map_width = r.map_size().1;
+            if steps {
+                let (extent, row) = ((height, width, channels[0]), (y, map_width));
+                let zero = self.zero_in;
+                kernels::patches_into_block(inputs[0], extent, window, row, zero, &mut block);
+            } else {
+                (0..map_width).for_each(|x| put(&mut block, x, x));
+            }
+            self.layer.int8_rows(&mut block, form, row);
+        } else {
+            let pixels = pairs_mut(row, r.out_channels as usize);
+            for (pair, pixels) in pixels.enumerate() {
+                for token in 0..TOKENS {
+                    put(&mut block, token, pair * TOKENS + token);
+                }
+                self.layer.int8(&block, form, pixels);
+            }
         }
         if let Some(table) = self.table {
             tap.i8(Site::Hidden, y * r.map_size().1, 0, row);

@@ -32,6 +32,11 @@ impl<'a> Layer<'a> {
         kernels::linear_int8(self.weights, [self.bias, self.mult], form, block, outputs);
     }
 
+    /// The outputs of all tokens in a block that has room for more.
+    pub(crate) fn int8_rows(&self, block: &mut Block<'_>, form: Int8, outputs: &mut [i8]) {
+        kernels::linear_int8_rows(self.weights, [self.bias, self.mult], form, block, outputs);
+    }
+
     /// Adds the outputs of the tokens in a block to values of the residual stream.
     #[inline]
     pub(crate) fn residual(&self, block: &Block<'_>, shift: u32, x: [&mut [i16]; TOKENS]) {

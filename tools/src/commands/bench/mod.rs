@@ -129,7 +129,7 @@ pub fn run(args: &Args) -> Result<()> {
             args.against.display()
         ));
     }
-    if model.packing() != Packing::Portable {
+    if model.packing() != Packing::NATIVE {
         eprintln!(
             "{} is packed for {}: `quantize --target x86` or `aarch64` makes one for this machine",
             args.model.display(),

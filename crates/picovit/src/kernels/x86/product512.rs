@@ -1,0 +1,489 @@
+//! Matrix products of [`Packing::Wide`] by AVX-512 with VNNI. Four bytes of a token are broadcast and
+//! multiplied with those inputs of sixteen outputs, so that no sum needs folding; weights stay in
+//! registers for some tokens, and sums until they have become outputs.
+
+use core::arch::x86_64::*;
+use core::ops::Range;
+
+use super::super::block::{Block, Operand};
+use super::super::layer::Int8;
+use super::super::matmul::Matrix;
+use super::is_avx512;
+use super::lanes512::{
+    BYTES, LANES, Mult, constants, first_bytes, first_lanes, halfwords, mulhi, narrow, store,
+};
+use crate::format::packing::{WIDE_QUAD, WIDE_TILE};
+use crate::format::{Packing, TOKENS};
+
+const _: () = assert!(LANES == WIDE_TILE && BYTES == WIDE_TILE * WIDE_QUAD);
+
+/// Tiles whose sums are in registers at a time.
+const TILES: usize = 4;
+
+/// Outputs of them.
+const GROUP: usize = TILES * WIDE_TILE;
+
+/// Tokens of a step, where there are many.
+const ROWS: usize = 4;
+
+/// Sums of some tiles for each of some tokens.
+type Sums<const N: usize, const M: usize> = [[__m512i; N]; M];
+
+/// Where outputs go: a row for each token.
+pub(in super::super) trait Rows<V> {
+    /// A token's row, empty if there is none.
+    fn row(&mut self, token: usize) -> &mut [V];
+}
+
+/// Rows of two tokens.
+impl<V> Rows<V> for [&mut [V]; TOKENS] {
+    #[inline(always)]
+    fn row(&mut self, token: usize) -> &mut [V] {
+        self.get_mut(token).map(|row| &mut **row).unwrap_or_default()
+    }
+}
+
+/// Rows of so many values, one after the other.
+pub(in super::super) struct Many<'o, V>(pub(in super::super) &'o mut [V], usize);
+
+impl<V> Rows<V> for Many<'_, V> {
+    #[inline(always)]
+    fn row(&mut self, token: usize) -> &mut [V] {
+        self.0.get_mut(token * self.1..(token + 1) * self.1).unwrap_or_default()
+    }
+}
+
+/// What becomes of the sums of a product.
+trait Sink {
+    /// Takes the sums of a token's outputs from `first` on, those below `end`, when `excess` has been
+    /// taken off.
+    ///
+    /// # Safety
+    /// The processor has AVX-512 F, BW and VL.
+    unsafe fn take<const N: usize>(
+        &mut self,
+        token: usize,
+        outputs: Range<usize>,
+        sums: [__m512i; N],
+        excess: i32,
+    );
+}
+
+/// A matrix of this packing and where it ends.
+#[derive(Clone, Copy)]
+struct Tiles<'a> {
+    bytes: &'a [i8],
+    /// Bytes of a tile, of which there are whole ones for all outputs.
+    tile: usize,
+    outputs: usize,
+    quads: usize,
+}
+
+impl<'a> Tiles<'a> {
+    /// None, if the matrix is of another kind or AVX-512 is not to be used.
+    #[inline(always)]
+    fn new(matrix: Matrix<'a>) -> Option<Self> {
+        let Matrix { packing: Packing::Wide, outputs, inputs, bytes } = matrix else { return None };
+        let tile = Packing::Wide.matrix_bytes(WIDE_TILE, inputs);
+        let whole = outputs > 0 && inputs > 0 && bytes.len() >= outputs.div_ceil(WIDE_TILE) * tile;
+        let quads = tile / (WIDE_TILE * WIDE_QUAD);
+        (whole && is_avx512()).then_some(Self { bytes, tile, outputs, quads })
+    }
+}
+
+/// The products of some outputs with `M` tokens from `token` on.
+///
+/// # Safety
+/// The processor has the instructions; the matrix has the outputs, which start with a tile, and each
+/// token has `4 * quads` bytes.
+#[inline(always)]
+unsafe fn product<T: Operand, const M: usize>(
+    tiles: Tiles<'_>,
+    outputs: Range<usize>,
+    tokens: [*const u8; M],
+    token: usize,
+    sink: &mut impl Sink,
+) {
+    // SAFETY: the caller's promise; there are as many tiles from `first` on.
+    unsafe {
+        let excess = if T::SIGNED { excess(tokens, 4 * tiles.quads) } else { [0; M] };
+        let mut first = outputs.start;
+        while first < outputs.end {
+            let left = (outputs.end - first).div_ceil(WIDE_TILE);
+            let place = tiles.bytes.as_ptr().add(first / WIDE_TILE * tiles.tile);
+            macro_rules! take {
+                ($tiles:expr) => {
+                    let sums = sums::<T, { $tiles }, M>(place, tiles, tokens);
+                    for i in 0..M {
+                        sink.take(token + i, first..outputs.end, sums[i], excess[i]);
+                    }
+                    first += $tiles * WIDE_TILE;
+                };
+            }
+            if left >= TILES {
+                take!(TILES);
+            } else if left >= 2 {
+                take!(2);
+            } else {
+                take!(1);
+            }
+        }
+    }
+}
+
+/// Sums of some tiles; weights enter as `w + 128` where tokens have a sign.
+///
+/// # Safety
+/// The processor has the instructions; there are `N` tiles from `place` on, and each token has
+/// `4 * quads` bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn sums<T: Operand, const N: usize, const M: usize>(
+    place: *const i8,
+    tiles: Tiles<'_>,
+    tokens: [*const u8; M],
+) -> Sums<N, M> {
+    let mut sums = [[_mm512_setzero_si512(); N]; M];
+    let flip = _mm512_set1_epi8(-128);
+    for quad in 0..tiles.quads {
+        let mut x = [flip; M];
+        for token in 0..M {
+            // SAFETY: the token has this quad.
+            let four = unsafe { tokens[token].add(4 * quad).cast::<i32>().read_unaligned() };
+            x[token] = _mm512_set1_epi32(four);
+        }
+        for tile in 0..N {
+            // SAFETY: the tile has this quad.
+            let w =
+                unsafe { _mm512_loadu_si512(place.add(tile * tiles.tile + quad * BYTES).cast()) };
+            let w = if T::SIGNED { _mm512_xor_si512(w, flip) } else { w };
+            for token in 0..M {
+                let sum = &mut sums[token][tile];
+                *sum = if T::SIGNED {
+                    _mm512_dpbusd_epi32(*sum, w, x[token])
+                } else {
+                    _mm512_dpbusd_epi32(*sum, x[token], w)
+                };
+            }
+        }
+    }
+    sums
+}
+
+/// What `w + 128` adds to the sums of each token: 128 times its own sum.
+///
+/// # Safety
+/// The processor has the instructions, and each token so many bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn excess<const M: usize>(tokens: [*const u8; M], bytes: usize) -> [i32; M] {
+    let mut excess = [0; M];
+    for token in 0..M {
+        let mut sum = _mm512_setzero_si512();
+        let mut at = 0;
+        while at < bytes {
+            // SAFETY: the caller's promise; what is masked out is not touched.
+            let x = unsafe {
+                _mm512_maskz_loadu_epi8(first_bytes(bytes - at), tokens[token].add(at).cast())
+            };
+            sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(-128), x);
+            at += BYTES;
+        }
+        excess[token] = _mm512_reduce_add_epi32(sum);
+    }
+    excess
+}
+
+/// Writes values, saturated to int8 and none below `low`, as far as the row goes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn put8<const N: usize>(values: [__m512i; N], low: i8, row: &mut [i8]) {
+    if let [a, b, c, d] = values[..] {
+        return store(_mm512_max_epi8(narrow([a, b, c, d]), _mm512_set1_epi8(low)), row);
+    }
+    for (values, row) in values.into_iter().zip(row.chunks_mut(LANES)) {
+        let bytes = _mm_max_epi8(_mm512_cvtsepi32_epi8(values), _mm_set1_epi8(low));
+        // SAFETY: what is masked out is not touched.
+        unsafe { _mm_mask_storeu_epi8(row.as_mut_ptr(), first_lanes(row.len()), bytes) };
+    }
+}
+
+/// A row from `first` on, up to the last output.
+#[inline(always)]
+fn part<V>(row: &mut [V], Range { start, end }: Range<usize>) -> &mut [V] {
+    let end = end.min(row.len());
+    row.get_mut(start..end).unwrap_or_default()
+}
+
+/// Where the tokens of a block start, if it has both.
+#[inline(always)]
+fn both<T: Operand>(block: &Block<'_>, quads: usize) -> Option<[*const u8; TOKENS]> {
+    let rows = block.rows::<T>();
+    let fits =
+        block.packing() == Packing::Wide && rows.iter().all(|r| r.len() == WIDE_QUAD * quads);
+    fits.then(|| rows.map(|row| row.as_ptr().cast()))
+}
+
+/// Computes a product with the two tokens of a block; whether it has.
+#[inline]
+fn pair<T: Operand>(matrix: Matrix<'_>, block: &Block<'_>, sink: impl Sink) -> bool {
+    let Some(tiles) = Tiles::new(matrix) else { return false };
+    let Some(tokens) = both::<T>(block, tiles.quads) else { return false };
+    // SAFETY: AVX-512 is current; matrix and tokens have been checked.
+    unsafe { run_pair::<T>(tiles, tokens, sink) };
+    true
+}
+
+/// As [`pair`].
+///
+/// # Safety
+/// As [`product`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn run_pair<T: Operand>(tiles: Tiles<'_>, tokens: [*const u8; TOKENS], mut sink: impl Sink) {
+    // SAFETY: the caller's promise.
+    unsafe { product::<T, TOKENS>(tiles, 0..tiles.outputs, tokens, 0, &mut sink) };
+}
+
+/// Computes a product with so many tokens of a block; whether it has.
+#[inline]
+fn many<T: Operand>(matrix: Matrix<'_>, block: &Block<'_>, count: usize, sink: impl Sink) -> bool {
+    let Some(tiles) = Tiles::new(matrix) else { return false };
+    if block.packing() != Packing::Wide || block.inputs() != matrix.inputs {
+        return false;
+    }
+    // SAFETY: AVX-512 is current.
+    unsafe { run_many::<T>(tiles, block.all_rows(), count, sink) };
+    true
+}
+
+/// Groups of outputs, whose weights the nearest cache keeps, and of each all tokens.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn run_many<T: Operand>(tiles: Tiles<'_>, tokens: &[u8], count: usize, mut sink: impl Sink) {
+    let row = WIDE_QUAD * tiles.quads;
+    let count = count.min(tokens.len() / row);
+    for first in (0..tiles.outputs).step_by(GROUP) {
+        let outputs = first..tiles.outputs.min(first + GROUP);
+        let mut token = 0;
+        // SAFETY: the tokens are below `count`.
+        let place = |token: usize| unsafe { tokens.as_ptr().add(token * row) };
+        while token + ROWS <= count {
+            let places = [place(token), place(token + 1), place(token + 2), place(token + 3)];
+            // SAFETY: the function's features; the tokens are below `count`.
+            unsafe { product::<T, ROWS>(tiles, outputs.clone(), places, token, &mut sink) };
+            token += ROWS;
+        }
+        while token < count {
+            // SAFETY: as above.
+            unsafe { product::<T, 1>(tiles, outputs.clone(), [place(token)], token, &mut sink) };
+            token += 1;
+        }
+    }
+}
+
+/// Sums to int8.
+struct ToInt8<'k, R> {
+    constants: [&'k [i32]; 2],
+    form: Int8,
+    out: R,
+}
+
+impl<R: Rows<i8>> Sink for ToInt8<'_, R> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn take<const N: usize>(
+        &mut self,
+        token: usize,
+        outputs: Range<usize>,
+        mut sums: [__m512i; N],
+        excess: i32,
+    ) {
+        let Int8 { zero, low, shift } = self.form;
+        let [bias, mult] = self.constants;
+        let (zero, count) = (_mm512_set1_epi32(zero), _mm_cvtsi32_si128((shift % 32) as i32));
+        let excess = _mm512_set1_epi32(excess);
+        for tile in 0..N {
+            let first = outputs.start + tile * LANES;
+            let (bias, mult) = (constants(bias, first), Mult::new(constants(mult, first)));
+            let sum = _mm512_add_epi32(sums[tile], _mm512_sub_epi32(bias, excess));
+            sums[tile] = _mm512_add_epi32(zero, mulhi(_mm512_sll_epi32(sum, count), mult));
+        }
+        put8(sums, low, part(self.out.row(token), outputs));
+    }
+}
+
+/// [`linear_int8`](super::super::linear_int8); whether it has been computed.
+#[inline]
+pub(in super::super) fn linear_int8(
+    matrix: Matrix<'_>,
+    constants: [&[i32]; 2],
+    form: Int8,
+    block: &Block<'_>,
+    [one, two]: &mut [&mut [i8]; TOKENS],
+) -> bool {
+    pair::<i8>(matrix, block, ToInt8 { constants, form, out: [&mut **one, two] })
+}
+
+/// [`linear_int8_rows`](super::super::linear_int8_rows); whether it has been computed.
+#[inline]
+pub(in super::super) fn linear_int8_rows(
+    matrix: Matrix<'_>,
+    constants: [&[i32]; 2],
+    form: Int8,
+    block: &Block<'_>,
+    out: &mut [i8],
+) -> bool {
+    let Some(count) = out.len().checked_div(matrix.outputs) else { return false };
+    let out = Many(out, matrix.outputs);
+    many::<i8>(matrix, block, count, ToInt8 { constants, form, out })
+}
+
+/// Sums to the residual stream.
+struct Add16<'k, R> {
+    constants: [&'k [i32]; 2],
+    shift: u32,
+    out: R,
+}
+
+impl<R: Rows<i16>> Sink for Add16<'_, R> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn take<const N: usize>(
+        &mut self,
+        token: usize,
+        outputs: Range<usize>,
+        sums: [__m512i; N],
+        excess: i32,
+    ) {
+        let [bias, mult] = self.constants;
+        let count = _mm_cvtsi32_si128((self.shift % 32) as i32);
+        let excess = _mm512_set1_epi32(excess);
+        let row = self.out.row(token);
+        for tile in 0..N {
+            let first = outputs.start + tile * LANES;
+            let (bias, mult) = (constants(bias, first), Mult::new(constants(mult, first)));
+            let sum = _mm512_add_epi32(sums[tile], _mm512_sub_epi32(bias, excess));
+            let added = mulhi(_mm512_sll_epi32(sum, count), mult);
+            let row = part(row, first..outputs.end);
+            let values = _mm512_cvtsepi32_epi16(_mm512_add_epi32(halfwords(row, 0), added));
+            // SAFETY: what is masked out is not touched.
+            unsafe { _mm256_mask_storeu_epi16(row.as_mut_ptr(), first_lanes(row.len()), values) };
+        }
+    }
+}
+
+/// [`linear_add16`](super::super::linear_add16); whether it has been computed.
+#[inline]
+pub(in super::super) fn linear_add16(
+    matrix: Matrix<'_>,
+    constants: [&[i32]; 2],
+    shift: u32,
+    block: &Block<'_>,
+    [one, two]: &mut [&mut [i16]; TOKENS],
+) -> bool {
+    pair::<i8>(matrix, block, Add16 { constants, shift, out: [&mut **one, two] })
+}
+
+/// [`linear_add16_rows`](super::super::linear_add16_rows); whether it has been computed.
+#[inline]
+pub(in super::super) fn linear_add16_rows(
+    matrix: Matrix<'_>,
+    constants: [&[i32]; 2],
+    shift: u32,
+    block: &Block<'_>,
+    out: &mut [i16],
+) -> bool {
+    let Some(count) = out.len().checked_div(matrix.outputs) else { return false };
+    let out = Many(out, matrix.outputs);
+    many::<i8>(matrix, block, count, Add16 { constants, shift, out })
+}
+
+/// Sums as they are.
+struct Plain<R>(R);
+
+impl<R: Rows<i32>> Sink for Plain<R> {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn take<const N: usize>(
+        &mut self,
+        token: usize,
+        outputs: Range<usize>,
+        sums: [__m512i; N],
+        excess: i32,
+    ) {
+        let excess = _mm512_set1_epi32(excess);
+        let row = part(self.0.row(token), outputs);
+        for (sum, row) in sums.into_iter().zip(row.chunks_mut(LANES)) {
+            let (sum, mask) = (_mm512_sub_epi32(sum, excess), first_lanes(row.len()));
+            // SAFETY: what is masked out is not touched.
+            unsafe { _mm512_mask_storeu_epi32(row.as_mut_ptr(), mask, sum) };
+        }
+    }
+}
+
+/// [`scores`](super::super::scores); whether they have been computed.
+#[inline]
+pub(in super::super) fn scores(
+    keys: Matrix<'_>,
+    queries: &Block<'_>,
+    [one, two]: &mut [&mut [i32]; TOKENS],
+) -> bool {
+    pair::<i8>(keys, queries, Plain([&mut **one, two]))
+}
+
+/// [`scores_rows`](super::super::scores_rows); whether they have been computed.
+#[inline]
+pub(in super::super) fn scores_rows(
+    keys: Matrix<'_>,
+    queries: &Block<'_>,
+    out: &mut [i32],
+) -> bool {
+    let Some(count) = out.len().checked_div(keys.outputs) else { return false };
+    many::<i8>(keys, queries, count, Plain(Many(out, keys.outputs)))
+}
+
+/// Sums by a multiplier for each token.
+struct Weighted<'k, R> {
+    mults: &'k [i32],
+    out: R,
+}
+
+impl<R: Rows<i8>> Sink for Weighted<'_, R> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn take<const N: usize>(
+        &mut self,
+        token: usize,
+        outputs: Range<usize>,
+        mut sums: [__m512i; N],
+        _: i32,
+    ) {
+        let mult = Mult::splat(self.mults.get(token).copied().unwrap_or(0));
+        for sum in &mut sums {
+            *sum = mulhi(*sum, mult);
+        }
+        put8(sums, i8::MIN, part(self.out.row(token), outputs));
+    }
+}
+
+/// [`weighted_sums`](super::super::weighted_sums); whether they have been computed.
+#[inline]
+pub(in super::super) fn weighted_sums(
+    values: Matrix<'_>,
+    weights: &Block<'_>,
+    mults: &[i32],
+    [one, two]: &mut [&mut [i8]; TOKENS],
+) -> bool {
+    pair::<u8>(values, weights, Weighted { mults, out: [&mut **one, two] })
+}
+
+/// [`weighted_sums_rows`](super::super::weighted_sums_rows); whether they have been computed.
+#[inline]
+pub(in super::super) fn weighted_sums_rows(
+    values: Matrix<'_>,
+    weights: &Block<'_>,
+    mults: &[i32],
+    out: &mut [i8],
+) -> bool {
+    let Some(count) = out.len().checked_div(values.outputs) else { return false };
+    many::<u8>(values, weights, count, Weighted { mults, out: Many(out, values.outputs) })
+}
