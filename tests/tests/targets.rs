@@ -153,7 +153,7 @@ fn float_operations_bring_neither_allocator_nor_panics() {
 #[test]
 fn the_engine_knows_the_extensions_of_its_chip() {
     for (target, extensions, expected) in [
-        ("thumbv6m-none-eabi", &[][..], &[][..]),
+        ("thumbv6m-none-eabi", &[][..], &["armv6m"][..]),
         ("thumbv7em-none-eabihf", &[], &["dsp"]),
         ("thumbv8m.main-none-eabihf", &[], &["armv8m"]),
         ("thumbv8m.main-none-eabihf", &["dsp"], &["armv8m", "dsp"]),

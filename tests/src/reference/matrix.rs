@@ -54,6 +54,11 @@ impl<T> Matrix<T> {
     pub fn data(&self) -> &[T] {
         &self.data
     }
+
+    /// All values, row by row.
+    pub fn data_mut(&mut self) -> &mut [T] {
+        &mut self.data
+    }
 }
 
 impl<T> Index<(usize, usize)> for Matrix<T> {

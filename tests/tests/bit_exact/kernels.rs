@@ -127,38 +127,41 @@ proptest! {
 
     #[test]
     fn kernel_depthwise(
-        bias in -1000..1000i32,
-        columns in 1..9usize,
-        channels in 1..6usize,
-        channel in 0..6usize,
-        (kernel, padding) in (1..6usize).prop_flat_map(|kernel| (Just(kernel), 0..kernel)),
-        left in 0..12usize,
-        outside: [bool; 5],
-        border: i8,
+        outputs in 1..9usize,
+        channels in 1..40usize,
+        (kernel, first) in (1..6usize).prop_flat_map(|kernel| (Just(kernel), 0..kernel)),
+        stride in 1..4usize,
+        spare in 0..3usize,
+        zero: i8,
         seed: u64,
     ) {
-        let channel = channel % channels;
         let mut random = Random::new(seed);
-        let weights: Vec<i8> = (0..kernel * kernel).map(|_| random.i8()).collect();
-        let rows = Matrix::from_fn(kernel, columns * channels, |_, _| random.i8());
-        let mut taps = Vec::new();
-        for (row, outside) in outside[..kernel].iter().enumerate() {
-            for kx in 0..kernel {
-                let column = (left + kx) as i64 - padding as i64;
-                let inside = !outside && (0..columns as i64).contains(&column);
-                let value = || rows[(row, column as usize * channels + channel)];
-                taps.push(if inside { value() } else { border });
-            }
+        let weights = Matrix::from_fn(channels, kernel * kernel, |_, _| random.i8());
+        let packed = Matrix::from_fn(kernel * kernel, channels, |tap, j| weights[(j, tap)]);
+        let bias: Vec<i32> = (0..channels).map(|_| random.within(-9000, 9000) as i32).collect();
+        let mult: Vec<i32> = (0..channels).map(|_| random.within(0, 1 << 25) as i32).collect();
+        let columns = (outputs - 1) * stride + kernel + spare;
+        let mut ring = Matrix::from_fn(kernel, columns * channels, |_, _| random.i8());
+        let mut expected = ring.clone();
+        for (x, j) in (0..outputs).flat_map(|x| (0..channels).map(move |j| (x, j))) {
+            let taps: Vec<i8> = (0..kernel * kernel)
+                .map(|tap| {
+                    let row = (first + tap / kernel) % kernel;
+                    ring[(row, (x * stride + tap % kernel) * channels + j)]
+                })
+                .collect();
+            let acc = primitives::affine(bias[j], weights.row(j), &taps);
+            expected[(first, x * channels + j)] = primitives::requant8(acc, mult[j], zero.into());
         }
-        let row = |y: usize| if outside[y] { &[][..] } else { rows.row(y) };
-        let acc = kernels::depthwise(
-            bias,
-            &weights,
-            (0..kernel).map(row),
-            (channel, channels),
-            (kernel, left, padding, columns),
-            border,
-        );
-        prop_assert_eq!(acc, primitives::affine(bias, &weights, &taps));
+        let layer = kernels::Depthwise {
+            weights: packed.data(),
+            bias: &bias,
+            mult: &mult,
+            zero: zero.into(),
+            kernel,
+            stride,
+        };
+        kernels::depthwise(layer, ring.data_mut(), first, outputs);
+        prop_assert_eq!(ring, expected);
     }
 }

@@ -280,11 +280,12 @@ impl Packing {
             Self::Wide => {
                 let second = if second.is_empty() { first } else { second };
                 let tiles = rows_mut(packed, self.matrix_bytes(WIDE_TILE, inputs));
-                let columns = first.chunks(WIDE_TILE).zip(second.chunks(WIDE_TILE));
                 let step = input / WIDE_QUAD * WIDE_TILE * WIDE_QUAD;
-                for (tile, (first, second)) in tiles.zip(columns) {
+                for (index, tile) in tiles.enumerate() {
+                    let first = first.get(index * WIDE_TILE..).unwrap_or_default();
+                    let second = second.get(index * WIDE_TILE..).unwrap_or_default();
                     let quads = tile.get_mut(step..).unwrap_or_default();
-                    let quads = quads.as_chunks_mut::<WIDE_QUAD>().0.iter_mut();
+                    let quads = quads.as_chunks_mut::<WIDE_QUAD>().0.iter_mut().take(WIDE_TILE);
                     for (quad, (&one, &two)) in quads.zip(first.iter().zip(second)) {
                         if input.is_multiple_of(WIDE_QUAD) {
                             [quad[0], quad[1]] = [one, two];
@@ -389,10 +390,8 @@ fn pack_columns(
 }
 
 /// A row, four values at a time; the last are filled up with 0.
-#[cfg(not(all(dsp, not(mve))))]
 struct Quads<'a>(&'a [i8]);
 
-#[cfg(not(all(dsp, not(mve))))]
 impl Iterator for Quads<'_> {
     type Item = [i8; 4];
 
