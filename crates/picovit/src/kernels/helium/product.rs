@@ -548,8 +548,9 @@ pub(in crate::kernels) fn sums(
     unsafe { tiles.run(picovit_helium_signed, &job, [&[]; 2], out) }
 }
 
-/// int8 outputs over uint8 operands, by a multiplier for each token; how many there were. As weights are stored plus 128, sums are too large by 128 times the sum of the operands,
-/// among which none may be behind the last: what pads a block has to be 0.
+/// int8 outputs over uint8 operands, by a multiplier for each token; how many there were. As weights
+/// are stored plus 128, sums are too large by 128 times the sum of the operands, among which none may
+/// be behind the last: what pads a block has to be 0.
 pub(in crate::kernels) fn rows(
     matrix: Matrix<'_>,
     mults: [i32; TOKENS],
