@@ -1,35 +1,21 @@
 //! From a frame to the model's input, in one pass and without a copy of the frame.
 //!
 //! The same code runs on the chip, in training and in the host tools, so that all of them feed a
-//! model the same bytes.
+//! model the same bytes. [`fit`] takes a frame that is in memory, [`RowFit`] one that a camera sends
+//! row by row; both give the same bytes.
 
-use crate::rows::rows_mut;
+mod area;
+mod pixels;
+mod row_fit;
+
 use core::fmt;
 
-/// Layout of a frame's pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum PixelFormat {
-    /// One byte a pixel.
-    Gray8,
-    /// Three bytes a pixel: red, green, blue.
-    Rgb888,
-    /// Two bytes a pixel, big-endian `rrrrrggg gggbbbbb`, as camera modules send it.
-    Rgb565,
-}
+use crate::rows::rows_mut;
+use area::Area;
+use pixels::{decode, luma, signed};
 
-impl PixelFormat {
-    /// Bytes of one pixel.
-    #[must_use]
-    pub const fn bytes(&self) -> usize {
-        match self {
-            Self::Gray8 => 1,
-            Self::Rgb565 => 2,
-            Self::Rgb888 => 3,
-        }
-    }
-}
+pub use pixels::PixelFormat;
+pub use row_fit::RowFit;
 
 /// A picture in memory, rows top to bottom without gaps.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +28,47 @@ pub struct Frame<'a> {
     pub format: PixelFormat,
     /// `height * width` pixels.
     pub pixels: &'a [u8],
+}
+
+/// A part of a frame, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Crop {
+    /// Rows above.
+    pub top: usize,
+    /// Columns to the left.
+    pub left: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl Crop {
+    /// The largest part around the centre of a frame `(height, width)` with the aspect ratio of an
+    /// input `(height, width)`.
+    #[must_use]
+    pub const fn centred(frame: (usize, usize), input: (usize, usize)) -> Self {
+        const fn at_least_one(edge: usize) -> usize {
+            if edge > 0 { edge } else { 1 }
+        }
+        let (height, width) = if frame.1 * input.0 > frame.0 * input.1 {
+            (frame.0, at_least_one(frame.0 * input.1 / at_least_one(input.0)))
+        } else {
+            (at_least_one(frame.1 * input.0 / at_least_one(input.1)), frame.1)
+        };
+        let top = frame.0.saturating_sub(height) / 2;
+        let left = frame.1.saturating_sub(width) / 2;
+        Self { top, left, height, width }
+    }
+
+    /// Whether all of it is in a frame.
+    const fn is_in(&self, height: usize, width: usize) -> bool {
+        self.height > 0
+            && self.width > 0
+            && self.top.saturating_add(self.height) <= height
+            && self.left.saturating_add(self.width) <= width
+    }
 }
 
 /// Why a frame cannot be taken.
@@ -58,8 +85,14 @@ pub enum ImageError {
     },
     /// The frame is empty or larger than 4096 x 4096.
     Extent,
+    /// The format has pairs of pixels, and the frame's width is odd.
+    OddWidth,
+    /// The part is empty or not all of it in the frame.
+    Crop,
     /// The output slice is not `height * width * channels`, or channels is neither 1 nor 3.
     Output,
+    /// The memory for sums is not as long as [`RowFit::sums`] asks for.
+    Sums,
 }
 
 impl fmt::Display for ImageError {
@@ -69,7 +102,10 @@ impl fmt::Display for ImageError {
                 write!(f, "the frame has {found} bytes, its extent asks for {expected}")
             }
             Self::Extent => f.write_str("the frame is empty or larger than 4096 x 4096"),
+            Self::OddWidth => f.write_str("frames of YUV 4:2:2 have an even width"),
+            Self::Crop => f.write_str("the part is empty or reaches out of the frame"),
             Self::Output => f.write_str("the output does not have the model's input size"),
+            Self::Sums => f.write_str("the memory for sums does not have the length of a row"),
         }
     }
 }
@@ -79,11 +115,40 @@ impl core::error::Error for ImageError {}
 /// Largest frame edge; keeps area sums within 32 bits.
 pub const MAX_EDGE: usize = 4096;
 
+/// A model's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Input {
+    height: usize,
+    width: usize,
+    channels: usize,
+}
+
+impl Input {
+    fn check(&self, out: &[i8]) -> Result<(), ImageError> {
+        let sized = valid(self.height) && valid(self.width) && matches!(self.channels, 1 | 3);
+        let fits = sized && out.len() == self.height * self.width * self.channels;
+        fits.then_some(()).ok_or(ImageError::Output)
+    }
+}
+
+fn valid(edge: usize) -> bool {
+    (1..=MAX_EDGE).contains(&edge)
+}
+
+fn check_extent(height: usize, width: usize, format: PixelFormat) -> Result<(), ImageError> {
+    match (valid(height) && valid(width), format.in_pairs() && width % 2 == 1) {
+        (false, _) => Err(ImageError::Extent),
+        (true, true) => Err(ImageError::OddWidth),
+        (true, false) => Ok(()),
+    }
+}
+
 /// Fits a frame to a model's input `[height][width][channels]`, each value the pixel minus 128.
 ///
 /// A frame that is nowhere larger than the input is centred on black. A larger one is cropped
-/// around its centre to the input's aspect ratio and reduced by area averaging. Grey is repeated
-/// into three channels; colour becomes grey by `(77 r + 150 g + 29 b + 128) / 256`.
+/// around its centre to the input's aspect ratio, [`Crop::centred`], and reduced by area averaging.
+/// Grey is repeated into three channels; colour becomes grey by `(77 r + 150 g + 29 b + 128) / 256`,
+/// YUV by leaving out its colour.
 ///
 /// # Errors
 /// [`ImageError`], before anything is written.
@@ -94,112 +159,96 @@ pub fn fit(
     channels: usize,
     out: &mut [i8],
 ) -> Result<(), ImageError> {
-    let valid = |edge| (1..=MAX_EDGE).contains(&edge);
-    if !valid(frame.width) || !valid(frame.height) {
-        return Err(ImageError::Extent);
-    }
-    let expected = frame.width * frame.height * frame.format.bytes();
-    if frame.pixels.len() != expected {
-        return Err(ImageError::Length { expected, found: frame.pixels.len() });
-    }
-    let sized = valid(height) && valid(width) && matches!(channels, 1 | 3);
-    if !sized || out.len() != height * width * channels {
-        return Err(ImageError::Output);
-    }
+    frame.check()?;
+    let input = Input { height, width, channels };
+    input.check(out)?;
     if frame.width <= width && frame.height <= height {
-        pad(frame, height, width, channels, out);
+        pad(frame, input, out);
     } else {
-        reduce(frame, height, width, channels, out);
+        let crop = Crop::centred((frame.height, frame.width), (height, width));
+        resize(frame, crop, input, out);
     }
     Ok(())
 }
 
+/// Fits a part of a frame to a model's input `[height][width][channels]` by area averaging, whatever
+/// its aspect ratio; see [`fit`].
+///
+/// # Errors
+/// [`ImageError`], before anything is written.
+pub fn fit_crop(
+    frame: &Frame<'_>,
+    crop: Crop,
+    height: usize,
+    width: usize,
+    channels: usize,
+    out: &mut [i8],
+) -> Result<(), ImageError> {
+    frame.check()?;
+    let input = Input { height, width, channels };
+    input.check(out)?;
+    if !crop.is_in(frame.height, frame.width) {
+        return Err(ImageError::Crop);
+    }
+    resize(frame, crop, input, out);
+    Ok(())
+}
+
 /// Centres a small frame on black.
-fn pad(frame: &Frame<'_>, height: usize, width: usize, channels: usize, out: &mut [i8]) {
-    let (top, left) = ((height - frame.height) / 2, (width - frame.width) / 2);
-    for (y, row) in rows_mut(out, width * channels).enumerate() {
-        for (x, pixel) in rows_mut(row, channels).enumerate() {
-            let inside = y >= top && x >= left && y < top + frame.height && x < left + frame.width;
-            let rgb = if inside { frame.pixel(y - top, x - left) } else { [0; 3] };
-            write(rgb, pixel);
+fn pad(frame: &Frame<'_>, input: Input, out: &mut [i8]) {
+    out.fill(signed(0));
+    let top = (input.height - frame.height) / 2;
+    for (y, row) in rows_mut(out, input.width * input.channels).skip(top).enumerate() {
+        pad_row(frame.format, frame.row(y), frame.width, input, row);
+    }
+}
+
+/// Centres a row of a small frame in a row of the input; no row is no change.
+fn pad_row(format: PixelFormat, pixels: &[u8], columns: usize, input: Input, row: &mut [i8]) {
+    let left = input.width.saturating_sub(columns) / 2;
+    for (x, out) in rows_mut(row, input.channels).skip(left).take(columns).enumerate() {
+        let Some(rgb) = decode(format, pixels, x) else { return };
+        if let [grey] = out {
+            *grey = signed(luma(format, pixels, x, rgb));
+        } else {
+            out.iter_mut().zip(rgb).for_each(|(out, v)| *out = signed(v));
         }
     }
 }
 
-/// Crops to the aspect ratio and averages areas.
-fn reduce(frame: &Frame<'_>, height: usize, width: usize, channels: usize, out: &mut [i8]) {
-    let (crop_height, crop_width) = if frame.width * height > frame.height * width {
-        (frame.height, (frame.height * width / height.max(1)).max(1))
-    } else {
-        ((frame.width * height / width.max(1)).max(1), frame.width)
-    };
-    let (top, left) = ((frame.height - crop_height) / 2, (frame.width - crop_width) / 2);
-    let area = (crop_height * crop_width).max(1) as u32;
-    for (y, row) in rows_mut(out, width * channels).enumerate() {
-        for (x, pixel) in rows_mut(row, channels).enumerate() {
-            let mut sums = [0u32; 3];
-            for (sy, wy) in cover(y, crop_height, height) {
-                for (sx, wx) in cover(x, crop_width, width) {
-                    let rgb = frame.pixel(top + sy, left + sx);
-                    let rgb = if channels == 1 { [luma(rgb), 0, 0] } else { rgb };
-                    for (sum, v) in sums.iter_mut().zip(rgb) {
-                        *sum += wy * wx * v as u32;
-                    }
-                }
+/// Columns whose sums are on the stack at a time.
+const COLUMNS: usize = 16;
+
+/// Averages areas.
+fn resize(frame: &Frame<'_>, crop: Crop, input: Input, out: &mut [i8]) {
+    let area = Area::new(frame.format, crop, input);
+    for (y, row) in rows_mut(out, input.width * input.channels).enumerate() {
+        for first in (0..input.width).step_by(COLUMNS) {
+            let mut sums = [0u32; 3 * COLUMNS];
+            for (source, weight) in area.rows(y) {
+                area.add(frame.row(crop.top + source), weight, first, &mut sums);
             }
-            for (out, sum) in pixel.iter_mut().zip(sums) {
-                *out = signed(((sum + area / 2) / area) as u8);
-            }
+            let place = row.get_mut(first * input.channels..).unwrap_or_default();
+            area.finish(&sums, place);
         }
     }
 }
 
-/// Source positions under output position `x` when `source` pixels become `target`, each with its
-/// share; the shares add up to `source`.
-fn cover(x: usize, source: usize, target: usize) -> impl Iterator<Item = (usize, u32)> {
-    let (start, end) = (x * source, (x + 1) * source);
-    let target = target.max(1);
-    (start / target..end.div_ceil(target)).map(move |i| {
-        let low = start.max(i * target);
-        let high = end.min((i + 1) * target);
-        (i, high.saturating_sub(low) as u32)
-    })
-}
+impl<'a> Frame<'a> {
+    fn check(&self) -> Result<(), ImageError> {
+        check_extent(self.height, self.width, self.format)?;
+        let expected = self.width * self.height * self.format.bytes();
+        match self.pixels.len() {
+            found if found != expected => Err(ImageError::Length { expected, found }),
+            _ => Ok(()),
+        }
+    }
 
-impl Frame<'_> {
-    /// Red, green and blue of a pixel; black outside.
+    /// A row; empty if there is none.
     #[inline]
-    fn pixel(&self, y: usize, x: usize) -> [u8; 3] {
-        let size = self.format.bytes();
-        let start = (y * self.width + x) * size;
-        match (self.format, self.pixels.get(start..start + size)) {
-            (PixelFormat::Gray8, Some(&[v])) => [v; 3],
-            (PixelFormat::Rgb888, Some(&[r, g, b])) => [r, g, b],
-            (PixelFormat::Rgb565, Some(&[high, low])) => {
-                let (r, g, b) = (high >> 3, (high & 7) << 3 | low >> 5, low & 31);
-                [r << 3 | r >> 2, g << 2 | g >> 4, b << 3 | b >> 2]
-            }
-            _ => [0; 3],
-        }
-    }
-}
-
-/// Brightness of a colour; grey stays what it is.
-const fn luma([r, g, b]: [u8; 3]) -> u8 {
-    ((77 * r as u32 + 150 * g as u32 + 29 * b as u32 + 128) >> 8) as u8
-}
-
-const fn signed(pixel: u8) -> i8 {
-    (pixel ^ 0x80) as i8
-}
-
-fn write(rgb: [u8; 3], out: &mut [i8]) {
-    if let [grey] = out {
-        *grey = signed(luma(rgb));
-    } else {
-        for (out, v) in out.iter_mut().zip(rgb) {
-            *out = signed(v);
-        }
+    fn row(&self, y: usize) -> &'a [u8] {
+        let bytes = self.width * self.format.bytes();
+        self.pixels.get(y * bytes..(y + 1) * bytes).unwrap_or_default()
     }
 }
 
@@ -216,13 +265,6 @@ mod tests {
         expected[5] = 72;
         expected[6] = -28;
         assert_eq!(out, expected);
-    }
-
-    #[test]
-    fn grey_is_kept_by_luma() {
-        for v in 0..=255 {
-            assert_eq!(luma([v; 3]), v);
-        }
     }
 
     #[test]
@@ -247,7 +289,12 @@ mod tests {
     fn white_stays_white_at_any_ratio() {
         let white = [255u8; 50 * 37 * 3];
         for (w, h) in [(50, 37), (37, 50), (49, 3), (1, 99)] {
-            for format in [PixelFormat::Gray8, PixelFormat::Rgb888, PixelFormat::Rgb565] {
+            for format in [
+                PixelFormat::Gray8,
+                PixelFormat::Rgb888,
+                PixelFormat::Rgb565,
+                PixelFormat::Rgb565Le,
+            ] {
                 let pixels = &white[..w * h * format.bytes()];
                 let frame = Frame { width: w, height: h, format, pixels };
                 let mut out = [0i8; 32 * 32 * 3];
@@ -266,5 +313,15 @@ mod tests {
         assert_eq!(fit(&frame, 4, 4, 1, &mut [0; 15]), Err(ImageError::Output));
         let frame = Frame { width: 0, pixels: &[], ..frame };
         assert_eq!(fit(&frame, 4, 4, 1, &mut [0; 16]), Err(ImageError::Extent));
+        let frame = Frame { width: 3, height: 1, format: PixelFormat::Yuyv, pixels: &[0; 6] };
+        assert_eq!(fit(&frame, 4, 4, 1, &mut [0; 16]), Err(ImageError::OddWidth));
+        let frame = Frame { width: 2, height: 3, ..frame };
+        let beyond = Crop { top: 2, left: 0, height: 2, width: 2 };
+        assert_eq!(
+            fit_crop(&frame, beyond, 4, 4, 1, &mut [0; 16]),
+            Err(ImageError::Length { expected: 12, found: 6 })
+        );
+        let frame = Frame { pixels: &[0; 12], ..frame };
+        assert_eq!(fit_crop(&frame, beyond, 4, 4, 1, &mut [0; 16]), Err(ImageError::Crop));
     }
 }

@@ -1,8 +1,10 @@
-//! What the kernels of the engine give for random shapes and values, summed up. A chip and a host
-//! whose sums are equal compute the same; the host's can be those of the portable kernels.
+//! What the kernels of the engine and its pre-processing give for random shapes and values, summed
+//! up. A chip and a host whose sums are equal compute the same; the host's can be those of the
+//! portable kernels.
 
 #![no_std]
 
+mod frames;
 mod random;
 
 use picovit::format::{
@@ -86,7 +88,7 @@ type Case = fn(&mut Memory, &mut Random) -> Sum;
 pub const CASES: u32 = 300;
 
 /// The groups of kernels, by name.
-pub const GROUPS: [(&str, Case); 11] = [
+pub const GROUPS: [(&str, Case); 12] = [
     ("products, portable", |memory, random| products(memory, random, Packing::Portable)),
     ("products, cortex-m-dsp", |memory, random| products(memory, random, Packing::CortexM)),
     ("products, cortex-m-helium", |memory, random| products(memory, random, Packing::Helium)),
@@ -98,6 +100,7 @@ pub const GROUPS: [(&str, Case); 11] = [
     ("winograd", |memory, random| winograd_tiles(memory, random)),
     ("depthwise", |memory, random| depthwise_rows(memory, random)),
     ("shortcuts", |_, random| shortcuts(random)),
+    ("frames", |memory, random| frames::frames(memory, random)),
 ];
 
 /// Sums up so many cases of a group.

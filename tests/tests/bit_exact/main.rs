@@ -5,6 +5,7 @@ mod by_hand;
 mod comparison;
 mod float_kernels;
 mod floats;
+mod image;
 mod kernels;
 mod shapes;
 
