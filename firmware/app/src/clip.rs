@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 4 | `PVCL` |
 //! | 2 | version, 1 |
-//! | 2 | pixel format: 0 grey, 1 RGB888, 2 RGB565 (big-endian) |
+//! | 2 | pixel format: 0 grey, 1 RGB888, 2 RGB565 (big-endian), 3 RGB565 (little-endian), 4 YUYV, 5 UYVY |
 //! | 2 | width |
 //! | 2 | height |
 //! | 4 | number of pictures |
@@ -49,6 +49,9 @@ impl ClipHeader {
             PixelFormat::Gray8 => 0,
             PixelFormat::Rgb888 => 1,
             PixelFormat::Rgb565 => 2,
+            PixelFormat::Rgb565Le => 3,
+            PixelFormat::Yuyv => 4,
+            PixelFormat::Uyvy => 5,
             _ => return None,
         };
         let mut bytes = [0; HEADER_BYTES];
@@ -71,6 +74,9 @@ impl ClipHeader {
             0 => PixelFormat::Gray8,
             1 => PixelFormat::Rgb888,
             2 => PixelFormat::Rgb565,
+            3 => PixelFormat::Rgb565Le,
+            4 => PixelFormat::Yuyv,
+            5 => PixelFormat::Uyvy,
             _ => return Err(ClipError::NotAClip),
         };
         let count = u32::from_le_bytes([header[12], header[13], header[14], header[15]]);
@@ -197,12 +203,21 @@ mod tests {
     }
 
     #[test]
+    fn every_pixel_format_has_a_number() {
+        for format in PixelFormat::ALL {
+            let header = ClipHeader { format, width: 2, height: 1, count: 0 };
+            let bytes = header.to_bytes().unwrap();
+            assert_eq!(ClipHeader::parse(&bytes).ok(), Some(header));
+        }
+    }
+
+    #[test]
     fn damage_is_noticed() {
         let good = two_pictures();
         for length in 0..good.len() {
             assert!(Clip::parse(&good[..length]).is_err(), "{length} bytes");
         }
-        for (at, value) in [(0, b'X'), (4, 9), (6, 3), (8, 3), (12, 9), (15, 255)] {
+        for (at, value) in [(0, b'X'), (4, 9), (6, 6), (8, 3), (12, 9), (15, 255)] {
             let mut bad = good.clone();
             bad[at] = value;
             assert!(Clip::parse(&bad).is_err(), "byte {at}");

@@ -94,12 +94,14 @@ struct Run<'a> {
     ram: u32,
     model: &'a Path,
     images: usize,
+    /// Frames of a camera, as `--camera` takes them.
+    camera: Option<&'a str>,
 }
 
 impl<'a> Run<'a> {
     /// On the board and with the RAM that commands assume.
     fn new(model: &'a Path, images: usize) -> Self {
-        Self { board: board::DEFAULT, ram: 128, model, images }
+        Self { board: board::DEFAULT, ram: 128, model, images, camera: None }
     }
 
     /// Runs it, checks what must hold of every report, and returns the report.
@@ -120,7 +122,8 @@ impl<'a> Run<'a> {
             "--json".as_ref(),
             json.as_ref(),
         ];
-        let output = firmware(args);
+        let camera = self.camera.iter().flat_map(|frames| ["--camera", frames]);
+        let output = firmware(args.into_iter().chain(camera.map(OsStr::new)));
         assert!(output.status.success(), "{}: {}", self.board, said(&output));
         let report = fs::read(json).expect("the report is there");
         let report = serde_json::from_slice(&report).expect("valid JSON");
@@ -243,6 +246,36 @@ fn every_board_answers_what_the_host_answers() {
     }
 }
 
+/// The whole loop at a camera's resolution: cropped, reduced, classified, drawn.
+#[test]
+fn every_board_sees_what_the_host_sees_through_a_camera() {
+    let dir = TempDir::new().unwrap();
+    let (overlay, json) = (dir.path().join("last.png"), dir.path().join("report.json"));
+    let mut reduced = Vec::new();
+    for (name, target) in [
+        ("mps2-an386", "cortex-m4"),
+        ("mps2-an500", "cortex-m7"),
+        ("mps2-an505", "cortex-m33"),
+        ("mps3-an547", "cortex-m55"),
+    ] {
+        let model = quantized_for("cct_2_3x2_fmnist", "int8", target);
+        let run = Run { board: name, ..Run::new(&model, 64) };
+        Run { camera: Some("320x240:rgb565"), ..run }.report(&overlay, &json);
+        reduced.push(check_overlay(&overlay));
+    }
+    // What the network saw, in the overlay's corner, is the same everywhere.
+    let seen = |rgb: &[u8]| -> Vec<u8> {
+        (8..136).flat_map(|y| rgb[3 * (320 * y + 8)..][..3 * 128].to_vec()).collect()
+    };
+    assert!(reduced.iter().all(|rgb| seen(rgb) == seen(&reduced[0])));
+    // Other formats, and a frame that is higher than wide.
+    let model = quantized_for("cct_2_3x2_fmnist", "int8", "cortex-m55");
+    for camera in ["160x120:yuyv", "120x160:uyvy", "96x96:gray8", "64x48:rgb565le"] {
+        let run = Run { board: "mps3-an547", ..Run::new(&model, 4) };
+        Run { camera: Some(camera), ..run }.report(&overlay, &json);
+    }
+}
+
 #[test]
 fn helium_runs_every_family_on_weights_of_its_own() {
     let dir = TempDir::new().unwrap();
@@ -285,6 +318,8 @@ fn a_random_network_gives_the_same_bytes_and_the_same_figures_every_time() {
 
 #[test]
 fn what_cannot_work_is_said_before_anything_is_built() {
+    let said = complaint(&firmware(["run", "--camera", "320x240:bayer"]));
+    assert!(said.contains("none of gray8, rgb888, rgb565"), "{said}");
     let dir = TempDir::new().unwrap();
     let board = complaint(&firmware(["run", "--board", "toaster"]));
     assert!(board.contains("`toaster`") && board.contains("mps2-an386"), "{board}");

@@ -64,7 +64,7 @@ pub const BOARDS: [Board; 5] = [
         target_features: &[],
         packing: (Packing::CortexM, "cortex-m7"),
         package: "picovit-mps2",
-        memory: "mps2-an386",
+        memory: "mps2-an500",
         emulator: "qemu-system-arm",
         flash: 4 * 1024 * 1024,
         icount_shift: 2,

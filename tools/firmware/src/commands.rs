@@ -113,6 +113,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Error> {
         build: &args.build,
         images: args.images,
         frames: args.frames.as_deref(),
+        camera: args.camera,
         overlay: Some(display),
         timeout: args.timeout,
         quiet: args.quiet,

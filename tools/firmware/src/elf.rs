@@ -48,6 +48,9 @@ impl Sizes {
             if sh_flags & u64::from(object::elf::SHF_ALLOC) == 0 {
                 continue;
             }
+            if section.name() == Ok(".pictures") {
+                continue;
+            }
             if section.name() == Ok(".text") {
                 sizes.code = section.size();
                 let extents = symbols::extents(&elf, &section);

@@ -9,6 +9,7 @@
 mod aarch64;
 pub mod board;
 mod build;
+mod camera;
 mod commands;
 pub mod elf;
 mod emulator;
@@ -113,6 +114,10 @@ struct RunArgs {
     /// [default: the shipped Fashion-MNIST test set].
     #[arg(long, value_name = "DIR")]
     frames: Option<PathBuf>,
+    /// Show the pictures as a camera would see them, frames WIDTHxHEIGHT:FORMAT: 320x240:rgb565, or
+    /// rgb565le, rgb888, yuyv, uyvy, gray8.
+    #[arg(long, value_name = "FRAME")]
+    camera: Option<camera::Camera>,
     /// Write the figures as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -139,6 +144,10 @@ struct ProfileArgs {
     /// [default: the shipped Fashion-MNIST test set].
     #[arg(long, value_name = "DIR")]
     frames: Option<PathBuf>,
+    /// Show the pictures as a camera would see them, frames WIDTHxHEIGHT:FORMAT: 320x240:rgb565, or
+    /// rgb565le, rgb888, yuyv, uyvy, gray8.
+    #[arg(long, value_name = "FRAME")]
+    camera: Option<camera::Camera>,
     /// Write the figures as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,

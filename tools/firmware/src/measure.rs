@@ -9,6 +9,7 @@ use console::style;
 use crate::BuildArgs;
 use crate::board::{self, Board};
 use crate::build::{self, Contents};
+use crate::camera::Camera;
 use crate::commands::{Work, folder, hint, stored};
 use crate::elf::Sizes;
 use crate::emulator::{self, Emulator, End, Event, OVERLAY_FILE, Overlays};
@@ -30,6 +31,8 @@ pub(crate) struct Request<'a> {
     pub images: u32,
     /// Folder of the pictures, unless those that ship.
     pub frames: Option<&'a Path>,
+    /// The camera that sees them, or the pictures as they are.
+    pub camera: Option<Camera>,
     /// Where the display goes, if it is to be kept.
     pub overlay: Option<&'a Path>,
     /// Seconds the emulator may take.
@@ -92,7 +95,10 @@ pub(crate) fn measure(args: &Request<'_>) -> Result<Measured, Error> {
     let known = artifact.dataset().is_none_or(|name| name.contains("fashion"));
     let labelled = args.frames.is_some() || (known && model.classes() == 10);
     let source = args.frames.map_or_else(pictures::shipped, Path::to_owned);
-    let clip = pictures::clip(&source, args.images as usize, labelled)?;
+    let mut clip = pictures::clip(&source, args.images as usize, labelled)?;
+    if let Some(camera) = args.camera {
+        clip = camera.record(&clip, (model.height(), model.width()))?;
+    }
 
     let folder = folder(board)?;
     let contents = Contents {
@@ -131,7 +137,7 @@ pub(crate) fn measure(args: &Request<'_>) -> Result<Measured, Error> {
         arena_bytes: model.arena_bytes(),
         stack_bytes: log.done.stack,
         ram_bytes: sizes.statics + log.done.stack,
-        flash_bytes: sizes.flash - clip.len() as u64,
+        flash_bytes: sizes.flash,
         code_bytes: sizes.code,
         engine_code_bytes: sizes.engine,
     };

@@ -45,6 +45,7 @@ pub(crate) fn profile(args: &ProfileArgs) -> Result<(), Error> {
         build: &args.build,
         images: args.images,
         frames: args.frames.as_deref(),
+        camera: args.camera,
         overlay: None,
         timeout: args.timeout,
         quiet: true,

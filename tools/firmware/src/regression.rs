@@ -136,6 +136,7 @@ fn figures(
         build: &build,
         images: 1,
         frames: None,
+        camera: None,
         overlay: None,
         timeout: args.timeout,
         quiet: true,

@@ -28,7 +28,13 @@ use counter::InstructionCounter;
 use host::{OverlayFile, Overlays};
 
 static MODEL: &[u8] = picovit::include_artifact!(env!("PICOVIT_MODEL_FILE"));
-static FRAMES: &[u8] = include_bytes!(env!("PICOVIT_FRAMES_FILE"));
+
+/// The pictures: what a camera would see. No part of the firmware, so they lie in memory of their own.
+// The section is the memory map's, and nothing else is in it.
+#[allow(unsafe_code)]
+#[unsafe(link_section = ".pictures")]
+static FRAMES: [u8; include_bytes!(env!("PICOVIT_FRAMES_FILE")).len()] =
+    *include_bytes!(env!("PICOVIT_FRAMES_FILE"));
 
 /// Classes of the model.
 const CLASSES: usize = {
@@ -92,8 +98,8 @@ fn run(app: &mut Application, band: &mut [u8]) -> Result<(), Failure> {
 
     let mut screen = Banded::new(SCREEN, band, OverlayFile::new());
     // The code must not depend on which pictures there are, or its size would.
-    let clip =
-        Clip::parse(black_box(FRAMES)).map_err(|error| defmt::error!("pictures: {}", error))?;
+    let clip = Clip::parse(black_box(&FRAMES[..]))
+        .map_err(|error| defmt::error!("pictures: {}", error))?;
 
     let mut inference_stack = 0;
     for index in 0..clip.len() {
