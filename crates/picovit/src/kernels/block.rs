@@ -167,3 +167,23 @@ impl<'s> Block<'s> {
         [row(0), row(1)]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_lie_where_they_are_set() {
+        let values: [i8; 9] = core::array::from_fn(|place| place as i8 + 1);
+        let mut memory = [[9u8; 24]; 3];
+        let [set, written, at_once] = &mut memory;
+        for token in 0..TOKENS {
+            Block::new(Packing::Wide, 9, set).set(token, &values);
+            let mut block = Block::new(Packing::Wide, 9, written);
+            block.row_mut(token).unwrap().copy_from_slice(&values);
+        }
+        Block::new(Packing::Wide, 9, at_once).set_rows([values, values].as_flattened());
+        assert_eq!(memory[0], memory[1]);
+        assert_eq!(memory[0], memory[2]);
+    }
+}
