@@ -144,7 +144,10 @@ pub(crate) fn build_for_host(
 /// Builds the camera program for a host; where it is.
 pub(crate) fn build_camera(target: &str, choice: Choice) -> Result<PathBuf, Error> {
     let name = "picovit-camera";
-    build_on_workspace(target, choice, &["--package", "picovit-rpi", "--bin", name], name)
+    // Nine tenths of the file would be lines for a debugger.
+    let small = ["--config", "profile.release.strip=true"];
+    let what = ["--package", "picovit-rpi", "--bin", name].into_iter().chain(small);
+    build_on_workspace(target, choice, &what.collect::<Vec<_>>(), name)
 }
 
 /// Builds a program of the workspace without the chips; linked statically, so that it runs whatever
