@@ -15,7 +15,8 @@ use crate::output::framebuffer::Geometry;
 /// opened, 5 the stream is damaged or ends within a frame, 6 the camera ended or stopped sending, 7
 /// an output (port in use, framebuffer).
 #[derive(Debug, Parser)]
-#[command(name = "picovit-camera", version)]
+// The last of an argument counts: settings of the service can replace what its unit says.
+#[command(name = "picovit-camera", version, args_override_self = true)]
 pub(crate) struct Args {
     /// The artifact, made by `cargo tools quantize --target aarch64`.
     #[arg(long, value_name = "FILE.pvit", default_value = "model.pvit")]
