@@ -153,6 +153,9 @@ fn a_browser_shows_a_moving_picture_and_bars() {
         assert!((width / 100.0 - share(bar)).abs() < 1e-4, "{bar}");
         assert!(!bar[2].as_str().unwrap().is_empty() && bar[3].as_f64().unwrap() > 200.0, "{bar}");
     }
+    // The network sees a square in the middle.
+    let seen = browser.evaluate("[seen.clientWidth, seen.clientHeight, view.clientHeight]");
+    assert!(seen[0] == seen[1] && seen[1] == seen[2], "{seen}");
     let label = browser.evaluate("document.getElementById('label').textContent");
     assert!(label.as_str().is_some_and(|label| label.trim().len() > 2), "{label}");
 

@@ -64,6 +64,8 @@ struct Site {
 struct About {
     name: String,
     labels: Vec<String>,
+    width: usize,
+    height: usize,
 }
 
 impl Web {
@@ -79,7 +81,12 @@ impl Web {
         let server = Arc::new(server.map_err(|reason| failed(reason.to_string()))?);
         let model = artifact.model();
         let labels = (0..model.classes()).map(|class| record::label(&model, class as u16));
-        let about = About { name: artifact.name(), labels: labels.collect() };
+        let about = About {
+            name: artifact.name(),
+            labels: labels.collect(),
+            width: model.width(),
+            height: model.height(),
+        };
         let site = Arc::new(Site {
             board: Board::new(),
             model: serde_json::to_vec(&about).expect("names are JSON"),
