@@ -22,6 +22,7 @@ use crate::model::Artifact;
 use crate::output::{grouped, sheet};
 use crate::paths::shown;
 use crate::report::json;
+use crate::toolchain::Choice;
 
 /// The emulator.
 const EMULATOR: &str = "qemu-aarch64";
@@ -247,6 +248,11 @@ fn block(line: &str) -> Option<(bool, Option<u64>)> {
     }
     let place = line.split('/').nth(1).and_then(|digits| u64::from_str_radix(digits, 16).ok());
     Some((executed, place))
+}
+
+/// Builds the camera program; where it is.
+pub(crate) fn camera(choice: Choice) -> Result<PathBuf, Error> {
+    build::build_camera(TARGET, choice)
 }
 
 /// The folder that cargo builds in.

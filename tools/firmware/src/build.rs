@@ -137,13 +137,34 @@ pub(crate) fn build_for_host(
     kind: &str,
     name: &str,
 ) -> Result<PathBuf, Error> {
+    let what = ["--package", "picovit", kind, name, "--features", "std,f16"];
+    build_on_workspace(target, choice, &what, name)
+}
+
+/// Builds the camera program for a host; where it is.
+pub(crate) fn build_camera(target: &str, choice: Choice) -> Result<PathBuf, Error> {
+    let name = "picovit-camera";
+    // Nine tenths of the file would be lines for a debugger.
+    let small = ["--config", "profile.release.strip=true"];
+    let what = ["--package", "picovit-rpi", "--bin", name].into_iter().chain(small);
+    build_on_workspace(target, choice, &what.collect::<Vec<_>>(), name)
+}
+
+/// Builds a program of the workspace without the chips; linked statically, so that it runs whatever
+/// C library is installed.
+fn build_on_workspace(
+    target: &str,
+    choice: Choice,
+    what: &[&str],
+    name: &str,
+) -> Result<PathBuf, Error> {
     let spinner = spinner(format!("Building {name} for {target}"));
     let toolchain = Toolchain::find(target, choice, &|step| spinner.set_message(step.to_owned()))?;
     let mut command = toolchain.cargo_build(&crate::aarch64::target_dir(), &["crt-static"]);
     command
         .current_dir(root())
-        .args(["--release", "--locked", "--package", "picovit", kind, name])
-        .args(["--features", "std,f16", "--message-format=json-render-diagnostics"]);
+        .args(["--release", "--locked", "--message-format=json-render-diagnostics"])
+        .args(what);
     let output = command
         .output()
         .map_err(|reason| Error::Program { program: "cargo".to_owned(), reason })?;

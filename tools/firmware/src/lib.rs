@@ -56,6 +56,8 @@ enum Command {
     Kernels(KernelsArgs),
     /// Count the instructions of an inference on AArch64, for every instruction set of the kernels.
     Aarch64(Aarch64Args),
+    /// Build the camera program for a Raspberry Pi (64-bit Linux) and print where it is.
+    Rpi(RpiArgs),
     /// Flash, RAM and code of the firmware, without running it.
     Size(SizeArgs),
     /// Write the firmware to a board.
@@ -218,6 +220,13 @@ struct Aarch64Args {
 }
 
 #[derive(Debug, clap::Args)]
+struct RpiArgs {
+    /// Which compiler and core library to use.
+    #[arg(long, value_enum, default_value_t, env = "PICOVIT_TOOLCHAIN")]
+    toolchain: toolchain::Choice,
+}
+
+#[derive(Debug, clap::Args)]
 struct SizeArgs {
     #[command(flatten)]
     build: BuildArgs,
@@ -249,6 +258,7 @@ pub fn run(cli: Cli) -> miette::Result<()> {
         Command::Regression(args) => regression::regression(&args)?,
         Command::Kernels(args) => kernels::check(&args)?,
         Command::Aarch64(args) => aarch64::count(&args)?,
+        Command::Rpi(args) => println!("{}", aarch64::camera(args.toolchain)?.display()),
         Command::Size(args) => commands::size(&args)?,
         Command::Flash(args) => commands::flash(args.board.as_deref())?,
     }

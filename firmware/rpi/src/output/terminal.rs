@@ -1,0 +1,93 @@
+//! A line of text, which a terminal shows always in the same place.
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::error::Error;
+use crate::record::Record;
+
+/// Characters of the bar.
+const BAR: usize = 20;
+
+/// The terminal.
+pub(super) struct Terminal {
+    /// The standard output belongs to JSON.
+    on_stderr: bool,
+    /// A person looks, no file.
+    live: bool,
+}
+
+impl Terminal {
+    /// On the standard output, or on the standard error.
+    pub(super) fn new(on_stderr: bool) -> Self {
+        let live = if on_stderr { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
+        Self { on_stderr, live }
+    }
+
+    /// Shows a record; whether anybody reads.
+    pub(super) fn show(&self, record: &Record) -> Result<bool, Error> {
+        let text = line(record);
+        let text = if self.live { format!("\r\x1b[2K{text}") } else { text + "\n" };
+        super::written(self.write(text.as_bytes()))
+    }
+
+    /// Leaves the last line where it is.
+    pub(super) fn finish(&self) {
+        if self.live {
+            // Nobody misses the line feed of a terminal that is gone.
+            let _ = self.write(b"\n");
+        }
+    }
+
+    fn write(&self, text: &[u8]) -> io::Result<()> {
+        let mut out: Box<dyn Write> =
+            if self.on_stderr { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
+        out.write_all(text)?;
+        out.flush()
+    }
+}
+
+fn line(record: &Record) -> String {
+    let mut guesses = record.top.iter();
+    let best = guesses.next().map_or(0.0, |guess| guess.probability);
+    let filled = (best * BAR as f64).round() as usize;
+    let bar = "█".repeat(filled) + &"░".repeat(BAR.saturating_sub(filled));
+    let label = if record.unsure { format!("{}?", record.label) } else { record.label.clone() };
+    let mut line = format!("{:>6}  {label:<14} {bar} {:>3.0} %", record.frame, 100.0 * best);
+    for guess in guesses {
+        line += &format!("  {} {:.0} %", guess.label, 100.0 * guess.probability);
+    }
+    line += &format!("  {:.1} ms", record.inference_us as f64 / 1000.0);
+    if record.dropped > 0 {
+        line += &format!("  {} dropped", record.dropped);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Guess;
+
+    #[test]
+    fn a_line_has_it_all() {
+        let guess =
+            |label: &str, class, probability| Guess { label: label.into(), class, probability };
+        let top = vec![guess("Sneaker", 7, 0.75), guess("Boot", 9, 0.25)];
+        let mut record = Record {
+            frame: 12,
+            label: "Sneaker".to_owned(),
+            class: 7,
+            probability: 0.75,
+            unsure: false,
+            alone: top[0].clone(),
+            top,
+            inference_us: 1234,
+            dropped: 0,
+            logits: None,
+        };
+        let bar = "███████████████░░░░░";
+        assert_eq!(line(&record), format!("    12  Sneaker        {bar}  75 %  Boot 25 %  1.2 ms"));
+        (record.unsure, record.dropped) = (true, 3);
+        assert!(line(&record).contains("Sneaker?") && line(&record).ends_with("3 dropped"));
+    }
+}

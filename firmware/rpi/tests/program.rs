@@ -1,0 +1,309 @@
+//! The program as a user meets it. `PICOVIT_CAMERA="qemu-aarch64 FILE"` tests the Raspberry Pi's.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+use common::{FRAME, Folder, SIZE, complaint, luma, records, stream};
+use picovit::image::{Frame, PixelFormat, fit};
+use picovit::{Engine, Model, postprocess};
+use picovit_tests::reference::Aligned;
+
+#[test]
+fn every_frame_of_a_recording_is_what_the_engine_makes_of_it() {
+    let folder = Folder::new();
+    folder.write("clip.yuv", &stream(100));
+    let output = folder.run("--source file:clip.yuv --output json --logits");
+    assert!(output.status.success(), "{}", complaint(&output).0);
+    let records = records(&output);
+    assert_eq!(records.len(), 100);
+
+    let bytes = Aligned::copy(&folder.read("model.pvit"));
+    let model = Model::parse(&bytes).unwrap();
+    let mut arena = Aligned::filled(model.arena_bytes(), 0);
+    let mut engine = Engine::new(&model, &mut arena).unwrap();
+    for (index, record) in records.iter().enumerate() {
+        let pixels = luma(index);
+        let (width, height) = SIZE;
+        let frame = Frame { width, height, format: PixelFormat::Gray8, pixels: &pixels };
+        fit(&frame, 32, 32, 1, engine.input()).unwrap();
+        let logits = engine.run();
+        assert_eq!(record["logits"], serde_json::json!(logits), "frame {index}");
+        assert_eq!(record["frame"], index);
+        assert_eq!(record["dropped"], 0);
+        let class = postprocess::argmax(logits);
+        assert_eq!(record["alone"]["class"], class);
+        let mut probabilities = [0; 10];
+        postprocess::probabilities(&model, logits, &mut probabilities);
+        let share = record["alone"]["probability"].as_f64().unwrap();
+        assert!((share - f64::from(probabilities[class]) / 65535.0).abs() < 1e-5);
+        assert_eq!(record["top"].as_array().unwrap().len(), 3);
+        assert_eq!(record["top"][0]["label"], record["label"]);
+        let unsure = record["probability"].as_f64().unwrap() < 0.5;
+        assert_eq!(record["unsure"], unsure);
+    }
+    assert!(records.windows(2).all(|pair| pair[0]["logits"] != pair[1]["logits"]));
+}
+
+#[test]
+fn a_stream_is_shown_up_to_where_it_breaks_off() {
+    let folder = Folder::new();
+    folder.write("cut.yuv", &stream(3)[..2 * FRAME + 1000]);
+    let output = folder.run("--source file:cut.yuv --output json");
+    let (said, code) = complaint(&output);
+    assert_eq!(code, 5, "{said}");
+    assert!(said.contains("cut.yuv ends within frame 2: 1000 of 115200 bytes"), "{said}");
+    assert!(said.contains("--size"), "{said}");
+    assert_eq!(records(&output).len(), 2);
+
+    folder.write("empty.yuv", b"");
+    let (said, code) = complaint(&folder.run("--source file:empty.yuv"));
+    assert_eq!(code, 5);
+    assert!(said.contains("empty.yuv is empty"), "{said}");
+
+    let (said, code) = complaint(&folder.run("--source file:nowhere.yuv"));
+    assert_eq!(code, 4);
+    assert!(said.contains("nowhere.yuv"), "{said}");
+}
+
+#[test]
+fn a_wrong_model_is_named() {
+    let folder = Folder::new();
+    folder.write("clip.yuv", &stream(1));
+    let good = folder.read("model.pvit");
+    folder.write("short.pvit", &good[..good.len() / 2]);
+    folder.write("text.pvit", b"hello");
+    for name in ["short.pvit", "text.pvit", "none.pvit"] {
+        let output = folder.run(&format!("--model {name} --source file:clip.yuv"));
+        let (said, code) = complaint(&output);
+        assert_eq!(code, 3, "{said}");
+        assert!(said.contains(name) && said.contains("cargo tools quantize"), "{said}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn arguments_that_do_not_go_together_are_refused() {
+    let folder = Folder::new();
+    for (args, reason) in [
+        ("--source - --loop", "only a file"),
+        ("--size 330x240", "--size 384x240"),
+        ("--format rgb888", "--source rpicam does not send it"),
+        ("--source usb", "none of rpicam"),
+        ("--output framebuffer --framebuffer-geometry 9x9x9", "too small"),
+    ] {
+        let (said, code) = complaint(&folder.run(args));
+        assert_eq!(code, 2, "{args}: {said}");
+        assert!(said.contains(reason), "{args}: {said}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_way_out() {
+    let folder = Folder::new();
+    folder.write("clip.yuv", &stream(1));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let args = format!("--source file:clip.yuv --output web --listen {address}");
+    let (said, code) = complaint(&folder.run(&args));
+    assert_eq!(code, 7, "{said}");
+    assert!(said.contains(&address.to_string()) && said.contains("is in use"), "{said}");
+    assert!(said.contains("--listen"), "{said}");
+}
+
+#[test]
+fn a_camera_that_is_killed_is_quoted() {
+    let folder = Folder::new();
+    folder.write("clip.yuv", &stream(3)[..2 * FRAME + 5]);
+    for (end, status) in [("kill -9 $$", "signal: 9 (SIGKILL)"), ("exit 0", "exit status: 0")] {
+        folder.script(
+            "rpicam-vid",
+            &format!("echo Camera ready >&2; cat clip.yuv; echo ERROR: cable >&2; {end}"),
+        );
+        let mut camera = folder.program("--every-frame --output json");
+        let output = camera.env("PATH", folder.search_path()).output().unwrap();
+        let (said, code) = complaint(&output);
+        assert_eq!(code, 6, "{said}");
+        assert!(said.contains("rpicam-vid` ended after 2 frames"), "{said}");
+        assert!(said.contains(status), "{said}");
+        assert!(said.contains("Camera ready ERROR: cable"), "{said}");
+        assert_eq!(records(&output).len(), 2);
+    }
+}
+
+#[test]
+fn a_camera_is_asked_for_the_right_stream_and_ended_in_the_end() {
+    let folder = Folder::new();
+    // What it sends is endless: only its end makes the program's output end.
+    folder.script("libcamera-vid", "echo $$ \"$@\" >args; exec cat /dev/zero");
+    let mut camera = folder.program("--frames 3 --output json --fps 15 --camera-arg=--hflip");
+    // Another program of that name may be installed.
+    let path = std::env::join_paths([folder.path(""), "/usr/bin".into(), "/bin".into()]).unwrap();
+    let output = camera.env("PATH", path).output().unwrap();
+    assert!(output.status.success(), "{}", complaint(&output).0);
+    assert_eq!(records(&output).len(), 3);
+    let asked = String::from_utf8(folder.read("args")).unwrap();
+    let (process, asked) = asked.trim().split_once(' ').unwrap();
+    assert_eq!(
+        asked,
+        "--timeout 0 --nopreview --codec yuv420 --output - --width 320 --height 240 \
+         --framerate 15 --flush --hflip"
+    );
+    assert!(!std::path::Path::new("/proc").join(process).exists());
+}
+
+#[test]
+fn a_camera_that_sends_nothing_is_given_up() {
+    let folder = Folder::new();
+    folder.script("v4l2-ctl", "head -c 115200 /dev/zero; exec sleep 60");
+    let mut camera = folder.program("--source v4l2:/dev/video9 --format yuv420 --stall 1");
+    let output = camera.env("PATH", folder.search_path()).output().unwrap();
+    let (said, code) = complaint(&output);
+    assert_eq!(code, 6, "{said}");
+    assert!(said.contains("no frame from /dev/video9 for 1 seconds, after 1 frames"), "{said}");
+}
+
+#[test]
+fn a_missing_camera_program_is_named() {
+    let folder = Folder::new();
+    let output = folder.program("").env("PATH", folder.path("")).output().unwrap();
+    let (said, code) = complaint(&output);
+    assert_eq!(code, 4, "{said}");
+    assert!(
+        said.contains("rpicam-vid and libcamera-vid") && said.contains("apt install"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_pipe_gives_its_newest_frame() {
+    let folder = Folder::new();
+    let mut command = folder.program("--source - --output json");
+    let mut program = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut pipe = program.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || pipe.write_all(&stream(60)).unwrap());
+    let output = program.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert!(output.status.success(), "{}", complaint(&output).0);
+    let records = records(&output);
+    let last = records.last().expect("one at least");
+    assert_eq!(last["frame"], 59);
+    assert_eq!(last["dropped"], 60 - records.len());
+}
+
+#[test]
+fn signals_end_it_in_good_order() {
+    let folder = Folder::new();
+    for signal in ["-TERM", "-INT"] {
+        let mut command = folder.program("--source - --output json");
+        let mut program = command.stdin(Stdio::piped()).spawn().unwrap();
+        // The pipe stays open: the stream does not end.
+        let mut pipe = program.stdin.take().unwrap();
+        pipe.write_all(&stream(1)).unwrap();
+        let mut out = BufReader::new(program.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        let kill = Command::new("kill").args([signal, &program.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        let mut rest = String::new();
+        out.read_to_string(&mut rest).unwrap();
+        let output = program.wait_with_output().unwrap();
+        assert_eq!(complaint(&output), (String::new(), 0), "{signal}");
+        assert_eq!(rest, "");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_fault() {
+    let folder = Folder::new();
+    folder.write("clip.yuv", &stream(100));
+    let mut program = folder.program("--source file:clip.yuv --loop").spawn().unwrap();
+    let mut out = BufReader::new(program.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    drop(out);
+    assert_eq!(complaint(&program.wait_with_output().unwrap()), (String::new(), 0));
+    assert!(line.contains(" % ") && line.contains(" ms"), "{line}");
+}
+
+#[test]
+fn jpegs_are_classified_and_damaged_ones_named() {
+    let folder = Folder::new();
+    let jpeg = |frame| {
+        let mut jpeg = Vec::new();
+        let mut encoder = image::codecs::jpeg::JpegEncoder::new(&mut jpeg);
+        let (width, height) = (SIZE.0 as u32, SIZE.1 as u32);
+        encoder.encode(&luma(frame), width, height, image::ExtendedColorType::L8).unwrap();
+        jpeg
+    };
+    let mut clip = [jpeg(0), jpeg(1), jpeg(2)].concat();
+    folder.write("clip.mjpeg", &clip);
+    // The size is in the pictures.
+    let output = folder.run("--size 64x64 --source file:clip.mjpeg --output json");
+    assert!(output.status.success(), "{}", complaint(&output).0);
+    assert_eq!(records(&output).len(), 3);
+
+    let second = jpeg(0).len();
+    // The frame's header, FF C0, claims another precision.
+    let header = clip[second..].windows(2).position(|marker| marker == [0xFF, 0xC0]).unwrap();
+    clip[second + header + 4] = 99;
+    folder.write("clip.mjpeg", &clip);
+    let output = folder.run("--source file:clip.mjpeg --output json");
+    let (said, code) = complaint(&output);
+    assert_eq!(code, 5, "{said}");
+    assert!(said.contains("clip.mjpeg, frame 1: "), "{said}");
+    // A live camera is allowed a bad one.
+    let output = folder.run("--source file:clip.mjpeg --every-frame=false --output json");
+    assert!(output.status.success(), "{}", complaint(&output).0);
+    assert_eq!(records(&output).last().unwrap()["frame"], 2);
+}
+
+#[test]
+fn the_framebuffer_shows_what_the_boards_show() {
+    let folder = Folder::new();
+    folder.write("clip.yuv", &stream(5));
+    let shown = |name: &str, geometry: &str| {
+        folder.write(name, b"");
+        let args = "--source file:clip.yuv --output framebuffer --framebuffer";
+        let output = folder.run(&format!("{args} {name} --framebuffer-geometry {geometry}"));
+        assert!(output.status.success(), "{}", complaint(&output).0);
+        folder.read(name)
+    };
+    let narrow = shown("fb16", "320x240x16");
+    assert_eq!(narrow.len(), 320 * 240 * 2);
+    // The background of `overlay::palette`.
+    let background = |pixel: &[u8; 2]| u16::from_le_bytes(*pixel) == 1 << 11 | 3 << 5 | 2;
+    let pixels = narrow.as_chunks::<2>().0;
+    assert!(background(&pixels[0]));
+    let mut colours: Vec<_> = pixels.iter().collect();
+    colours.sort_unstable();
+    colours.dedup();
+    assert!(colours.len() > 20, "{} colours only", colours.len());
+
+    // Twice as large, in true colour, with a gap behind each row.
+    let wide = shown("fb32", "640x480x32:2600");
+    assert_eq!(wide.len(), 2600 * 480);
+    // What an inference took is written in figures, on the right: the left half is the same.
+    for (y, row) in pixels.chunks(320).take(120).enumerate() {
+        for (x, pixel) in row.iter().take(136).enumerate() {
+            let place = &wide[2600 * 2 * y + 8 * x..][..4];
+            let value = u16::from_le_bytes(*pixel);
+            let [r, g, b] = [value >> 11, value >> 5 & 63, value & 31];
+            let rough = [place[2] >> 3, place[1] >> 2, place[0] >> 3].map(u16::from);
+            assert_eq!(rough, [r, g, b], "{x}, {y}");
+        }
+    }
+
+    let (said, code) = complaint(&folder.run(
+        "--source file:clip.yuv --output framebuffer --framebuffer none \
+         --framebuffer-geometry 320x240x16",
+    ));
+    assert_eq!(code, 7, "{said}");
+    assert!(said.contains("framebuffer none") && said.contains("video"), "{said}");
+    let (said, code) =
+        complaint(&folder.run("--source file:clip.yuv --output framebuffer --framebuffer fb16"));
+    assert_eq!(code, 7, "{said}");
+    assert!(said.contains("--framebuffer-geometry"), "{said}");
+}
