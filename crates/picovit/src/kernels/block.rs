@@ -114,9 +114,11 @@ impl<'s> Block<'s> {
     #[cfg(wide)]
     #[inline]
     pub(super) fn row_mut(&mut self, token: usize) -> Option<&mut [i8]> {
-        let start = token * self.inputs;
-        let bytes = self.bytes.get_mut(start..start + self.inputs)?;
-        Some(bytemuck::must_cast_slice_mut(bytes))
+        let row = self.packing.row_bytes(self.inputs);
+        let bytes = self.bytes.get_mut(token * row..(token + 1) * row)?;
+        let (values, padding) = bytes.split_at_mut_checked(self.inputs)?;
+        padding.iter_mut().for_each(|byte| *byte = 0);
+        Some(bytemuck::must_cast_slice_mut(values))
     }
 
     /// Inputs `4 * quad` and the three that follow; 0 behind the last.
