@@ -6,6 +6,7 @@
 mod aarch64;
 mod artifacts;
 mod figures;
+mod wasm;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
