@@ -23,7 +23,7 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-picovit_targets="thumbv6m-none-eabi thumbv7em-none-eabihf thumbv8m.main-none-eabihf riscv32imc-unknown-none-elf aarch64-unknown-linux-gnu"
+picovit_targets="thumbv6m-none-eabi thumbv7em-none-eabihf thumbv8m.main-none-eabihf riscv32imc-unknown-none-elf aarch64-unknown-linux-gnu wasm32-unknown-unknown"
 
 install_targets() {
     if have rustup; then
@@ -35,6 +35,9 @@ install_targets() {
         [ ! -d "$(/usr/bin/rustc --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library" ]; then
         apt_install rustc-web cargo-web rust-web-src
     fi
+    # The compiler from rustup brings the linker for WebAssembly, Debian's does not.
+    ls "$(rustc --print sysroot)"/lib/rustlib/*/bin/rust-lld >/dev/null 2>&1 ||
+        have rust-lld || have wasm-ld || apt_install lld
 }
 
 setup() {

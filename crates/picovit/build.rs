@@ -29,7 +29,9 @@ fn main() {
     println!("cargo:rustc-check-cfg=cfg(armv8m)");
     println!("cargo:rustc-check-cfg=cfg(wide)");
     let target = env::var("TARGET").unwrap_or_default();
-    if target.starts_with("x86_64") || target.starts_with("aarch64") {
+    let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    let simd128 = features.split(',').any(|feature| feature == "simd128");
+    if target.starts_with("x86_64") || target.starts_with("aarch64") || simd128 {
         println!("cargo:rustc-cfg=wide");
     }
     if !target.starts_with("thumb") {

@@ -304,6 +304,7 @@ proptest! {
         (kernel, padding, y, x) in (1..4usize, 0..3usize, 0..8usize, 0..8usize),
         map in vec(token(), 7 * 7 * 29),
         zero in vec(token(), 29),
+        packing in select(&[Packing::Portable, Packing::Wide][..]),
     ) {
         let map = &map[..height * width * channels];
         let padding = padding.min(kernel - 1);
@@ -322,16 +323,18 @@ proptest! {
         }).copied().collect();
         let window = Window { kernel, stride: 1, padding };
         let inputs = direct.len();
-        let mut memory = vec![0; Packing::Portable.block_bytes(inputs)];
-        let mut block = Block::new(Packing::Portable, inputs, &mut memory);
+        // What is left of earlier work must not matter.
+        let mut memory = vec![0x5a; packing.block_bytes(inputs)];
+        let mut block = Block::new(packing, inputs, &mut memory);
         for token in 0..TOKENS {
             let extent = (height, width, channels);
             patch_into_block(map, extent, window, corner, &zero[..channels], (&mut block, token));
         }
         // Each value by itself, by way of a product with the identity.
         let identity: Vec<i8> = (0..inputs * inputs).map(|i| (i / inputs == i % inputs) as i8).collect();
-        let matrix =
-            Matrix { packing: Packing::Portable, outputs: inputs, inputs, bytes: &identity };
+        let mut bytes = vec![1; packing.matrix_bytes(inputs, inputs)];
+        packing.pack(&identity, inputs, &mut bytes);
+        let matrix = Matrix { packing, outputs: inputs, inputs, bytes: &bytes };
         let expected: Vec<i32> = direct.into_iter().map(i32::from).collect();
         for (isa, rows) in with_every_isa(|| {
             let (mut one, mut two) = (vec![0; inputs], vec![0; inputs]);

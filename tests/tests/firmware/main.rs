@@ -7,6 +7,7 @@ mod aarch64;
 mod artifacts;
 mod figures;
 mod rpi;
+mod wasm;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

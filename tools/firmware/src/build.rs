@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use indicatif::ProgressBar;
+use picovit::format::Packing;
 
 use crate::board::Board;
 use crate::error::Error;
@@ -15,6 +16,9 @@ use crate::output::spinner;
 use crate::paths::root;
 use crate::toolchain::{Choice, Toolchain};
 use crate::{BuildArgs, Optimize};
+
+/// What WebAssembly modules are built for.
+const WASM: &str = "wasm32-unknown-unknown";
 
 /// What goes into the firmware: files that are named after their content, so that cargo builds
 /// again exactly when the content changes.
@@ -45,7 +49,8 @@ pub(crate) fn build(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    for feature in artifact.features(board).into_iter().chain(contents.profile.then_some("profile"))
+    for feature in
+        artifact.features(board.packing.0).into_iter().chain(contents.profile.then_some("profile"))
     {
         command.args(["--features", feature]);
     }
@@ -89,12 +94,7 @@ fn command(
     let toolchain = Toolchain::find(board.target, choice, &|step| {
         spinner.set_message(step.to_owned());
     })?;
-    let workspace = root().join("firmware");
-    let target_dir = workspace.join("target");
-    fs::create_dir_all(&target_dir).map_err(Error::file("create", &target_dir))?;
-    let path = target_dir.join(".picovit-build-lock");
-    let lock = File::create(&path).map_err(Error::file("create", &path))?;
-    lock.lock().map_err(Error::file("lock", &path))?;
+    let (workspace, target_dir, lock) = firmware()?;
     let mut command = toolchain.cargo_build(&target_dir, board.target_features);
     command
         .current_dir(&workspace)
@@ -102,6 +102,17 @@ fn command(
         .arg("--message-format=json-render-diagnostics")
         .env("PICOVIT_MEMORY", board.memory);
     Ok((toolchain, command, lock))
+}
+
+/// The firmware's workspace, the folder that it is built in, and the lock on that.
+fn firmware() -> Result<(PathBuf, PathBuf, File), Error> {
+    let workspace = root().join("firmware");
+    let target_dir = workspace.join("target");
+    fs::create_dir_all(&target_dir).map_err(Error::file("create", &target_dir))?;
+    let path = target_dir.join(".picovit-build-lock");
+    let lock = File::create(&path).map_err(Error::file("create", &path))?;
+    lock.lock().map_err(Error::file("lock", &path))?;
+    Ok((workspace, target_dir, lock))
 }
 
 /// Builds the check of a board's kernels and puts a copy of the program at `program`.
@@ -177,6 +188,50 @@ fn build_on_workspace(
     Ok(built)
 }
 
+/// Builds a WebAssembly module with these extensions of the instruction set: a model's, or else the check
+/// of the kernels; its bytes.
+pub(crate) fn build_wasm(
+    choice: Choice,
+    extensions: &[&str],
+    artifact: Option<&Artifact>,
+) -> Result<Vec<u8>, Error> {
+    let spinner = spinner(format!("Building a WebAssembly module{}", with(extensions)));
+    let toolchain = Toolchain::find(WASM, choice, &|step| spinner.set_message(step.to_owned()))?;
+    let (workspace, target_dir, _lock) = firmware()?;
+    let mut command = toolchain.cargo_build(&target_dir, extensions);
+    command
+        .current_dir(workspace)
+        .args(["--release", "--locked", "--package", "picovit-wasm"])
+        .args(["--config", "profile.release.strip='debuginfo'"])
+        .arg("--message-format=json-render-diagnostics");
+    match artifact {
+        Some(artifact) => {
+            command.env("PICOVIT_MODEL", &artifact.path);
+            let features = artifact.features(Packing::Portable);
+            command.args(features.iter().flat_map(|feature| ["--features", feature]));
+        }
+        None => {
+            command.args(["--features", "kernels"]);
+        }
+    }
+    let output = command
+        .output()
+        .map_err(|reason| Error::Program { program: "cargo".to_owned(), reason })?;
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let built = output.status.success().then(|| module(&messages, "picovit_wasm")).flatten();
+    let output = String::from_utf8_lossy(&output.stderr).into_owned();
+    let built = built.ok_or_else(|| Error::Build { output, command: format!("{command:?}") })?;
+    let bytes = fs::read(&built).map_err(Error::file("read", &built))?;
+    spinner.finish_and_clear();
+    eprintln!("Built a WebAssembly module{} ({})", with(extensions), toolchain.describe());
+    Ok(bytes)
+}
+
+/// In words.
+fn with(extensions: &[&str]) -> String {
+    extensions.iter().map(|name| format!(" with {name}")).collect()
+}
+
 /// Shows what cargo is doing; gives back all it said.
 fn watch(stream: impl Read + Send + 'static, spinner: ProgressBar) -> thread::JoinHandle<String> {
     thread::spawn(move || {
@@ -201,6 +256,17 @@ fn executable(messages: &str, package: &str) -> Option<PathBuf> {
             .then(|| message["executable"].as_str().map(PathBuf::from))?
     });
     programs.next_back()
+}
+
+/// The module of this name among cargo's messages.
+fn module(messages: &str, name: &str) -> Option<PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let mut modules = messages.filter_map(|message: serde_json::Value| {
+        let files = message["filenames"].as_array()?.iter().filter_map(|file| file.as_str());
+        let mut modules = files.filter(|file| file.ends_with(".wasm"));
+        (message["target"]["name"] == name).then(|| modules.next().map(PathBuf::from))?
+    });
+    modules.next_back()
 }
 
 /// Tells a model that is too large from everything else.

@@ -168,6 +168,13 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A WebAssembly module cannot be run.
+    #[error("the WebAssembly module: {reason}")]
+    #[diagnostic(help("this is a fault in firmware/boards/wasm or in this tool"))]
+    Module {
+        /// Why.
+        reason: String,
+    },
     /// Chip and host disagree.
     #[error("{board} and host disagree: {what}")]
     #[diagnostic(help(

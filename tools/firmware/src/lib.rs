@@ -27,6 +27,7 @@ mod profile;
 mod regression;
 mod report;
 pub mod toolchain;
+mod wasm;
 
 use std::path::PathBuf;
 
@@ -58,6 +59,9 @@ enum Command {
     Aarch64(Aarch64Args),
     /// Build the camera program for a Raspberry Pi (64-bit Linux) and print where it is.
     Rpi(RpiArgs),
+    /// Count the instructions of an inference as a WebAssembly module, with vectors and without, and
+    /// compare its logits with the host's.
+    Wasm(WasmArgs),
     /// Flash, RAM and code of the firmware, without running it.
     Size(SizeArgs),
     /// Write the firmware to a board.
@@ -227,6 +231,25 @@ struct RpiArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct WasmArgs {
+    /// The artifact [default: model.pvit, else that of the shipped model].
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Number of test pictures.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    images: u32,
+    /// Compare the kernels over random shapes and values first.
+    #[arg(long)]
+    check: bool,
+    /// Which compiler and core library to use.
+    #[arg(long, value_enum, default_value_t, env = "PICOVIT_TOOLCHAIN")]
+    toolchain: toolchain::Choice,
+    /// Write the figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
 struct SizeArgs {
     #[command(flatten)]
     build: BuildArgs,
@@ -259,6 +282,7 @@ pub fn run(cli: Cli) -> miette::Result<()> {
         Command::Kernels(args) => kernels::check(&args)?,
         Command::Aarch64(args) => aarch64::count(&args)?,
         Command::Rpi(args) => println!("{}", aarch64::camera(args.toolchain)?.display()),
+        Command::Wasm(args) => wasm::count(&args)?,
         Command::Size(args) => commands::size(&args)?,
         Command::Flash(args) => commands::flash(args.board.as_deref())?,
     }

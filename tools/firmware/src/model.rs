@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use picovit::Model;
+use picovit::format::Packing;
 use picovit::ops::Op;
 use serde::Deserialize;
 
-use crate::board::Board;
 use crate::error::Error;
 use crate::paths::{root, shown};
 
@@ -57,8 +57,8 @@ impl Artifact {
         self.checked().expect("checked when it was read")
     }
 
-    /// Features of the board's package that it needs.
-    pub(crate) fn features(&self, board: &Board) -> Vec<&'static str> {
+    /// Features that it needs of a board's package, whose kernels have a packing of their own.
+    pub(crate) fn features(&self, packing: Packing) -> Vec<&'static str> {
         let model = self.model();
         let kinds = || (0..model.op_count()).filter_map(|index| model.op(index).ok());
         let floats = model.header().format != picovit::format::FORMAT_INT8;
@@ -67,7 +67,7 @@ impl Artifact {
             use Op::{AvgPool, Fold, InvertedResidual};
             matches!(op, InvertedResidual(_) | Fold(_) | AvgPool(_))
         });
-        let packed_for_another = model.packing() != board.packing.0;
+        let packed_for_another = model.packing() != packing;
         let features = [
             ("f16", floats),
             ("class-token", class_token),

@@ -82,7 +82,7 @@ impl Toolchain {
             return Err(format!("there is no `{}`", cargo.display()));
         }
         let linker = linker(target, &sysroot)
-            .ok_or("neither rust-lld nor ld.lld nor a GNU linker for the target is installed")?;
+            .ok_or("neither rust-lld nor lld nor a GNU linker for the target is installed")?;
         let linker = Some(linker);
         Ok(Self { linker, build_std: true, ..Self::new(target, cargo, rustc) })
     }
@@ -214,12 +214,14 @@ fn linker(target: &str, sysroot: &Path) -> Option<PathBuf> {
         let hosts = sysroot.join("lib/rustlib").read_dir().into_iter().flatten();
         places.extend(hosts.filter_map(Result::ok).map(|host| host.path().join("bin/rust-lld")));
     }
-    let gnu = if target.starts_with("thumb") {
-        ["arm-none-eabi-ld", "arm-linux-gnueabihf-ld"]
+    let names = if target.starts_with("wasm") {
+        ["rust-lld", "wasm-ld"].as_slice()
+    } else if target.starts_with("thumb") {
+        &["rust-lld", "ld.lld", "arm-none-eabi-ld", "arm-linux-gnueabihf-ld"]
     } else {
-        ["riscv64-unknown-elf-ld", "riscv64-elf-ld"]
+        &["rust-lld", "ld.lld", "riscv64-unknown-elf-ld", "riscv64-elf-ld"]
     };
-    for name in ["rust-lld", "ld.lld"].into_iter().chain(gnu) {
+    for name in names {
         places.extend(in_path().map(|dir| dir.join(name)));
     }
     // `is_file` follows links, so one that leads nowhere does not count.

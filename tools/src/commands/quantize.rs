@@ -39,6 +39,8 @@ pub enum Target {
     Aarch64,
     /// x86-64.
     X86,
+    /// WebAssembly with vectors (`simd128`).
+    Wasm,
 }
 
 impl Target {
@@ -47,7 +49,7 @@ impl Target {
         match self {
             // NEON takes rows as they are.
             Self::Portable | Self::Aarch64 => Packing::Portable,
-            Self::X86 => Packing::Wide,
+            Self::X86 | Self::Wasm => Packing::Wide,
             Self::CortexM4 | Self::CortexM7 | Self::CortexM33 => Packing::CortexM,
             Self::CortexM55 => Packing::Helium,
         }

@@ -12,8 +12,17 @@ pub fn add_scaled(x: &[i8], zero: i32, mult: i32, out: &mut [i16]) {
         // SAFETY: AVX-512 is current.
         return unsafe { super::x86::values512::add_scaled(x, zero, mult, out) };
     }
+    #[cfg(target_feature = "simd128")]
+    let done = if super::wasm::is_current() {
+        let constants = Some([super::wasm::same(zero), super::wasm::same(mult)]);
+        super::wasm::add_scaled(x, |_| constants, out)
+    } else {
+        0
+    };
+    #[cfg(not(target_feature = "simd128"))]
+    let done = 0;
     #[cfg(not(mve))]
-    for (out, &x) in out.iter_mut().zip(x) {
+    for (out, &x) in out.iter_mut().zip(x).skip(done) {
         *out = scaled(*out, x, zero, mult);
     }
 }
@@ -26,7 +35,16 @@ pub fn add_scaled_channels(x: &[i8], zeros: &[i32], mults: &[i32], out: &mut [i1
         // SAFETY: AVX-512 is current.
         return unsafe { super::x86::values512::add_scaled_channels(x, zeros, mults, out) };
     }
-    for (((out, &x), &zero), &mult) in out.iter_mut().zip(x).zip(zeros).zip(mults) {
+    #[cfg(target_feature = "simd128")]
+    let done = if super::wasm::is_current() {
+        let each = super::wasm::each;
+        super::wasm::add_scaled(x, |at| Some([each(zeros, at)?, each(mults, at)?]), out)
+    } else {
+        0
+    };
+    #[cfg(not(target_feature = "simd128"))]
+    let done = 0;
+    for (((out, &x), &zero), &mult) in out.iter_mut().zip(x).zip(zeros).zip(mults).skip(done) {
         *out = scaled(*out, x, zero, mult);
     }
 }

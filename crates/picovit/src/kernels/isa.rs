@@ -1,8 +1,8 @@
 //! Which instruction set the kernels of hosts use.
 //!
 //! With the cargo feature `std` the processor is asked once; without it only what the build itself
-//! requires is used (`-C target-cpu`, `-C target-feature`). NEON belongs to every AArch64. The
-//! answers are the same bytes.
+//! requires is used (`-C target-cpu`, `-C target-feature`), as on WebAssembly in any case. NEON belongs
+//! to every AArch64. The answers are the same bytes.
 
 #[cfg(feature = "std")]
 use core::sync::atomic::{AtomicU8, Ordering};
@@ -22,6 +22,8 @@ pub enum Isa {
     Neon = 4,
     /// AArch64 with the dot product instructions.
     NeonDot = 5,
+    /// WebAssembly with 128-bit vectors.
+    Simd128 = 6,
 }
 
 /// What [`Isa::current`] answers, 0 before the first question.
@@ -29,7 +31,7 @@ pub enum Isa {
 static CURRENT: AtomicU8 = AtomicU8::new(0);
 
 /// Whether the build, or with `std` the processor, has an extension.
-#[cfg(wide)]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! has {
     ($detected:ident: $($feature:tt),+) => {{
         let built = $(cfg!(target_feature = $feature))&&+;
@@ -43,8 +45,8 @@ macro_rules! has {
 
 impl Isa {
     /// All of them, the fastest last.
-    pub const ALL: [Self; 5] =
-        [Self::Portable, Self::Avx2, Self::Avx512Vnni, Self::Neon, Self::NeonDot];
+    pub const ALL: [Self; 6] =
+        [Self::Portable, Self::Avx2, Self::Avx512Vnni, Self::Neon, Self::NeonDot, Self::Simd128];
 
     /// Its name.
     #[must_use]
@@ -55,6 +57,7 @@ impl Isa {
             Self::Avx512Vnni => "avx512-vnni",
             Self::Neon => "neon",
             Self::NeonDot => "neon-dotprod",
+            Self::Simd128 => "wasm-simd128",
         }
     }
 
@@ -73,6 +76,8 @@ impl Isa {
             Self::Neon => has!(is_aarch64_feature_detected: "neon"),
             #[cfg(target_arch = "aarch64")]
             Self::NeonDot => has!(is_aarch64_feature_detected: "neon", "dotprod"),
+            #[cfg(target_feature = "simd128")]
+            Self::Simd128 => true,
             _ => false,
         }
     }

@@ -28,6 +28,8 @@ mod requant;
 mod residual;
 mod softmax;
 mod table;
+#[cfg(target_feature = "simd128")]
+mod wasm;
 #[cfg(wide)]
 mod wide;
 mod winograd;

@@ -2,7 +2,7 @@
 
 #[cfg(target_arch = "aarch64")]
 use super::neon;
-use super::requant::{mulhi, mulhi_add, sat8, sat16};
+use super::requant::{DIVIDES_64_BITS, mulhi, mulhi_add, sat8, sat16};
 #[cfg(wide)]
 use super::wide::{Kernel, Simd, dispatch};
 
@@ -30,6 +30,12 @@ pub fn normalize(x: &[i16], epsilon: u64) -> NormalizedRow {
     if super::x86::is_avx512() {
         // SAFETY: AVX-512 is current.
         let sums = unsafe { super::x86::values512::sums_of_squares(x) };
+        return NormalizedRow::of_sums(x.len(), sums, epsilon);
+    }
+    #[cfg(target_feature = "simd128")]
+    if super::wasm::is_current() {
+        let (steps, rest) = x.as_chunks();
+        let sums = add_squares(super::wasm::sums_of_squares(steps), rest);
         return NormalizedRow::of_sums(x.len(), sums, epsilon);
     }
     #[cfg(wide)]
@@ -69,7 +75,7 @@ fn add_squares((mut sum, mut squares): (i32, u64), x: &[i16]) -> (i32, u64) {
 #[inline(always)]
 fn inverse(root: u32) -> u32 {
     match core::num::NonZeroU64::new(root.into()) {
-        Some(root) if cfg!(target_pointer_width = "64") => ((1u64 << 61) / root) as u32,
+        Some(root) if DIVIDES_64_BITS => ((1u64 << 61) / root) as u32,
         _ => inverse_by_digits(root),
     }
 }
@@ -138,7 +144,7 @@ impl NormalizedRow {
 
     /// `width << shift`, `sum << shift` and inverse, where the shift is to the left: modulo 2^32,
     /// `(width * x - sum) << shift` is the same from these.
-    #[cfg(any(dsp, target_arch = "x86_64"))]
+    #[cfg(any(dsp, target_arch = "x86_64", target_feature = "simd128"))]
     fn shifted(&self) -> Option<(i32, i32, i32)> {
         let shift = u32::try_from(self.shift).ok()?;
         Some((self.width.wrapping_shl(shift), self.sum.wrapping_shl(shift), self.inverse))
@@ -182,6 +188,13 @@ impl NormalizedRow {
         {
             // SAFETY: AVX-512 is current.
             return unsafe { super::x86::values512::write8(x, row, gain, offset, out) };
+        }
+        #[cfg(target_feature = "simd128")]
+        if let Some(row) = self.shifted()
+            && super::wasm::is_current()
+        {
+            let done = super::wasm::write8(x, row, [gain, offset], out);
+            return self.write8_from(done, x, gain, offset, out);
         }
         #[cfg(wide)]
         if dispatch(Write8 { row: *self, x, gain, offset, out: &mut *out }).is_some() {
@@ -229,6 +242,11 @@ impl NormalizedRow {
             // SAFETY: AVX-512 is current.
             return unsafe { super::x86::values512::write16(x, row, gain, offset) };
         }
+        #[cfg(target_feature = "simd128")]
+        let done = match self.shifted() {
+            Some(row) if super::wasm::is_current() => super::wasm::write16(x, row, [gain, offset]),
+            _ => done,
+        };
         for ((x, &gain), &offset) in x.iter_mut().zip(gain).zip(offset).skip(done) {
             *x = sat16(mulhi_add(offset, self.value(*x), gain));
         }

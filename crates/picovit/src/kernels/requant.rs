@@ -1,5 +1,9 @@
 //! Requantization: from accumulators back to 8 and 16 bits.
 
+/// Whether the processor divides 64 bits at once: chips do not.
+pub(super) const DIVIDES_64_BITS: bool =
+    cfg!(any(target_pointer_width = "64", target_family = "wasm"));
+
 /// `(a * m + 2^31) >> 32`: one rounding high multiplication (SMMULR, VRMULH).
 #[must_use]
 #[inline(always)]

@@ -23,9 +23,18 @@ pub fn residual_add8(sums: &[i32], constants: [&[i32]; 2], shortcut: Shortcut, x
     super::helium::residual_add8(sums, constants, shortcut, x);
     #[cfg(not(mve))]
     {
+        #[cfg(target_feature = "simd128")]
+        let done = if super::wasm::is_current() {
+            super::wasm::residual_add8(sums, constants, shortcut, x)
+        } else {
+            0
+        };
+        #[cfg(not(target_feature = "simd128"))]
+        let done = 0;
         let [bias, mult] = constants;
         let Shortcut { zero_in, mult: kept, zero_out } = shortcut;
-        for (((x, &sum), &bias), &mult) in x.iter_mut().zip(sums).zip(bias).zip(mult) {
+        let rest = x.iter_mut().zip(sums).zip(bias).zip(mult).skip(done);
+        for (((x, &sum), &bias), &mult) in rest {
             let value = mulhi_add(zero_out, (i32::from(*x) - zero_in) << 16, kept);
             *x = sat8(mulhi_add(value, sum.wrapping_add(bias), mult));
         }

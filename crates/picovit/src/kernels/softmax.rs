@@ -2,6 +2,7 @@
 
 use core::num::{NonZeroU32, NonZeroU64};
 
+use super::requant::DIVIDES_64_BITS;
 #[cfg(not(mve))]
 use super::requant::mulhi;
 #[cfg(wide)]
@@ -59,6 +60,15 @@ fn softmax_weights_by_value(
     if super::x86::is_avx512() && super::x86::values512::has_vbmi() {
         // SAFETY: AVX-512 is current, and VBMI has been asked for.
         return unsafe { super::x86::values512::weights(scores, shift, mult, table, weights) };
+    }
+    #[cfg(target_feature = "simd128")]
+    if let (steps, []) = scores.as_chunks()
+        && weights.len() >= scores.len()
+        && super::wasm::is_current()
+    {
+        let max = scores.iter().copied().max().unwrap_or(0);
+        let weights = weights.as_chunks_mut().0;
+        return super::wasm::softmax_weights(steps, max, (shift, mult), table, weights);
     }
     #[cfg(wide)]
     if let Some(sum) = dispatch(Weights { scores, shift, mult, table, weights: &mut *weights }) {
@@ -132,10 +142,9 @@ pub fn row_mult(numerator: u64, sum: u32) -> i32 {
     divided(numerator, divisor).min(i32::MAX as u64) as i32
 }
 
-/// A quotient, digit by digit unless the processor divides 64 bits at once: chips do not. Divisors
-/// are below 2^24, as are sums of at most 2^16 weights.
+/// A quotient, digit by digit unless the processor divides 64 bits at once. Divisors are below 2^24, as are sums of at most 2^16 weights.
 fn divided(numerator: u64, divisor: NonZeroU32) -> u64 {
-    if cfg!(target_pointer_width = "64") || divisor.get() >> 24 != 0 {
+    if DIVIDES_64_BITS || divisor.get() >> 24 != 0 {
         return numerator / NonZeroU64::from(divisor);
     }
     let (mut quotient, mut rest) = (0u64, 0u32);

@@ -187,6 +187,8 @@ pub(super) fn dispatch<K: Kernel>(kernel: K) -> Option<K::Output> {
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => Some(unsafe { super::neon::plain::run(kernel) }),
+        #[cfg(target_feature = "simd128")]
+        Isa::Simd128 => Some(kernel.run(super::wasm::Simd128)),
         _ => None,
     }
 }

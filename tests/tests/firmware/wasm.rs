@@ -1,0 +1,32 @@
+//! WebAssembly modules, with vectors and without: the portable bytes, in far fewer instructions.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::artifacts::quantized_for;
+use crate::{firmware, said};
+
+#[test]
+fn webassembly_answers_what_the_host_answers_and_vectors_take_few_instructions() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report.json");
+    let count = |model: &Path, checked: bool| {
+        let [model, report_path] = [model, &report].map(|path| path.to_str().unwrap());
+        let mut args = vec!["wasm", "--model", model, "--json", report_path];
+        args.extend(checked.then_some("--check"));
+        let output = firmware(args);
+        assert!(output.status.success(), "{}: {}", model, said(&output));
+        let report: Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
+        let rows = report["instruction_sets"].as_array().unwrap();
+        assert_eq!(rows.len(), 2, "{report}");
+        rows[1]["times_fewer"].as_f64().unwrap()
+    };
+    let cct = quantized_for("cct_2_3x2_fmnist", "int8", "wasm");
+    let fewer = count(&cct, true);
+    assert!(fewer >= 10.0, "{fewer}");
+    let mobilevit = quantized_for("mobilevit_xxs_fmnist", "int8", "wasm");
+    let fewer = count(&mobilevit, false);
+    assert!(fewer >= 3.0, "{fewer}");
+}
