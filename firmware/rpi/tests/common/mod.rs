@@ -131,7 +131,8 @@ pub fn luma(frame: usize) -> Vec<u8> {
     let pixel = |i: usize| {
         let (x, y) = (i % width, i / width);
         let (dx, dy) = (x.abs_diff(cx), y.abs_diff(cy));
-        let inside = if frame / 10 % 2 == 0 { dx * dx + dy * dy < 1600 } else { dx.max(dy) < 36 };
+        let inside =
+            if (frame / 10).is_multiple_of(2) { dx * dx + dy * dy < 1600 } else { dx.max(dy) < 36 };
         if inside { (200 + frame % 50) as u8 } else { ((x + y + 3 * frame) / 4 % 128) as u8 }
     };
     (0..width * height).map(pixel).collect()
