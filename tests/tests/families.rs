@@ -75,11 +75,13 @@ fn every_family_reaches_the_engine() {
             let found = drift::evaluate(&graph, &model, &labelled, || {});
             let needed = model.arena_bytes();
             println!(
-                "{name} {}: {:.1} dB, arena {needed} bytes",
+                "{name} {}: {:.1} dB, arena {needed} bytes (lower bound {})",
                 format.name(),
-                found.logit_sqnr_db
+                found.logit_sqnr_db,
+                compiled.packed.plan.lower_bound
             );
             assert!(found.logit_sqnr_db >= decibels, "{name} {format:?}: {found:?}");
+            assert_eq!(needed, compiled.packed.plan.lower_bound, "{name} {format:?}");
             if format == Format::Int8 {
                 assert!(needed <= arena, "{name}: arena of {needed} bytes");
             }

@@ -145,6 +145,53 @@ fn half_precision_sensitivity_and_kept_layers() {
 }
 
 #[test]
+fn an_arena_budget_is_met_or_refused() {
+    let dir = workshop();
+    let path = dir.path();
+    let quantize = |extra: &[&'static str]| {
+        let mut args = vec!["quantize", "best.mpk", "--calibration", "pictures", "--images", "4"];
+        args.extend(extra);
+        args
+    };
+    let predicted = |artifact: &'static str| {
+        let args = ["predict", artifact, "pictures/class3/0.png", "--json", "p.json"];
+        succeed(&args, path);
+        json(&path.join("p.json"))[0]["logits"].clone()
+    };
+
+    // The second convolution holds the arena: its maps, and what Winograd's algorithm needs.
+    succeed(&quantize(&["--no-eval", "--out", "free.pvit"]), path);
+    let met = ["--no-eval", "--out", "met.pvit", "--arena-budget", "25600"];
+    let text = succeed(&quantize(&met), path);
+    assert!(text.contains("arena 25,600 bytes (lower bound 25,600)"), "{text}");
+    assert!(!text.contains("to fit the arena"), "{text}");
+    let read = |name: &str| fs::read(path.join(name)).unwrap();
+    assert_eq!(read("met.pvit"), read("free.pvit"));
+
+    let tight = ["--out", "tight.pvit", "--arena-budget", "24K", "--dataset", "pictures"];
+    let text = succeed(&quantize(&[&tight[..], &["--json", "tight.json"]].concat()), path);
+    assert!(text.contains("arena 24,384 bytes"), "{text}");
+    assert!(text.contains("to fit the arena: `tokenizer.1` without Winograd's"), "{text}");
+    let report = json(&path.join("tight.json"));
+    assert_eq!(report["economies"].as_array().unwrap().len(), 1, "{report}");
+    assert_eq!(predicted("tight.pvit"), predicted("free.pvit"));
+
+    let refused = ["--no-eval", "--out", "refused.pvit", "--arena-budget"];
+    let text = complaint(&quantize(&[&refused[..], &["20K"]].concat()), path);
+    for part in
+        ["best.mpk", "20480 bytes", "at least 24384", "`tokenizer.1`", "--arena-budget 24384"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let half = ["24K", "--format", "f16"];
+    let text = complaint(&quantize(&[&refused[..], &half].concat()), path);
+    assert!(text.contains("or take int8"), "{text}");
+    let text = complaint(&quantize(&[&refused[..], &["32 apples"]].concat()), path);
+    assert!(text.contains("32 apples") && text.contains("write 33000, 32K"), "{text}");
+    assert!(!path.join("refused.pvit").exists());
+}
+
+#[test]
 fn import_quantize_inspect_predict_eval() {
     let dir = workshop();
     let path = dir.path();
@@ -172,6 +219,7 @@ fn import_quantize_inspect_predict_eval() {
         "artifact_bytes",
         "weight_bytes",
         "arena_bytes",
+        "arena_lower_bound",
         "macs",
         "images",
         "top1_float",
@@ -209,7 +257,10 @@ fn import_quantize_inspect_predict_eval() {
 
     let text = succeed(&["inspect", "model.pvit", "--json", "inspect.json"], path);
     assert!(text.contains("Attention") && text.contains("arena map"), "{text}");
-    assert_eq!(json(&path.join("inspect.json"))["arena_bytes"], report["arena_bytes"]);
+    let inspected = json(&path.join("inspect.json"));
+    for key in ["arena_bytes", "arena_lower_bound"] {
+        assert_eq!(inspected[key], report[key]);
+    }
 
     GrayImage::from_pixel(20, 90, Luma([77])).save(path.join("grey.png")).unwrap();
     succeed(

@@ -49,6 +49,27 @@ pub enum CompileError {
         /// All layers.
         known: Vec<String>,
     },
+    /// No variant of the network fits the arena that was allowed.
+    #[error(
+        "the arena cannot be {budget} bytes: {} {smallest}, while `{op}` runs with {}",
+        if *.minimal { "it needs at least" } else { "the smallest found is" },
+        .buffers.join(", ")
+    )]
+    ArenaBudget {
+        /// Bytes allowed.
+        budget: usize,
+        /// The smallest arena.
+        smallest: usize,
+        /// Whether no smaller one exists, or none was found.
+        minimal: bool,
+        /// Operation that holds it.
+        op: String,
+        /// What exists during the operation, with its size.
+        buffers: Vec<String>,
+    },
+    /// The memory plan breaks its rules: a defect of the compiler.
+    #[error("internal error: the memory plan is wrong: {0}; please report this")]
+    Plan(#[from] crate::verify::Fault),
     /// The engine refuses what was written: a defect of the compiler.
     #[error("internal error: the packed artifact is refused: {0}")]
     Refused(picovit::Error),

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod artifact;
+mod budget;
 pub mod calibrate;
 pub mod drift;
 mod error;
@@ -18,8 +19,10 @@ pub mod pack;
 pub mod plan;
 pub mod quantize;
 pub mod sensitivity;
+pub mod verify;
 
 pub use artifact::AlignedBytes;
+pub use budget::Economy;
 pub use calibrate::Calibration;
 pub use error::CompileError;
 pub use executor::Executor;
@@ -40,6 +43,8 @@ pub struct Compiled {
     pub packed: Packed,
     /// Where quantized values correspond to float values.
     pub sites: Vec<SiteInfo>,
+    /// What was given up to fit the arena that was allowed.
+    pub economies: Vec<Economy>,
 }
 
 /// Compiles a graph to an int8 artifact with portable weight packing.
@@ -78,11 +83,29 @@ pub fn compile_for(
     format: &Format,
     layout: impl Into<Layout>,
 ) -> Result<Compiled, CompileError> {
+    compile_within(graph, calibration, dataset, format, layout, usize::MAX)
+}
+
+/// Compiles a graph to the fastest artifact whose arena has at most so many bytes. All variants
+/// give the same logits.
+///
+/// # Errors
+/// [`CompileError::ArenaBudget`] says what the smallest arena is where none fits; others name the
+/// node and what does not fit.
+pub fn compile_within(
+    graph: &Graph,
+    calibration: &Calibration,
+    dataset: Option<&str>,
+    format: &Format,
+    layout: impl Into<Layout>,
+    arena_budget: usize,
+) -> Result<Compiled, CompileError> {
     let Layout { packing, winograd } = layout.into();
     let mut quantized = quantize::quantize(graph, calibration, format)?;
     if winograd {
         mark_winograd(&mut quantized);
     }
+    let (packing, economies) = budget::fit(graph, &mut quantized, packing, arena_budget)?;
     let info = Info {
         model: graph.name.clone(),
         format: format.name().into(),
@@ -94,5 +117,5 @@ pub fn compile_for(
         ops: quantized.names.clone(),
     };
     let packed = pack::pack(graph, &quantized, &info, format, packing)?;
-    Ok(Compiled { packed, sites: quantized.sites })
+    Ok(Compiled { packed, sites: quantized.sites, economies })
 }

@@ -132,10 +132,16 @@ fn buffers(graph: &Graph, q: &QGraph, packing: Packing) -> (Vec<Buffer>, Vec<Buf
     (list, ops)
 }
 
+/// Where the buffers of a network would lie.
+pub(crate) fn planned(graph: &Graph, q: &QGraph, packing: Packing) -> Plan {
+    plan(buffers(graph, q, packing).0)
+}
+
 /// Packs a quantized graph.
 ///
 /// # Errors
-/// [`CompileError::Refused`] if the engine does not accept the result, which is a defect.
+/// [`CompileError::Plan`] if the buffers' places are wrong, [`CompileError::Refused`] if the engine
+/// does not accept the result; both are defects.
 pub fn pack(
     graph: &Graph,
     q: &QGraph,
@@ -211,6 +217,7 @@ pub fn pack(
     bytes[..size_of::<Header>()].copy_from_slice(bytes_of(&header));
     header.checksum = picovit::model::checksum(&bytes);
     bytes[..size_of::<Header>()].copy_from_slice(bytes_of(&header));
+    crate::verify::verify(graph, &bytes)?;
     let aligned = crate::artifact::AlignedBytes::new(&bytes);
     picovit::Model::parse(&aligned).map_err(CompileError::Refused)?;
     Ok(Packed { bytes, weight_bytes, plan })

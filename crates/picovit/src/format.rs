@@ -10,6 +10,7 @@ mod winograd;
 
 use bytemuck::{Pod, Zeroable};
 
+use packing::ROWS;
 pub use packing::{Packing, TOKENS};
 #[cfg(not(all(dsp, not(mve))))]
 pub(crate) use winograd::winograd_input;
@@ -759,6 +760,16 @@ pub const fn scratch_bytes_attention(op: &AttentionRecord, packing: Packing) -> 
     let (width, heads) = (op.width as usize, op.heads as usize);
     let inner = heads.saturating_mul(head_dim);
     let stored = head_dim.saturating_mul(heads.saturating_sub(1));
+    if packing.by_rows() {
+        return align_up(packing.matrix_bytes(tokens, head_dim))
+            .saturating_add(align_up(packing.matrix_bytes(head_dim, tokens)))
+            .saturating_add(packing.row_block_bytes(width, tokens))
+            .saturating_add(packing.row_block_bytes(inner, tokens))
+            .saturating_add(packing.row_block_bytes(head_dim, tokens))
+            .saturating_add(packing.row_block_bytes(tokens, ROWS))
+            .saturating_add(buffer(tokens, 4 * ROWS))
+            .saturating_add(buffer(tokens, head_dim));
+    }
     align_up(packing.matrix_bytes(tokens, head_dim))
         .saturating_add(align_up(packing.matrix_bytes(head_dim, tokens)))
         .saturating_add(buffer(tokens, stored))
@@ -773,6 +784,11 @@ pub const fn scratch_bytes_attention(op: &AttentionRecord, packing: Packing) -> 
 #[must_use]
 pub const fn scratch_bytes_mlp(op: &MlpRecord, packing: Packing) -> usize {
     let (width, hidden) = (op.width as usize, op.hidden as usize);
+    if packing.by_rows() {
+        return buffer(max(width, hidden), ROWS)
+            + packing.row_block_bytes(width, ROWS)
+            + packing.row_block_bytes(hidden, ROWS);
+    }
     buffer(max(width, hidden), TOKENS) + packing.block_bytes(width) + packing.block_bytes(hidden)
 }
 

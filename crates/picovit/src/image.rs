@@ -136,7 +136,7 @@ fn valid(edge: usize) -> bool {
 }
 
 fn check_extent(height: usize, width: usize, format: PixelFormat) -> Result<(), ImageError> {
-    match (valid(height) && valid(width), format.in_pairs() && width % 2 == 1) {
+    match (valid(height) && valid(width), format.in_pairs() && !width.is_multiple_of(2)) {
         (false, _) => Err(ImageError::Extent),
         (true, true) => Err(ImageError::OddWidth),
         (true, false) => Ok(()),

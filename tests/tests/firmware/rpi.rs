@@ -37,11 +37,11 @@ fn native() -> PathBuf {
     assert!(output.status.success(), "{}", said(&output));
     let messages = String::from_utf8(output.stdout).unwrap();
     let messages = messages.lines().filter_map(|line| serde_json::from_str(line).ok());
-    let program = messages.filter_map(|message: Value| {
+    let mut program = messages.filter_map(|message: Value| {
         (message["target"]["name"] == "picovit-camera").then_some(())?;
         message["executable"].as_str().map(PathBuf::from)
     });
-    program.last().expect("a program came out")
+    program.next_back().expect("a program came out")
 }
 
 /// Where the emulator is: tests give the program another search path.

@@ -36,14 +36,14 @@ impl FromStr for Camera {
         let &(_, format) = format.ok_or_else(|| format!("the format is none of {}", known()))?;
         let edge = |text: &str| {
             let edge =
-                text.parse().ok().filter(|edge| (1..=MAX_EDGE).contains(&usize::from(*edge)));
+                text.parse().ok().filter(|&edge: &u16| (1..=MAX_EDGE).contains(&edge.into()));
             edge.ok_or_else(|| format!("`{text}` is not an edge of 1 to {MAX_EDGE} pixels"))
         };
         let (width, height) = extent
             .split_once('x')
             .ok_or_else(|| format!("`{extent}` is not WIDTHxHEIGHT, as in 320x240"))?;
         let (width, height) = (edge(width)?, edge(height)?);
-        if format.in_pairs() && width % 2 == 1 {
+        if format.in_pairs() && !width.is_multiple_of(2) {
             return Err("frames of YUV 4:2:2 have an even width".to_owned());
         }
         Ok(Self { width, height, format })

@@ -7,6 +7,7 @@ use clap::Args as ClapArgs;
 use miette::{IntoDiagnostic, Result};
 use picovit::Model;
 use picovit::ops::Value;
+use picovit_compiler::verify::live_bytes;
 use serde::Serialize;
 
 use crate::artifact;
@@ -27,6 +28,7 @@ struct Report {
     model: String,
     artifact_bytes: usize,
     arena_bytes: usize,
+    arena_lower_bound: usize,
     macs: u64,
     input: [usize; 3],
     classes: usize,
@@ -89,6 +91,7 @@ pub fn run(args: &Args) -> Result<()> {
         model: info.as_ref().map_or_else(|| "unnamed".into(), |info| info.model.clone()),
         artifact_bytes: model.artifact_bytes(),
         arena_bytes: model.arena_bytes(),
+        arena_lower_bound: live_bytes(&model).into_iter().max().unwrap_or(0),
         macs: model.header().macs,
         input: [model.height(), model.width(), model.channels()],
         classes: model.classes(),
@@ -101,7 +104,8 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn print(report: &Report, model: &Model<'_>) {
     println!(
-        "{}: {}x{}x{} image, {} classes, {} MACs\nartifact {} bytes, arena {} bytes",
+        "{}: {}x{}x{} image, {} classes, {} MACs\nartifact {} bytes, \
+         arena {} bytes (lower bound {})",
         report.model,
         report.input[0],
         report.input[1],
@@ -109,7 +113,8 @@ fn print(report: &Report, model: &Model<'_>) {
         report.classes,
         grouped(report.macs),
         grouped(report.artifact_bytes as u64),
-        grouped(report.arena_bytes as u64)
+        grouped(report.arena_bytes as u64),
+        grouped(report.arena_lower_bound as u64)
     );
     if !report.labels.is_empty() {
         println!("classes: {}", report.labels.join(", "));

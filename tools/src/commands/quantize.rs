@@ -9,7 +9,9 @@ use picovit_compiler::calibrate::Method;
 use picovit_compiler::drift::{self, Evaluation, LayerDrift};
 use picovit_compiler::graph::Graph;
 use picovit_compiler::sensitivity::{self, Sensitivity};
-use picovit_compiler::{AlignedBytes, Calibration, Format, Layout, Packing, compile_for};
+use picovit_compiler::{
+    AlignedBytes, Calibration, CompileError, Format, Layout, Packing, compile_within,
+};
 use picovit_models::ModelConfig;
 use picovit_train::data::Split;
 use serde::Serialize;
@@ -102,6 +104,10 @@ pub struct Args {
     /// less flash, and the processor up to twice the instructions for them.
     #[arg(long)]
     no_winograd: bool,
+    /// Bytes that the arena may have at most, as in 33000, 32K or 1M. Speed is given up where it takes
+    /// that, never accuracy; where nothing helps, the error says what the smallest arena is.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    arena_budget: Option<usize>,
     /// Calibration images: a folder of images, or a data set whose training images are taken
     /// [default: the data set the model was trained on].
     #[arg(long, value_name = "DIR|DATASET")]
@@ -138,6 +144,10 @@ struct Report<'a> {
     artifact_bytes: usize,
     weight_bytes: usize,
     arena_bytes: usize,
+    arena_lower_bound: usize,
+    /// What was given up for `--arena-budget`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    economies: Vec<String>,
     macs: u64,
     #[serde(flatten)]
     evaluation: Evaluation,
@@ -166,10 +176,12 @@ pub fn run(args: &Args) -> Result<()> {
     let mut layout = Layout::from(packing);
     layout.winograd &= !args.no_winograd;
     let dataset = config.dataset.as_deref();
-    let compiled = compile_for(&graph, &calibration, dataset, &format, layout)
-        .into_diagnostic()
+    let budget = args.arena_budget.unwrap_or(usize::MAX);
+    let compiled = compile_within(&graph, &calibration, dataset, &format, layout, budget)
+        .map_err(|error| explain(error, args))
         .wrap_err_with(cannot)?;
     let packed = &compiled.packed;
+    let economies: Vec<String> = compiled.economies.iter().map(ToString::to_string).collect();
     if let Some(least) = args.min_sqnr_db {
         let reached = sensitivity::logit_sqnr_db(&graph, &compiled, &samples);
         if reached < least {
@@ -181,12 +193,16 @@ pub fn run(args: &Args) -> Result<()> {
     }
     output::write(&args.out, &packed.bytes)?;
     println!(
-        "wrote {}: {} bytes, arena {} bytes, {} MACs",
+        "wrote {}: {} bytes, arena {} bytes (lower bound {}), {} MACs",
         args.out.display(),
         grouped(packed.bytes.len() as u64),
         grouped(packed.plan.arena_bytes as u64),
+        grouped(packed.plan.lower_bound as u64),
         grouped(graph.macs())
     );
+    for economy in &economies {
+        println!("to fit the arena: {economy}");
+    }
     if args.no_eval {
         return Ok(());
     }
@@ -208,10 +224,12 @@ pub fn run(args: &Args) -> Result<()> {
     let report = Report {
         model: &graph.name,
         format: format.name(),
-        target: packing.name(),
+        target: model.packing().name(),
         artifact_bytes: packed.bytes.len(),
         weight_bytes: packed.weight_bytes,
         arena_bytes: packed.plan.arena_bytes,
+        arena_lower_bound: packed.plan.lower_bound,
+        economies,
         macs: graph.macs(),
         evaluation,
         layers: &layers,
@@ -222,6 +240,32 @@ pub fn run(args: &Args) -> Result<()> {
         sensitivity: sensitivity.as_deref(),
     };
     output::json(args.json.as_deref(), &report)
+}
+
+/// A number of bytes on the command line.
+fn bytes(text: &str) -> Result<usize, String> {
+    let (digits, factor) = match text.strip_suffix(['K', 'k']) {
+        Some(digits) => (digits, 1 << 10),
+        None => text.strip_suffix(['M', 'm']).map_or((text, 1), |digits| (digits, 1 << 20)),
+    };
+    let count: Option<usize> = digits.parse().ok();
+    count
+        .and_then(|count| count.checked_mul(factor))
+        .ok_or_else(|| "not a number of bytes; write 33000, 32K (32 * 1024 bytes) or 1M".to_owned())
+}
+
+/// A compilation's error, with what may help.
+fn explain(error: CompileError, args: &Args) -> miette::Report {
+    let CompileError::ArenaBudget { smallest, .. } = &error else {
+        return miette::Report::from_err(error);
+    };
+    let smaller = match (&args.keep_f16, args.format) {
+        (None, NumberFormat::Int8) => "a model with fewer channels or for smaller images",
+        (None, NumberFormat::F16) => "int8, whose values are a quarter as large",
+        (Some(_), _) => "fewer layers in f16",
+    };
+    let help = format!("allow --arena-budget {smallest}, or take {smaller}; nothing was written");
+    miette!(help = help, "{error}")
 }
 
 /// Contribution of every layer to the drift.

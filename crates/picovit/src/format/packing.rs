@@ -15,6 +15,9 @@ pub(crate) const HELIUM_TILE: usize = 8;
 /// Inputs of one vector of [`Packing::Helium`].
 pub(crate) const HELIUM_STEP: usize = 16;
 
+/// Tokens that MLPs, and queries that attention takes at a time in [`Packing::Wide`].
+pub(crate) const ROWS: usize = 16;
+
 /// Outputs that a tile of [`Packing::Wide`] holds.
 pub(crate) const WIDE_TILE: usize = 16;
 
@@ -114,15 +117,15 @@ impl Packing {
         }
     }
 
-    /// Whether convolutions multiply the patches of a whole row of their map at once. Hosts have the
-    /// memory, and weights that do not fit in the nearest cache come from the next one less often.
+    /// Whether products take many tokens, convolutions the patches of a whole row of their map, at
+    /// once. Hosts have the memory, and weights come from memory less often.
     #[must_use]
     pub(crate) const fn by_rows(self) -> bool {
         matches!(self.known(), Self::Wide)
     }
 
-    /// Bytes that the patches of a convolution take in front of its product, for a row of so many
-    /// pixels; saturates.
+    /// Bytes that so many tokens, or a convolution's patches of a row of so many pixels, take in front
+    /// of a product that takes them at once if [`Self::by_rows`] says so; saturates.
     #[must_use]
     pub const fn row_block_bytes(self, inputs: usize, pixels: usize) -> usize {
         if !self.by_rows() {
@@ -350,6 +353,82 @@ impl Packing {
     }
 }
 
+/// Packs a matrix `[outputs][inputs]` of [`Packing::Wide`].
+pub(crate) fn set_all_outputs(packed: &mut [i8], matrix: &[i8], inputs: usize) {
+    let tiles = rows_mut(packed, Packing::Wide.matrix_bytes(WIDE_TILE, inputs));
+    for (tile, rows) in tiles.zip(matrix.chunks(WIDE_TILE * inputs.max(1))) {
+        for (fours, rows) in rows.chunks(WIDE_QUAD * inputs.max(1)).enumerate() {
+            let [a, b, c, d] = four(rows, inputs);
+            // Without a second row and so on, those outputs become anything.
+            let [b, c, d] = [b, c, d].map(|row| if row.is_empty() { a } else { row });
+            let rows = Quads(a).zip(Quads(b)).zip(Quads(c).zip(Quads(d)));
+            for (step, ((a, b), (c, d))) in tile.as_chunks_mut::<STEP>().0.iter_mut().zip(rows) {
+                if let Some(place) = step.as_chunks_mut().0.get_mut(fours) {
+                    *place = bytemuck::must_cast::<_, [i8; WIDE_TILE]>([a, b, c, d]);
+                }
+            }
+        }
+    }
+}
+
+/// Packs a matrix `[outputs][inputs]` of [`Packing::Wide`] from `[inputs][outputs]`.
+pub(crate) fn set_all_inputs(packed: &mut [i8], columns: &[i8], outputs: usize) {
+    let inputs = columns.len().checked_div(outputs).unwrap_or(0);
+    let tile_bytes = Packing::Wide.matrix_bytes(WIDE_TILE, inputs);
+    for (quad, columns) in columns.chunks(WIDE_QUAD * outputs.max(1)).enumerate() {
+        let mut columns = four(columns, outputs);
+        for tile in rows_mut(packed, tile_bytes) {
+            let Some(step) = tile.as_chunks_mut::<STEP>().0.get_mut(quad) else { continue };
+            let columns = columns.each_mut().map(next);
+            #[cfg(target_arch = "x86_64")]
+            let values = crate::kernels::interleave(columns);
+            #[cfg(not(target_arch = "x86_64"))]
+            let values = interleave(columns);
+            *step = values;
+        }
+    }
+}
+
+/// The first values of all columns, then the second ones and so on.
+#[cfg(not(target_arch = "x86_64"))]
+fn interleave([a, b, c, d]: [[i8; WIDE_TILE]; WIDE_QUAD]) -> [i8; STEP] {
+    let mut values = [0; STEP];
+    let columns = a.into_iter().zip(b).zip(c.into_iter().zip(d));
+    for (place, ((a, b), (c, d))) in values.as_chunks_mut().0.iter_mut().zip(columns) {
+        *place = [a, b, c, d];
+    }
+    values
+}
+
+/// Bytes of a tile of [`Packing::Wide`] for four inputs.
+const STEP: usize = WIDE_TILE * WIDE_QUAD;
+
+/// Up to four rows; those that are missing are empty.
+#[inline(always)]
+fn four(values: &[i8], width: usize) -> [&[i8]; WIDE_QUAD] {
+    let mut rows = rows(values, width);
+    [(); WIDE_QUAD].map(|()| rows.next().unwrap_or_default())
+}
+
+/// Takes the outputs of a tile off a column.
+#[inline(always)]
+fn next(column: &mut &[i8]) -> [i8; WIDE_TILE] {
+    if let Some((values, rest)) = column.split_first_chunk() {
+        *column = rest;
+        return *values;
+    }
+    some(core::mem::take(column))
+}
+
+/// Fewer values than a tile has outputs, and 0.
+#[cold]
+#[inline(never)]
+fn some(values: &[i8]) -> [i8; WIDE_TILE] {
+    let mut all = [0; WIDE_TILE];
+    copy(values, &mut all);
+    all
+}
+
 /// Writes two outputs of [`Packing::CortexM`], the even one first, from where their first halfword
 /// lies.
 #[cfg(not(all(dsp, not(mve))))]
@@ -520,6 +599,27 @@ mod tests {
                     packing.set_inputs(&mut by_columns, inputs, input, [&columns[0], &columns[1]]);
                 }
                 assert!(by_rows == signed && by_columns == unsigned, "{packing:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_rows_are_packed_like_one() {
+        let value = |output: usize, input: usize| (output * 31 + input * 7) as i8 % 127;
+        for (outputs, inputs) in [(1, 1), (3, 5), (10, 18), (16, 16), (33, 40), (64, 65)] {
+            let all: Vec<i8> =
+                (0..outputs * inputs).map(|i| value(i / inputs, i % inputs)).collect();
+            let turned: Vec<i8> =
+                (0..outputs * inputs).map(|i| value(i % outputs, i / outputs)).collect();
+            let bytes = Packing::Wide.matrix_bytes(outputs, inputs);
+            let [mut expected, mut by_rows, mut by_columns] = [(); 3].map(|()| vec![0; bytes]);
+            Packing::Wide.pack(&all, inputs, &mut expected);
+            set_all_outputs(&mut by_rows, &all, inputs);
+            set_all_inputs(&mut by_columns, &turned, outputs);
+            assert_eq!(by_columns, expected, "{outputs} {inputs}");
+            for (output, input) in (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i))) {
+                let place = wide_place(inputs, output, input);
+                assert_eq!(by_rows[place], value(output, input), "{outputs} {inputs}");
             }
         }
     }

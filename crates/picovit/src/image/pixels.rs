@@ -55,12 +55,12 @@ pub(super) fn decode(format: PixelFormat, row: &[u8], x: usize) -> Option<[u8; 3
             .as_chunks()
             .0
             .get(x / 2)
-            .map(|&[y0, u, y1, v]| colour(if x % 2 == 0 { y0 } else { y1 }, u, v)),
+            .map(|&[y0, u, y1, v]| colour(if x.is_multiple_of(2) { y0 } else { y1 }, u, v)),
         PixelFormat::Uyvy => row
             .as_chunks()
             .0
             .get(x / 2)
-            .map(|&[u, y0, v, y1]| colour(if x % 2 == 0 { y0 } else { y1 }, u, v)),
+            .map(|&[u, y0, v, y1]| colour(if x.is_multiple_of(2) { y0 } else { y1 }, u, v)),
     }
 }
 

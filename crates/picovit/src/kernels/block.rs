@@ -1,6 +1,7 @@
 //! The tokens in front of a matrix product.
 
 use crate::format::{Packing, TOKENS};
+use crate::rows::rows;
 
 /// A number that a matrix product takes: int8 values, or uint8 weights of a softmax.
 pub trait Operand: bytemuck::Pod + Into<i32> {
@@ -84,11 +85,11 @@ impl<'s> Block<'s> {
         }
     }
 
-    /// Tokens `TOKENS * pair` and those that follow, of a block that keeps rows as they were written
-    /// and has room for more.
+    /// Tokens from `first` on, of a block that keeps rows as they were written and has room for more
+    /// than two.
     #[must_use]
-    pub(super) fn pair(&mut self, pair: usize) -> Block<'_> {
-        let start = pair * TOKENS * self.packing.row_bytes(self.inputs);
+    pub(crate) fn rest(&mut self, first: usize) -> Block<'_> {
+        let start = first * self.packing.row_bytes(self.inputs);
         let bytes = self.bytes.get_mut(start..).unwrap_or_default();
         Block { packing: self.packing, inputs: self.inputs, bytes }
     }
@@ -110,13 +111,28 @@ impl<'s> Block<'s> {
         (bytemuck::must_cast_slice_mut(rows), bytes)
     }
 
+    /// Writes so many rows that lie one after the other, of a block that keeps them as they were
+    /// written and has room for more than two.
+    pub(crate) fn set_rows(&mut self, values: &[i8]) {
+        if self.packing.row_bytes(self.inputs) == self.inputs {
+            let values: &[u8] = bytemuck::must_cast_slice(values);
+            let count = values.len().min(self.bytes.len());
+            let bytes = self.bytes.get_mut(..count).unwrap_or_default();
+            return bytes.copy_from_slice(values.get(..count).unwrap_or_default());
+        }
+        for (token, row) in rows(values, self.inputs).enumerate() {
+            self.set(token, row);
+        }
+    }
+
     /// A row to be written, where the block keeps it as such.
-    #[cfg(wide)]
     #[inline]
-    pub(super) fn row_mut(&mut self, token: usize) -> Option<&mut [i8]> {
-        let start = token * self.inputs;
-        let bytes = self.bytes.get_mut(start..start + self.inputs)?;
-        Some(bytemuck::must_cast_slice_mut(bytes))
+    pub(crate) fn row_mut<T: Operand>(&mut self, token: usize) -> Option<&mut [T]> {
+        let row = self.packing.row_bytes(self.inputs);
+        let bytes = self.bytes.get_mut(token * row..(token + 1) * row)?;
+        let (bytes, padding) = bytes.split_at_mut_checked(self.inputs)?;
+        padding.iter_mut().for_each(|byte| *byte = 0);
+        bytemuck::try_cast_slice_mut(bytes).ok()
     }
 
     /// Inputs `4 * quad` and the three that follow; 0 behind the last.
@@ -149,5 +165,25 @@ impl<'s> Block<'s> {
             bytemuck::try_cast_slice(bytes).unwrap_or_default()
         };
         [row(0), row(1)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_lie_where_they_are_set() {
+        let values: [i8; 9] = core::array::from_fn(|place| place as i8 + 1);
+        let mut memory = [[9u8; 24]; 3];
+        let [set, written, at_once] = &mut memory;
+        for token in 0..TOKENS {
+            Block::new(Packing::Wide, 9, set).set(token, &values);
+            let mut block = Block::new(Packing::Wide, 9, written);
+            block.row_mut(token).unwrap().copy_from_slice(&values);
+        }
+        Block::new(Packing::Wide, 9, at_once).set_rows([values, values].as_flattened());
+        assert_eq!(memory[0], memory[1]);
+        assert_eq!(memory[0], memory[2]);
     }
 }

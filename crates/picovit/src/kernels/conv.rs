@@ -30,7 +30,12 @@ impl Window {
 
     /// Values of a row of `width` pixels that the window covers at a step.
     #[inline(always)]
-    fn covered(&self, step: usize, width: usize, channels: usize) -> core::ops::Range<usize> {
+    pub(super) fn covered(
+        &self,
+        step: usize,
+        width: usize,
+        channels: usize,
+    ) -> core::ops::Range<usize> {
         let start = step * self.stride;
         let first = start.saturating_sub(self.padding);
         let end = (start + self.kernel).saturating_sub(self.padding).min(width);
@@ -281,7 +286,7 @@ pub fn max_into_row(row: &[i8], channels: usize, window: Window, out: &mut [i8])
 
 /// As [`max_into_row`], by a function that takes one pixel into another.
 #[inline(always)]
-pub(super) fn max_into_row_by(
+fn max_into_row_by(
     max_into: impl Fn(&[i8], &mut [i8]),
     row: &[i8],
     channels: usize,

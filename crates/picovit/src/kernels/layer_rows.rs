@@ -25,7 +25,7 @@ pub fn linear_int8_rows(
         return;
     }
     for (pair, out) in pairs_mut(out, matrix.outputs).enumerate() {
-        linear_int8(matrix, constants, form, &block.pair(pair), out);
+        linear_int8(matrix, constants, form, &block.rest(TOKENS * pair), out);
     }
 }
 
@@ -42,7 +42,7 @@ pub fn linear_add16_rows(
         return;
     }
     for (pair, out) in pairs_mut(out, matrix.outputs).enumerate() {
-        linear_add16(matrix, constants, shift, &block.pair(pair), out);
+        linear_add16(matrix, constants, shift, &block.rest(TOKENS * pair), out);
     }
 }
 
@@ -53,7 +53,7 @@ pub fn scores_rows(keys: Matrix<'_>, queries: &mut Block<'_>, out: &mut [i32]) {
         return;
     }
     for (pair, out) in pairs_mut(out, keys.outputs).enumerate() {
-        scores(keys, &queries.pair(pair), out);
+        scores(keys, &queries.rest(TOKENS * pair), out);
     }
 }
 
@@ -71,6 +71,6 @@ pub fn weighted_sums_rows(
     let mult = |token: usize| mults.get(token).copied().unwrap_or(0);
     for (pair, out) in pairs_mut(out, values.outputs).enumerate() {
         let mults = [mult(TOKENS * pair), mult(TOKENS * pair + 1)];
-        weighted_sums(values, &weights.pair(pair), mults, out);
+        weighted_sums(values, &weights.rest(TOKENS * pair), mults, out);
     }
 }

@@ -5,6 +5,11 @@
 pub fn multiply_add(x: &[i8], factor: i32, sums: &mut [i32]) {
     #[cfg(mve)]
     return super::helium::multiply_add(x, factor, sums);
+    #[cfg(target_arch = "x86_64")]
+    if super::x86::is_avx512() {
+        // SAFETY: AVX-512 is current.
+        return unsafe { super::x86::values512::multiply_add(x, factor, sums) };
+    }
     #[cfg(not(mve))]
     for (sum, &v) in sums.iter_mut().zip(x) {
         *sum = sum.wrapping_add(factor.wrapping_mul(v as i32));
@@ -21,6 +26,11 @@ const UNROLL: usize = 16;
 pub fn dot(bias: i32, w: &[i8], x: &[i8]) -> i32 {
     #[cfg(mve)]
     return super::helium::dot(bias, w, x);
+    #[cfg(target_arch = "x86_64")]
+    if super::x86::is_avx512() {
+        // SAFETY: AVX-512 is current.
+        return unsafe { super::x86::values512::dot(bias, w, x) };
+    }
     #[cfg(not(mve))]
     dot_unrolled(bias, w, x)
 }

@@ -58,3 +58,5 @@ pub use residual::{Shortcut, residual_add8};
 pub use softmax::{row_mult, softmax_weights};
 pub use table::look_up;
 pub use winograd::{Winograd, winograd, winograd_patch};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::interleave;

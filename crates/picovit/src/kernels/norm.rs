@@ -7,7 +7,7 @@ use super::requant::{mulhi, mulhi_add, sat8, sat16};
 use super::wide::{Kernel, Simd, dispatch};
 
 /// A token's mean and reciprocal deviation, ready to normalise its channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NormalizedRow {
     width: i32,
     sum: i32,

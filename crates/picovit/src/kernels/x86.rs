@@ -19,6 +19,23 @@ pub(super) fn is_avx512() -> bool {
     Isa::current() == Isa::Avx512Vnni
 }
 
+/// The first values of four columns, then the second ones and so on.
+#[inline]
+pub(crate) fn interleave(columns: [[i8; 16]; 4]) -> [i8; 64] {
+    // SAFETY: as many bytes of which any are valid; every x86-64 has these instructions.
+    unsafe {
+        let [a, b, c, d]: [__m128i; 4] = core::mem::transmute(columns);
+        let [ab, cd] = [_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d)];
+        let [ab2, cd2] = [_mm_unpackhi_epi8(a, b), _mm_unpackhi_epi8(c, d)];
+        core::mem::transmute([
+            _mm_unpacklo_epi16(ab, cd),
+            _mm_unpackhi_epi16(ab, cd),
+            _mm_unpacklo_epi16(ab2, cd2),
+            _mm_unpackhi_epi16(ab2, cd2),
+        ])
+    }
+}
+
 /// The values of a register.
 #[inline]
 #[target_feature(enable = "avx2")]

@@ -1,6 +1,8 @@
 //! The attention sub-block, head by head, two queries at a time: keys and values of one head and the
 //! scores of two queries exist at a time.
 
+mod rows;
+
 use super::{Layer, Norm, Value, ensure};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
@@ -121,6 +123,10 @@ impl<'a> Attention<'a> {
         mut scratch: Scratch<'_>,
         tap: &mut Tap<'_, P>,
     ) {
+        // Chips that take artifacts of hosts need no second way to run them.
+        if cfg!(wide) && self.packing().by_rows() {
+            return self.run_rows(exp_table, stream, scratch, tap);
+        }
         let r = self.record;
         let width = r.width as usize;
         let tokens = (r.tokens as usize).checked_div(r.groups as usize).unwrap_or(0);

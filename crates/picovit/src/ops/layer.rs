@@ -37,6 +37,12 @@ impl<'a> Layer<'a> {
         kernels::linear_int8_rows(self.weights, [self.bias, self.mult], form, block, outputs);
     }
 
+    /// Adds the outputs of all tokens in a block that has room for more to values of the residual
+    /// stream.
+    pub(crate) fn residual_rows(&self, block: &mut Block<'_>, shift: u32, x: &mut [i16]) {
+        kernels::linear_add16_rows(self.weights, [self.bias, self.mult], shift, block, x);
+    }
+
     /// Adds the outputs of the tokens in a block to values of the residual stream.
     #[inline]
     pub(crate) fn residual(&self, block: &Block<'_>, shift: u32, x: [&mut [i16]; TOKENS]) {

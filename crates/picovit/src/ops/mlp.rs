@@ -1,5 +1,7 @@
 //! The MLP sub-block, two tokens at a time: no more hidden tokens exist.
 
+mod rows;
+
 use super::{Layer, Norm, Table, Value, ensure};
 use crate::engine::{Probe, Site, Tap};
 use crate::error::Error;
@@ -79,6 +81,10 @@ impl<'a> Mlp<'a> {
         mut scratch: Scratch<'_>,
         tap: &mut Tap<'_, P>,
     ) {
+        // Chips that take artifacts of hosts need no second way to run them.
+        if cfg!(wide) && self.packing().by_rows() {
+            return self.run_rows(stream, scratch, tap);
+        }
         let r = self.record;
         let (width, hidden) = (r.width as usize, r.hidden as usize);
         let rows: &mut [i8] = scratch.take(TOKENS * width.max(hidden));
@@ -141,10 +147,16 @@ impl<'a> Mlp<'a> {
         let present = tokens.iter_mut().filter(|x| !x.is_empty());
         for (token, (x, y)) in present.zip(rows_mut(rows, width)).enumerate() {
             tap.i8(Site::Second, first + token, 0, y);
-            for (x, &v) in x.iter_mut().zip(&*y) {
-                let step = table[(v as u8 ^ 0x80) as usize];
-                *x = sat16((*x as i32).wrapping_add(step as i32));
-            }
+            add_activated(x, y, table);
         }
+    }
+}
+
+/// Adds the activation of int8 values to values of the residual stream.
+#[inline(always)]
+fn add_activated(x: &mut [i16], y: &[i8], table: &[i16; TABLE_ENTRIES]) {
+    for (x, &v) in x.iter_mut().zip(y) {
+        let step = table[(v as u8 ^ 0x80) as usize];
+        *x = sat16((*x as i32).wrapping_add(step as i32));
     }
 }

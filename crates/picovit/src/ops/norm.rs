@@ -2,9 +2,11 @@
 
 use super::ensure;
 use crate::error::Error;
+use crate::format::packing::ROWS;
 use crate::format::{MAX_WIDTH, NormRecord};
-use crate::kernels;
+use crate::kernels::{self, NormalizedRow};
 use crate::model::Constants;
+use crate::rows::rows;
 
 /// Constants of a layer norm.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,17 @@ impl<'a> Norm<'a> {
             gain: constants.slice(record.gain8, &[width])?,
             offset: constants.slice(record.offset8, &[width])?,
         })
+    }
+
+    /// Statistics of up to [`ROWS`] tokens. Roots and quotients take their time; those of several tokens
+    /// do so at once if nothing is between them.
+    #[inline]
+    pub(crate) fn statistics(&self, tokens: &[i16], width: usize) -> [NormalizedRow; ROWS] {
+        let mut statistics = [NormalizedRow::default(); ROWS];
+        for (place, x) in statistics.iter_mut().zip(rows(tokens, width)) {
+            *place = kernels::normalize(x, self.epsilon);
+        }
+        statistics
     }
 
     /// int8 output of one token.

@@ -25,6 +25,10 @@ pub(super) fn first_lanes(left: usize) -> __mmask16 {
 #[target_feature(enable = "avx512f")]
 pub(super) fn constants(values: &[i32], first: usize) -> __m512i {
     let rest = values.get(first..).unwrap_or_default();
+    if rest.len() >= LANES {
+        // SAFETY: there are so many. Masks cost more than to predict that they are not needed.
+        return unsafe { _mm512_loadu_epi32(rest.as_ptr()) };
+    }
     // SAFETY: what is masked out is not touched.
     unsafe { _mm512_maskz_loadu_epi32(first_lanes(rest.len()), rest.as_ptr()) }
 }
@@ -34,6 +38,10 @@ pub(super) fn constants(values: &[i32], first: usize) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) fn halfwords(values: &[i16], first: usize) -> __m512i {
     let rest = values.get(first..).unwrap_or_default();
+    if rest.len() >= LANES {
+        // SAFETY: there are so many.
+        return _mm512_cvtepi16_epi32(unsafe { _mm256_loadu_epi16(rest.as_ptr()) });
+    }
     // SAFETY: what is masked out is not touched.
     let values = unsafe { _mm256_maskz_loadu_epi16(first_lanes(rest.len()), rest.as_ptr()) };
     _mm512_cvtepi16_epi32(values)
@@ -62,15 +70,35 @@ impl Mult {
     }
 }
 
+/// What [`mulhi_add`] adds to, as the upper half of what is added to products of 64 bits; the lower
+/// half rounds.
+#[derive(Clone, Copy)]
+pub(super) struct Addend(__m512i);
+
+impl Addend {
+    /// One for all lanes.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn splat(addend: i32) -> Self {
+        Self(_mm512_set1_epi64(i64::from(addend) << 32 | 1 << 31))
+    }
+}
+
+/// [`mulhi_add`](super::super::mulhi_add) of every lane.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn mulhi_add(addend: Addend, a: __m512i, mult: Mult) -> __m512i {
+    let even = _mm512_add_epi64(_mm512_mul_epi32(a, mult.even), addend.0);
+    let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), mult.odd);
+    let odd = _mm512_add_epi64(odd, addend.0);
+    _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64::<32>(even), odd)
+}
+
 /// [`mulhi`](super::super::mulhi) of every lane.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn mulhi(a: __m512i, mult: Mult) -> __m512i {
-    let half = _mm512_set1_epi64(1 << 31);
-    let even = _mm512_add_epi64(_mm512_mul_epi32(a, mult.even), half);
-    let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), mult.odd);
-    let odd = _mm512_add_epi64(odd, half);
-    _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64::<32>(even), odd)
+    mulhi_add(Addend::splat(0), a, mult)
 }
 
 /// Values saturated to int8, in order.

@@ -10,7 +10,8 @@ use super::super::layer::Int8;
 use super::super::matmul::Matrix;
 use super::is_avx512;
 use super::lanes512::{
-    BYTES, LANES, Mult, constants, first_bytes, first_lanes, halfwords, mulhi, narrow, store,
+    Addend, BYTES, LANES, Mult, constants, first_bytes, first_lanes, halfwords, mulhi, mulhi_add,
+    narrow, store,
 };
 use crate::format::packing::{WIDE_QUAD, WIDE_TILE};
 use crate::format::{Packing, TOKENS};
@@ -55,17 +56,21 @@ impl<V> Rows<V> for Many<'_, V> {
 
 /// What becomes of the sums of a product.
 trait Sink {
-    /// Takes the sums of a token's outputs from `first` on, those below `end`, when `excess` has been
-    /// taken off.
+    /// What the sums of each output start with; 0 where it is missing.
+    fn bias(&self) -> &[i32] {
+        &[]
+    }
+
+    /// Takes the sums of some tokens from `token` on for the outputs in a range, or as many of them as
+    /// `N` tiles have.
     ///
     /// # Safety
     /// The processor has AVX-512 F, BW and VL.
-    unsafe fn take<const N: usize>(
+    unsafe fn take<const N: usize, const M: usize>(
         &mut self,
         token: usize,
         outputs: Range<usize>,
-        sums: [__m512i; N],
-        excess: i32,
+        sums: Sums<N, M>,
     );
 }
 
@@ -113,10 +118,15 @@ unsafe fn product<T: Operand, const M: usize>(
             let place = tiles.bytes.as_ptr().add(first / WIDE_TILE * tiles.tile);
             macro_rules! take {
                 ($tiles:expr) => {
-                    let sums = sums::<T, { $tiles }, M>(place, tiles, tokens);
-                    for i in 0..M {
-                        sink.take(token + i, first..outputs.end, sums[i], excess[i]);
+                    let mut sums = [[_mm512_setzero_si512(); $tiles]; M];
+                    for tile in 0..$tiles {
+                        let bias = constants(sink.bias(), first + tile * LANES);
+                        for i in 0..M {
+                            sums[i][tile] = _mm512_sub_epi32(bias, _mm512_set1_epi32(excess[i]));
+                        }
                     }
+                    let sums = add::<T, { $tiles }, M>(sums, place, tiles, tokens);
+                    sink.take(token, first..outputs.end, sums);
                     first += $tiles * WIDE_TILE;
                 };
             }
@@ -131,19 +141,19 @@ unsafe fn product<T: Operand, const M: usize>(
     }
 }
 
-/// Sums of some tiles; weights enter as `w + 128` where tokens have a sign.
+/// Adds the products of some tiles; weights enter as `w + 128` where tokens have a sign.
 ///
 /// # Safety
 /// The processor has the instructions; there are `N` tiles from `place` on, and each token has
 /// `4 * quads` bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn sums<T: Operand, const N: usize, const M: usize>(
+unsafe fn add<T: Operand, const N: usize, const M: usize>(
+    mut sums: Sums<N, M>,
     place: *const i8,
     tiles: Tiles<'_>,
     tokens: [*const u8; M],
 ) -> Sums<N, M> {
-    let mut sums = [[_mm512_setzero_si512(); N]; M];
     let flip = _mm512_set1_epi8(-128);
     for quad in 0..tiles.quads {
         let mut x = [flip; M];
@@ -192,6 +202,47 @@ unsafe fn excess<const M: usize>(tokens: [*const u8; M], bytes: usize) -> [i32; 
         excess[token] = _mm512_reduce_add_epi32(sum);
     }
     excess
+}
+
+/// Does something for each of `M` tokens. A loop over so much is not unrolled, and without that sums
+/// do not stay in registers.
+macro_rules! each_token {
+    ($count:ident, $token:ident => $body:expr) => {
+        const { assert!($count <= ROWS && ROWS == 4) };
+        each_token!($count, $token, 0, $body);
+        each_token!($count, $token, 1, $body);
+        each_token!($count, $token, 2, $body);
+        each_token!($count, $token, 3, $body);
+    };
+    ($count:ident, $token:ident, $index:literal, $body:expr) => {
+        if $index < $count {
+            let $token = $index;
+            $body
+        }
+    };
+}
+
+/// Multipliers of some tiles.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn mults<const N: usize>(mult: &[i32], first: usize) -> [Mult; N] {
+    let mut mults = [Mult::splat(0); N];
+    for (tile, place) in mults.iter_mut().enumerate() {
+        *place = Mult::new(constants(mult, first + tile * LANES));
+    }
+    mults
+}
+
+/// Shifts the sums, where they have to be.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn shift_left<const N: usize, const M: usize>(sums: &mut Sums<N, M>, shift: u32) {
+    // Shifts are below 32; others would be taken modulo 32.
+    let shift = (shift % 32) as i32;
+    if shift > 0 {
+        let count = _mm_cvtsi32_si128(shift);
+        sums.as_flattened_mut().iter_mut().for_each(|sum| *sum = _mm512_sll_epi32(*sum, count));
+    }
 }
 
 /// Writes values, saturated to int8 and none below `low`, as far as the row goes.
@@ -288,26 +339,29 @@ struct ToInt8<'k, R> {
 }
 
 impl<R: Rows<i8>> Sink for ToInt8<'_, R> {
+    #[inline(always)]
+    fn bias(&self) -> &[i32] {
+        self.constants[0]
+    }
+
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn take<const N: usize>(
+    unsafe fn take<const N: usize, const M: usize>(
         &mut self,
         token: usize,
         outputs: Range<usize>,
-        mut sums: [__m512i; N],
-        excess: i32,
+        mut sums: Sums<N, M>,
     ) {
         let Int8 { zero, low, shift } = self.form;
-        let [bias, mult] = self.constants;
-        let (zero, count) = (_mm512_set1_epi32(zero), _mm_cvtsi32_si128((shift % 32) as i32));
-        let excess = _mm512_set1_epi32(excess);
-        for tile in 0..N {
-            let first = outputs.start + tile * LANES;
-            let (bias, mult) = (constants(bias, first), Mult::new(constants(mult, first)));
-            let sum = _mm512_add_epi32(sums[tile], _mm512_sub_epi32(bias, excess));
-            sums[tile] = _mm512_add_epi32(zero, mulhi(_mm512_sll_epi32(sum, count), mult));
-        }
-        put8(sums, low, part(self.out.row(token), outputs));
+        shift_left(&mut sums, shift);
+        let addend = Addend::splat(zero);
+        let mults: [Mult; N] = mults(self.constants[1], outputs.start);
+        each_token!(M, i => {
+            for tile in 0..N {
+                sums[i][tile] = mulhi_add(addend, sums[i][tile], mults[tile]);
+            }
+            put8(sums[i], low, part(self.out.row(token + i), outputs.clone()));
+        });
     }
 }
 
@@ -345,29 +399,31 @@ struct Add16<'k, R> {
 }
 
 impl<R: Rows<i16>> Sink for Add16<'_, R> {
+    #[inline(always)]
+    fn bias(&self) -> &[i32] {
+        self.constants[0]
+    }
+
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn take<const N: usize>(
+    unsafe fn take<const N: usize, const M: usize>(
         &mut self,
         token: usize,
         outputs: Range<usize>,
-        sums: [__m512i; N],
-        excess: i32,
+        mut sums: Sums<N, M>,
     ) {
-        let [bias, mult] = self.constants;
-        let count = _mm_cvtsi32_si128((self.shift % 32) as i32);
-        let excess = _mm512_set1_epi32(excess);
-        let row = self.out.row(token);
-        for tile in 0..N {
-            let first = outputs.start + tile * LANES;
-            let (bias, mult) = (constants(bias, first), Mult::new(constants(mult, first)));
-            let sum = _mm512_add_epi32(sums[tile], _mm512_sub_epi32(bias, excess));
-            let added = mulhi(_mm512_sll_epi32(sum, count), mult);
-            let row = part(row, first..outputs.end);
-            let values = _mm512_cvtsepi32_epi16(_mm512_add_epi32(halfwords(row, 0), added));
-            // SAFETY: what is masked out is not touched.
-            unsafe { _mm256_mask_storeu_epi16(row.as_mut_ptr(), first_lanes(row.len()), values) };
-        }
+        shift_left(&mut sums, self.shift);
+        let mults: [Mult; N] = mults(self.constants[1], outputs.start);
+        each_token!(M, i => {
+            let row = part(self.out.row(token + i), outputs.clone());
+            for (tile, row) in row.chunks_mut(LANES).enumerate().take(N) {
+                let added = mulhi(sums[i][tile], mults[tile]);
+                let values = _mm512_cvtsepi32_epi16(_mm512_add_epi32(halfwords(row, 0), added));
+                let mask = first_lanes(row.len());
+                // SAFETY: what is masked out is not touched.
+                unsafe { _mm256_mask_storeu_epi16(row.as_mut_ptr(), mask, values) };
+            }
+        });
     }
 }
 
@@ -402,20 +458,19 @@ struct Plain<R>(R);
 
 impl<R: Rows<i32>> Sink for Plain<R> {
     #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn take<const N: usize>(
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn take<const N: usize, const M: usize>(
         &mut self,
         token: usize,
         outputs: Range<usize>,
-        sums: [__m512i; N],
-        excess: i32,
+        sums: Sums<N, M>,
     ) {
-        let excess = _mm512_set1_epi32(excess);
-        let row = part(self.0.row(token), outputs);
-        for (sum, row) in sums.into_iter().zip(row.chunks_mut(LANES)) {
-            let (sum, mask) = (_mm512_sub_epi32(sum, excess), first_lanes(row.len()));
-            // SAFETY: what is masked out is not touched.
-            unsafe { _mm512_mask_storeu_epi32(row.as_mut_ptr(), mask, sum) };
+        for (sums, token) in sums.into_iter().zip(token..) {
+            let row = part(self.0.row(token), outputs.clone());
+            for (sum, row) in sums.into_iter().zip(row.chunks_mut(LANES)) {
+                // SAFETY: what is masked out is not touched.
+                unsafe { _mm512_mask_storeu_epi32(row.as_mut_ptr(), first_lanes(row.len()), sum) };
+            }
         }
     }
 }
@@ -450,18 +505,19 @@ struct Weighted<'k, R> {
 impl<R: Rows<i8>> Sink for Weighted<'_, R> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn take<const N: usize>(
+    unsafe fn take<const N: usize, const M: usize>(
         &mut self,
         token: usize,
         outputs: Range<usize>,
-        mut sums: [__m512i; N],
-        _: i32,
+        mut sums: Sums<N, M>,
     ) {
-        let mult = Mult::splat(self.mults.get(token).copied().unwrap_or(0));
-        for sum in &mut sums {
-            *sum = mulhi(*sum, mult);
+        for (sums, token) in sums.iter_mut().zip(token..) {
+            let mult = Mult::splat(self.mults.get(token).copied().unwrap_or(0));
+            for sum in &mut *sums {
+                *sum = mulhi(*sum, mult);
+            }
+            put8(*sums, i8::MIN, part(self.out.row(token), outputs.clone()));
         }
-        put8(sums, i8::MIN, part(self.out.row(token), outputs));
     }
 }
 

@@ -210,13 +210,33 @@ fn add_lanes(x: &[i8], zero: __m512i, mult: Mult, out: &mut [i16]) {
     unsafe { _mm256_mask_storeu_epi16(out.as_mut_ptr(), mask, _mm512_cvtsepi32_epi16(values)) };
 }
 
-/// Takes each value into the one at its place, the larger remains.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-pub(super) fn max_into(values: &[i8], out: &mut [i8]) {
-    let count = values.len().min(out.len());
-    let out = out.get_mut(..count).unwrap_or_default();
-    for (values, out) in values.chunks(BYTES).zip(out.chunks_mut(BYTES)) {
-        store(_mm512_max_epi8(load(values), load(out)), out);
+/// [`dot`](super::super::dot).
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(in super::super) fn dot(bias: i32, w: &[i8], x: &[i8]) -> i32 {
+    let flip = _mm512_set1_epi8(-128);
+    let (mut sum, mut excess) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+    for (w, x) in w.chunks(BYTES).zip(x.chunks(BYTES)) {
+        // Only what both have: behind the shorter one, values are 0.
+        let (w, x) = (load(w), load(x));
+        sum = _mm512_dpbusd_epi32(sum, _mm512_xor_si512(x, flip), w);
+        excess = _mm512_dpbusd_epi32(excess, flip, w);
+    }
+    bias.wrapping_add(_mm512_reduce_add_epi32(_mm512_sub_epi32(sum, excess)))
+}
+
+/// [`multiply_add`](super::super::multiply_add).
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(in super::super) fn multiply_add(x: &[i8], factor: i32, sums: &mut [i32]) {
+    let factor = _mm512_set1_epi32(factor);
+    let count = x.len().min(sums.len());
+    let sums = sums.get_mut(..count).unwrap_or_default();
+    for (x, sums) in x.chunks(LANES).zip(sums.chunks_mut(LANES)) {
+        let mask = first_lanes(sums.len());
+        // SAFETY: what is masked out is not touched; there are as many of `x`.
+        unsafe {
+            let x = _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, x.as_ptr()));
+            let sum = _mm512_add_epi32(load_lanes(mask, sums), _mm512_mullo_epi32(x, factor));
+            _mm512_mask_storeu_epi32(sums.as_mut_ptr(), mask, sum);
+        }
     }
 }
