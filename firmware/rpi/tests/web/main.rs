@@ -170,6 +170,7 @@ fn a_browser_shows_a_moving_picture_and_bars() {
     browser.resize(1200, 720);
 
     if let Some(file) = env::var_os("PICOVIT_SCREENSHOT") {
+        browser.resize(1200, 608);
         browser.evaluate("window.before = performance.now()");
         browser.wait_for("past.length === PAST || performance.now() - before > 8000");
         browser.wait_for("!newest.unsure && newest.probability > 0.9");
