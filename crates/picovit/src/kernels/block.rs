@@ -1,6 +1,7 @@
 //! The tokens in front of a matrix product.
 
 use crate::format::{Packing, TOKENS};
+#[cfg(wide)]
 use crate::rows::rows;
 
 /// A number that a matrix product takes: int8 values, or uint8 weights of a softmax.
@@ -113,6 +114,7 @@ impl<'s> Block<'s> {
 
     /// Writes so many rows that lie one after the other, of a block that keeps them as they were
     /// written and has room for more than two.
+    #[cfg(wide)]
     pub(crate) fn set_rows(&mut self, values: &[i8]) {
         if self.packing.row_bytes(self.inputs) == self.inputs {
             let values: &[u8] = bytemuck::must_cast_slice(values);
@@ -126,6 +128,7 @@ impl<'s> Block<'s> {
     }
 
     /// A row to be written, where the block keeps it as such.
+    #[cfg(wide)]
     #[inline]
     pub(crate) fn row_mut<T: Operand>(&mut self, token: usize) -> Option<&mut [T]> {
         let row = self.packing.row_bytes(self.inputs);
@@ -168,7 +171,7 @@ impl<'s> Block<'s> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, wide))]
 mod tests {
     use super::*;
 

@@ -1,6 +1,7 @@
 //! The attention sub-block, head by head, two queries at a time: keys and values of one head and the
 //! scores of two queries exist at a time.
 
+#[cfg(wide)]
 mod rows;
 
 use super::{Layer, Norm, Value, ensure};
@@ -124,7 +125,8 @@ impl<'a> Attention<'a> {
         tap: &mut Tap<'_, P>,
     ) {
         // Chips that take artifacts of hosts need no second way to run them.
-        if cfg!(wide) && self.packing().by_rows() {
+        #[cfg(wide)]
+        if self.packing().by_rows() {
             return self.run_rows(exp_table, stream, scratch, tap);
         }
         let r = self.record;

@@ -39,6 +39,7 @@ impl<'a> Layer<'a> {
 
     /// Adds the outputs of all tokens in a block that has room for more to values of the residual
     /// stream.
+    #[cfg(wide)]
     pub(crate) fn residual_rows(&self, block: &mut Block<'_>, shift: u32, x: &mut [i16]) {
         kernels::linear_add16_rows(self.weights, [self.bias, self.mult], shift, block, x);
     }

@@ -1,5 +1,6 @@
 //! The MLP sub-block, two tokens at a time: no more hidden tokens exist.
 
+#[cfg(wide)]
 mod rows;
 
 use super::{Layer, Norm, Table, Value, ensure};
@@ -82,7 +83,8 @@ impl<'a> Mlp<'a> {
         tap: &mut Tap<'_, P>,
     ) {
         // Chips that take artifacts of hosts need no second way to run them.
-        if cfg!(wide) && self.packing().by_rows() {
+        #[cfg(wide)]
+        if self.packing().by_rows() {
             return self.run_rows(stream, scratch, tap);
         }
         let r = self.record;

@@ -2,10 +2,14 @@
 
 use super::ensure;
 use crate::error::Error;
+#[cfg(wide)]
 use crate::format::packing::ROWS;
 use crate::format::{MAX_WIDTH, NormRecord};
-use crate::kernels::{self, NormalizedRow};
+use crate::kernels;
+#[cfg(wide)]
+use crate::kernels::NormalizedRow;
 use crate::model::Constants;
+#[cfg(wide)]
 use crate::rows::rows;
 
 /// Constants of a layer norm.
@@ -34,6 +38,7 @@ impl<'a> Norm<'a> {
 
     /// Statistics of up to [`ROWS`] tokens. Roots and quotients take their time; those of several tokens
     /// do so at once if nothing is between them.
+    #[cfg(wide)]
     #[inline]
     pub(crate) fn statistics(&self, tokens: &[i16], width: usize) -> [NormalizedRow; ROWS] {
         let mut statistics = [NormalizedRow::default(); ROWS];
