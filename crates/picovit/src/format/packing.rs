@@ -130,7 +130,7 @@ impl Packing {
     }
 
     /// Bytes that so many tokens, or a convolution's patches of a row of so many pixels, take in front
-    /// of a product that takes them at once if [`Self::by_rows`] says so; saturates.
+    /// of a product that takes them at once on hosts, of two elsewhere; saturates.
     #[must_use]
     pub const fn row_block_bytes(self, inputs: usize, pixels: usize) -> usize {
         if !self.by_rows() {
