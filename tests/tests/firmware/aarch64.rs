@@ -6,13 +6,13 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::{firmware, random_network_of, said};
+use crate::{firmware, random_network, said};
 
 #[test]
 fn aarch64_kernels_take_few_instructions() {
     let folder = tempfile::tempdir().unwrap();
     let (model, report) = (folder.path().join("m.pvit"), folder.path().join("report.json"));
-    fs::write(&model, random_network_of(32, 3, 7)).unwrap();
+    fs::write(&model, random_network(32, 7)).unwrap();
     for (cpu, sets) in [("max", &[1.0, 4.0, 6.0][..]), ("cortex-a53", &[1.0, 4.0])] {
         let (model, report) = (model.to_str().unwrap(), report.to_str().unwrap());
         let mut args = vec!["aarch64", "--model", model, "--json", report, "--cpu", cpu];

@@ -59,13 +59,8 @@ fn complaint(output: &Output) -> String {
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// A network of the shape of CCT-2/3x2 with random constants, for grey images.
+/// A network of the shape of CCT-2/3x2 with random constants.
 fn random_network(edge: usize, seed: u64) -> Vec<u8> {
-    random_network_of(edge, 1, seed)
-}
-
-/// The same for images of so many channels.
-fn random_network_of(edge: usize, channels: usize, seed: u64) -> Vec<u8> {
     let conv = |channels| {
         Stage::Conv(ConvPlan {
             channels,
@@ -82,7 +77,7 @@ fn random_network_of(edge: usize, channels: usize, seed: u64) -> Vec<u8> {
     let plan = Plan {
         height: edge,
         width: edge,
-        channels,
+        channels: 1,
         stages: vec![conv(64), conv(128)],
         pooling: Pooling::Sequence(StreamPlan {
             positions: true,

@@ -1,5 +1,5 @@
 //! Matrix products of row-major weights from the sums to what is stored, in registers throughout:
-//! eight outputs of two tokens at a time. Shapes that fill no step are left to
+//! eight outputs of two tokens at a time. Fewer outputs than that are left to
 //! [`wide`](super::super::wide).
 
 use core::arch::aarch64::*;
@@ -16,8 +16,8 @@ use crate::format::{Packing, TOKENS};
 pub(in super::super) type Quads = [[int32x4_t; 2]; TOKENS];
 
 /// What the sums of eight outputs are made of. Rows of weights and tokens are memory of
-/// `64 * blocks + 16 * steps + rest` values, of which the rest, if there is one, is the last part of
-/// at least 16.
+/// `64 * blocks + 16 * steps + rest` values, of which the rest, if there is one, ends 16 bytes that
+/// may be read.
 pub(in super::super) struct Places {
     pub(super) weights: *const i8,
     /// From one row to the next.
@@ -75,9 +75,49 @@ static MASKS: [u8; 2 * BYTES] = {
     masks
 };
 
+/// What is read in front of where it starts, of rows of less than 16 values: the tokens, and weights
+/// that do not have 16 bytes up to the end of their row.
+struct Short {
+    rows: [i8; 2 * BYTES + LANES * BYTES],
+    tokens: [[i8; 2 * BYTES]; TOKENS],
+}
+
+impl Short {
+    #[inline(always)]
+    fn new<T: Operand>(weights: &[i8], tokens: [&[T]; TOKENS]) -> Self {
+        let mut short =
+            Self { rows: [0; 2 * BYTES + LANES * BYTES], tokens: [[0; 2 * BYTES]; TOKENS] };
+        put(weights, &mut short.rows[BYTES..]);
+        for (token, place) in tokens.into_iter().zip(&mut short.tokens) {
+            put(bytemuck::must_cast_slice(token), &mut place[BYTES..]);
+        }
+        short
+    }
+}
+
+/// Copies as much as there is and has room.
+#[inline(always)]
+fn put(source: &[i8], target: &mut [i8]) {
+    target.iter_mut().zip(source).for_each(|(target, &value)| *target = value);
+}
+
 /// Computes a product unless its shape is left to others.
 #[inline(always)]
 fn product<K: EightRows, T: Operand>(
+    matrix: Matrix<'_>,
+    block: &Block<'_>,
+    sink: impl Sink,
+) -> bool {
+    if matrix.inputs < BYTES {
+        rows::<K, T, true>(matrix, block, sink)
+    } else {
+        rows::<K, T, false>(matrix, block, sink)
+    }
+}
+
+/// As [`product`], of rows of less than 16 values or of longer ones.
+#[inline(always)]
+fn rows<K: EightRows, T: Operand, const SHORT: bool>(
     matrix: Matrix<'_>,
     block: &Block<'_>,
     mut sink: impl Sink,
@@ -86,17 +126,21 @@ fn product<K: EightRows, T: Operand>(
     let tokens = block.rows::<T>();
     let whole = outputs.checked_mul(inputs) == Some(bytes.len());
     let present = tokens.iter().all(|token| token.len() == inputs);
-    let steps = inputs >= BYTES && outputs >= LANES;
-    if packing != Packing::Portable || !whole || !present || !steps || !sink.fits(outputs) {
+    let enough = inputs > 0 && outputs >= LANES;
+    if packing != Packing::Portable || !whole || !present || !enough || !sink.fits(outputs) {
         return false;
     }
     let rest = inputs % BYTES;
+    let short = SHORT.then(|| Short::new(bytes, tokens));
     // Tokens without a sign are taken step by step.
     let blocks = if T::SIGNED { inputs / (4 * BYTES) } else { 0 };
     let mut places = Places {
         weights: bytes.as_ptr(),
         stride: inputs,
-        tokens: tokens.map(|token| token.as_ptr().cast()),
+        tokens: match &short {
+            Some(short) => short.tokens.each_ref().map(|token| token[BYTES..].as_ptr()),
+            None => tokens.map(|token| token.as_ptr().cast()),
+        },
         bias: ZEROS.as_ptr(),
         blocks,
         steps: inputs / BYTES - 4 * blocks,
@@ -112,7 +156,12 @@ fn product<K: EightRows, T: Operand>(
         // `K` and NEON are there is what a task is run for.
         unsafe {
             places.bias = sink.bias(at);
-            places.weights = bytes.as_ptr().add(at * inputs);
+            places.weights = match &short {
+                Some(short) if (at + 1) * inputs < BYTES => {
+                    short.rows[BYTES + at * inputs..].as_ptr()
+                }
+                _ => bytes.as_ptr().add(at * inputs),
+            };
             sink.take(at, K::sums::<T>(&places));
         }
         first += LANES;
