@@ -14,6 +14,7 @@ use packing::ROWS;
 pub use packing::{Packing, TOKENS};
 #[cfg(not(all(dsp, not(mve))))]
 pub(crate) use winograd::winograd_input;
+#[cfg(not(dsp))]
 pub(crate) use winograd::winograd_place;
 pub use winograd::{
     WINOGRAD_INPUTS, WINOGRAD_OUTPUTS, WINOGRAD_POSITIONS, WINOGRAD_SUMS, pack_winograd,

@@ -7,6 +7,7 @@
 #![no_main]
 
 mod counter;
+mod fault;
 mod host;
 #[cfg(feature = "profile")]
 mod profile;
@@ -16,7 +17,7 @@ use core::hint::black_box;
 use core::mem::offset_of;
 use core::panic::PanicInfo;
 
-use cortex_m_rt::{ExceptionFrame, entry, exception};
+use cortex_m_rt::entry;
 use defmt_semihosting as _;
 use embedded_graphics::geometry::Size;
 use picovit::format::Header;
@@ -153,12 +154,4 @@ impl From<()> for Failure {
 fn panic(info: &PanicInfo<'_>) -> ! {
     defmt::error!("{}", defmt::Display2Format(info));
     host::exit(2)
-}
-
-/// A fault: in all likelihood the stack ran over its end.
-#[exception]
-#[allow(unsafe_code)]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    defmt::error!("hard fault at {=u32:#010x}", frame.pc());
-    host::exit(3)
 }

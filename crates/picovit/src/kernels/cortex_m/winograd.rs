@@ -1,7 +1,5 @@
 //! Convolutions by Winograd's F(2x2, 3x3): two patches and four outputs at a time.
 
-#[cfg(not(mve))]
-use core::arch::asm;
 use core::arch::global_asm;
 
 use crate::format::{
