@@ -4,6 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/setup.sh
 setup
+# It looks at the Raspberry Pi's web page; the test says so where it cannot.
+have chromium || have chromium-browser || have google-chrome || apt_install chromium ||
+    echo "test: Chromium is not to be had: nothing looks at the web page" >&2
 
 step() { printf '\n== %s\n' "$*"; }
 
