@@ -25,17 +25,35 @@ pub struct Depthwise<'a> {
     pub stride: usize,
 }
 
+/// A row for code that does 3x3 kernels, some channels at a time: what that needs, in its order.
+#[cfg(dsp)]
+#[repr(C)]
+pub(super) struct Job {
+    /// From the topmost on, which is that of the outputs as well.
+    rows: [*mut i8; 3],
+    channels: usize,
+    zero: i32,
+    bias: *const i32,
+    mult: *const i32,
+    weights: *const i8,
+    /// Groups of channels.
+    groups: usize,
+    outputs: usize,
+    /// Bytes from the pixels of an output to those of the next.
+    step: usize,
+}
+
 #[cfg(dsp)]
 impl Depthwise<'_> {
-    /// Rows of the ring, from the topmost on, and what lies between the pixels of an output and those
-    /// of the next, for code that does 3x3 kernels; none where it has other ones or where not all that
-    /// it would touch is there.
-    pub(super) fn three_rows(
+    /// The job for a row, none where the kernel is another, where channels do not come in such groups
+    /// or where not all that would be touched is there.
+    pub(super) fn job(
         &self,
         ring: &mut [i8],
         first: usize,
         outputs: usize,
-    ) -> Option<([*mut i8; 3], usize)> {
+        group: usize,
+    ) -> Option<Job> {
         let channels = self.bias.len();
         let row = ring.len() / 3;
         let step = self.stride.saturating_mul(channels);
@@ -43,13 +61,24 @@ impl Depthwise<'_> {
         let fits = self.kernel == 3
             && self.stride > 0
             && channels > 0
+            && channels.is_multiple_of(group)
             && outputs > 0
             && first < 3
             && reach <= row
             && self.weights.len() >= 9 * channels
             && self.mult.len() >= channels;
         let ring = ring.as_mut_ptr();
-        fits.then(|| ([0, 1, 2].map(|ky| ring.wrapping_add((first + ky) % 3 * row)), step))
+        fits.then(|| Job {
+            rows: [0, 1, 2].map(|ky| ring.wrapping_add((first + ky) % 3 * row)),
+            channels,
+            zero: self.zero,
+            bias: self.bias.as_ptr(),
+            mult: self.mult.as_ptr(),
+            weights: self.weights.as_ptr(),
+            groups: channels.checked_div(group).unwrap_or(0),
+            outputs,
+            step,
+        })
     }
 }
 

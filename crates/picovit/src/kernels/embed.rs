@@ -6,7 +6,7 @@ use super::requant::{mulhi_add, sat16};
 #[inline]
 pub fn add_scaled(x: &[i8], zero: i32, mult: i32, out: &mut [i16]) {
     #[cfg(mve)]
-    return super::helium::add_scaled(x, zero, mult, out);
+    super::helium::add_scaled(x, zero, mult, out);
     #[cfg(target_arch = "x86_64")]
     if super::x86::is_avx512() {
         // SAFETY: AVX-512 is current.
@@ -19,7 +19,7 @@ pub fn add_scaled(x: &[i8], zero: i32, mult: i32, out: &mut [i16]) {
     } else {
         0
     };
-    #[cfg(not(target_feature = "simd128"))]
+    #[cfg(not(any(target_feature = "simd128", mve)))]
     let done = 0;
     #[cfg(not(mve))]
     for (out, &x) in out.iter_mut().zip(x).skip(done) {

@@ -72,6 +72,30 @@ pub(super) trait Simd: Copy {
     }
 }
 
+/// The functions of [`Simd`] that turn sums into outputs, from a module's functions of the same names.
+macro_rules! outputs {
+    () => {
+        #[inline(always)]
+        fn requant(self, addend: Lanes, sums: Lanes, shift: u32, mult: Lanes) -> Lanes {
+            // SAFETY: `self` proves that the instructions exist.
+            unsafe { requant(addend, sums, shift, mult) }
+        }
+
+        #[inline(always)]
+        fn narrow8(self, values: Lanes, low: i8) -> [i8; LANES] {
+            // SAFETY: `self` proves that the instructions exist.
+            unsafe { narrow8(values, low) }
+        }
+
+        #[inline(always)]
+        fn narrow16(self, values: Lanes) -> [i16; LANES] {
+            // SAFETY: `self` proves that the instructions exist.
+            unsafe { narrow16(values) }
+        }
+    };
+}
+pub(super) use outputs;
+
 /// Makes [`Simd`] of a module's functions of the same names, for the type that proves that the
 /// processor has their instructions.
 #[cfg(target_arch = "aarch64")]
@@ -95,23 +119,7 @@ macro_rules! simd {
                 unsafe { self::tiles(tiles, tokens) }
             }
 
-            #[inline(always)]
-            fn requant(self, addend: Lanes, sums: Lanes, shift: u32, mult: Lanes) -> Lanes {
-                // SAFETY: `self` proves that the instructions exist.
-                unsafe { requant(addend, sums, shift, mult) }
-            }
-
-            #[inline(always)]
-            fn narrow8(self, values: Lanes, low: i8) -> [i8; LANES] {
-                // SAFETY: `self` proves that the instructions exist.
-                unsafe { narrow8(values, low) }
-            }
-
-            #[inline(always)]
-            fn narrow16(self, values: Lanes) -> [i16; LANES] {
-                // SAFETY: `self` proves that the instructions exist.
-                unsafe { narrow16(values) }
-            }
+            $crate::kernels::wide::outputs!();
         }
     };
 }

@@ -4,7 +4,7 @@
 
 use core::arch::global_asm;
 
-use crate::kernels::depthwise::Depthwise;
+use crate::kernels::depthwise::{Depthwise, Job};
 
 #[cfg(armv8m)]
 global_asm!(".cpu cortex-m33");
@@ -17,7 +17,7 @@ global_asm!(
     .equ BIAS, 20
     .equ MULT, 24
     .equ WEIGHTS, 28
-    .equ QUADS, 32
+    .equ GROUPS, 32
     .equ OUTPUTS, 36
     .equ STEP, 40
     .equ LEFT, 44
@@ -115,9 +115,9 @@ picovit_cortex_m_depthwise:
     adds r0, r0, #16
     adds r1, r1, #16
     strd r0, r1, [sp, #BIAS]
-    ldr r0, [sp, #QUADS]
+    ldr r0, [sp, #GROUPS]
     subs r0, r0, #1
-    str r0, [sp, #QUADS]
+    str r0, [sp, #GROUPS]
     bne 1b
     add sp, #FRAME
     pop {{r4-r11, pc}}
@@ -127,25 +127,12 @@ picovit_cortex_m_depthwise:
     "#
 );
 
-/// What the code above needs, in its order.
-#[repr(C)]
-struct Job {
-    /// The first one is that of the outputs as well.
-    rows: [*mut i8; 3],
-    channels: usize,
-    zero: i32,
-    bias: *const i32,
-    mult: *const i32,
-    weights: *const i8,
-    quads: usize,
-    outputs: usize,
-    /// Bytes from the pixels of an output to those of the next.
-    step: usize,
-}
-
 unsafe extern "C" {
     fn picovit_cortex_m_depthwise(job: *const Job);
 }
+
+/// Channels at a time.
+const GROUP: usize = 4;
 
 /// See [`depthwise`](crate::kernels::depthwise()); whether it was done.
 pub(in crate::kernels) fn depthwise(
@@ -154,25 +141,10 @@ pub(in crate::kernels) fn depthwise(
     first: usize,
     outputs: usize,
 ) -> bool {
-    let channels = layer.bias.len();
-    let Some((rows, step)) = layer.three_rows(ring, first, outputs) else { return false };
-    let fits = channels.is_multiple_of(4);
-    if fits {
-        let job = Job {
-            rows,
-            channels,
-            zero: layer.zero,
-            bias: layer.bias.as_ptr(),
-            mult: layer.mult.as_ptr(),
-            weights: layer.weights.as_ptr(),
-            quads: channels / 4,
-            outputs,
-            step,
-        };
-        // SAFETY: `three_rows` made sure of weights, bias, multipliers and pixels, all of whole quads, of
-        // at least one output; loads of words need no alignment but those of bias and multipliers, which
-        // are words. The code keeps the registers of the procedure call standard.
-        unsafe { picovit_cortex_m_depthwise(&job) }
-    }
-    fits
+    let Some(job) = layer.job(ring, first, outputs, GROUP) else { return false };
+    // SAFETY: the job is of memory that is there, for whole groups and one output or more; loads of
+    // words need no alignment but those of bias and multipliers, which are words. The code keeps the
+    // registers of the procedure call standard.
+    unsafe { picovit_cortex_m_depthwise(&job) }
+    true
 }

@@ -3,7 +3,7 @@
 
 use core::arch::global_asm;
 
-use crate::kernels::depthwise::Depthwise;
+use crate::kernels::depthwise::{Depthwise, Job};
 
 global_asm!(
     r#"
@@ -122,22 +122,6 @@ picovit_helium_depthwise:
     "#
 );
 
-/// What the code above needs, in its order.
-#[repr(C)]
-struct Job {
-    /// The first one is that of the outputs as well.
-    rows: [*mut i8; 3],
-    channels: usize,
-    zero: i32,
-    bias: *const i32,
-    mult: *const i32,
-    weights: *const i8,
-    groups: usize,
-    outputs: usize,
-    /// Bytes from the pixels of an output to those of the next.
-    step: usize,
-}
-
 unsafe extern "C" {
     fn picovit_helium_depthwise(job: *const Job);
 }
@@ -152,24 +136,10 @@ pub(in crate::kernels) fn depthwise(
     first: usize,
     outputs: usize,
 ) -> bool {
-    let channels = layer.bias.len();
-    let Some((rows, step)) = layer.three_rows(ring, first, outputs) else { return false };
-    let fits = channels.is_multiple_of(GROUP);
-    if fits {
-        let job = Job {
-            rows,
-            channels,
-            zero: layer.zero,
-            bias: layer.bias.as_ptr(),
-            mult: layer.mult.as_ptr(),
-            weights: layer.weights.as_ptr(),
-            groups: channels / GROUP,
-            outputs,
-            step,
-        };
-        // SAFETY: `three_rows` made sure of weights, bias, multipliers and pixels, all of whole groups,
-        // of at least one output. The code keeps the registers of the procedure call standard.
-        unsafe { picovit_helium_depthwise(&job) }
-    }
-    fits
+    let Some(job) = layer.job(ring, first, outputs, GROUP) else { return false };
+    // SAFETY: the job is of memory that is there, for whole groups and one output or more; loads of
+    // words need no alignment but those of bias and multipliers, which are words. The code keeps the
+    // registers of the procedure call standard.
+    unsafe { picovit_helium_depthwise(&job) }
+    true
 }

@@ -4,7 +4,7 @@
 use core::arch::x86_64::*;
 
 use super::super::block::Operand;
-use super::super::wide::{Kernel, LANES, Lanes, Rows, Simd, Sums};
+use super::super::wide::{Kernel, LANES, Lanes, Rows, Simd, Sums, outputs};
 use super::{narrow8, narrow16, requant};
 use crate::format::TOKENS;
 
@@ -36,23 +36,7 @@ impl Simd for Avx2 {
         interleave(first, last)
     }
 
-    #[inline(always)]
-    fn requant(self, addend: Lanes, sums: Lanes, shift: u32, mult: Lanes) -> Lanes {
-        // SAFETY: `self` proves that the instructions exist.
-        unsafe { requant(addend, sums, shift, mult) }
-    }
-
-    #[inline(always)]
-    fn narrow8(self, values: Lanes, low: i8) -> [i8; LANES] {
-        // SAFETY: `self` proves that the instructions exist.
-        unsafe { narrow8(values, low) }
-    }
-
-    #[inline(always)]
-    fn narrow16(self, values: Lanes) -> [i16; LANES] {
-        // SAFETY: `self` proves that the instructions exist.
-        unsafe { narrow16(values) }
-    }
+    outputs!();
 }
 
 /// Four sums of each token, then four more.

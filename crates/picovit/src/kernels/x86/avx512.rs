@@ -5,7 +5,7 @@ use core::arch::x86_64::*;
 
 use super::super::block::Operand;
 use super::super::layer::Int8;
-use super::super::wide::{Kernel, LANES, Lanes, Rows, Simd, Sums};
+use super::super::wide::{Kernel, LANES, Lanes, Rows, Simd, Sums, outputs};
 use super::{narrow8, narrow16, register, requant};
 use crate::format::TOKENS;
 
@@ -49,23 +49,7 @@ impl Simd for Avx512 {
         unsafe { self::tiles(tiles, tokens) }
     }
 
-    #[inline(always)]
-    fn requant(self, addend: Lanes, sums: Lanes, shift: u32, mult: Lanes) -> Lanes {
-        // SAFETY: `self` proves that the instructions exist.
-        unsafe { requant(addend, sums, shift, mult) }
-    }
-
-    #[inline(always)]
-    fn narrow8(self, values: Lanes, low: i8) -> [i8; LANES] {
-        // SAFETY: `self` proves that the instructions exist.
-        unsafe { narrow8(values, low) }
-    }
-
-    #[inline(always)]
-    fn narrow16(self, values: Lanes) -> [i16; LANES] {
-        // SAFETY: `self` proves that the instructions exist.
-        unsafe { narrow16(values) }
-    }
+    outputs!();
 
     #[inline(always)]
     fn int8(self, sums: Sums, constants: [Lanes; 2], form: Int8) -> [[i8; LANES]; TOKENS] {
