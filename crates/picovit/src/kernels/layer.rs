@@ -10,9 +10,11 @@ use super::requant::{mulhi_add, requant8, residual_add};
 use super::wide::{LinearAdd16, LinearInt8, Scores, WeightedSums, dispatch};
 #[cfg(target_arch = "x86_64")]
 use super::x86::product512;
-#[cfg(mve)]
-use crate::format::Packing;
-use crate::format::TOKENS;
+use crate::format::{Packing, TOKENS};
+
+/// Whether kernels in assembly leave anything to the portable product: weights of another packing. In
+/// memory of a validated model they do all of their own.
+const LEAVES_REST: bool = cfg!(not(dsp)) || Packing::ALL_TAKEN;
 
 /// How sums become int8: `clamp(zero + mulhi(sum << shift, mult), low, 127)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +46,12 @@ pub fn linear_int8(
     let [bias, mult] = constants;
     let Int8 { zero, low, shift } = form;
     #[cfg(dsp)]
-    let done = match shift {
+    let done = match matrix.packing.known() {
         #[cfg(mve)]
-        _ if matrix.packing.known() == Packing::Helium => {
+        Packing::Helium => {
             super::helium::int8(matrix, constants, (zero, low, shift), block, &mut out)
         }
-        0 => super::cortex_m::int8(matrix, constants, (zero, low), block, &mut out),
-        _ => 0,
+        _ => super::cortex_m::int8(matrix, constants, (zero, low, shift), block, &mut out),
     };
     #[cfg(target_arch = "aarch64")]
     if neon::perform(neon::LinearInt8 { matrix, constants, form, block, out: &mut out }) {
@@ -66,7 +67,7 @@ pub fn linear_int8(
     }
     #[cfg(not(dsp))]
     let done = 0;
-    if done == matrix.outputs {
+    if done == matrix.outputs || !LEAVES_REST {
         return;
     }
     matmul::<i8>(matrix, done, bias, block, &mut |output, sums| {
@@ -109,7 +110,7 @@ pub fn linear_add16(
     }
     #[cfg(not(dsp))]
     let done = 0;
-    if done == matrix.outputs {
+    if done == matrix.outputs || !LEAVES_REST {
         return;
     }
     matmul::<i8>(matrix, done, bias, block, &mut |output, sums| {
@@ -144,7 +145,7 @@ pub fn scores(keys: Matrix<'_>, queries: &Block<'_>, mut out: [&mut [i32]; TOKEN
     }
     #[cfg(not(dsp))]
     let done = 0;
-    if done == keys.outputs {
+    if done == keys.outputs || !LEAVES_REST {
         return;
     }
     matmul::<i8>(keys, done, &[], queries, &mut |token, sums| {
@@ -183,7 +184,7 @@ pub fn weighted_sums(
     }
     #[cfg(not(dsp))]
     let done = 0;
-    if done == values.outputs {
+    if done == values.outputs || !LEAVES_REST {
         return;
     }
     matmul::<u8>(values, done, &[], weights, &mut |channel, sums| {

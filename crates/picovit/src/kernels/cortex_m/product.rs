@@ -1,4 +1,4 @@
-//! Matrix products: runs over whole tiles, from weights to stored outputs.
+//! Matrix products: runs over tiles, from weights to stored outputs.
 //!
 //! Two channels share a halfword, `256 * odd + even`, and SMLAD multiplies two halfwords at once:
 //! on the stored words it gives `256 * odd + even` of the sums, on the words' sign-extended low
@@ -6,6 +6,7 @@
 //! stay below 2^23, which is why long sums are taken in parts.
 
 use core::arch::global_asm;
+use core::ptr;
 
 use super::QUAD;
 use crate::format::{Packing, TOKENS};
@@ -39,10 +40,11 @@ global_asm!(
     .equ MULT, 36
     .equ OUT, 40
     .equ FIRST, 48
-    .equ SECOND, 52
-    .equ PART, 56
-    .equ PARTIAL, 60
-    .equ FRAME, 92
+    .equ SHIFT, 52
+    .equ SECOND, 56
+    .equ PART, 60
+    .equ PARTIAL, 64
+    .equ FRAME, 96
 
     @ r0: weights, r1: tokens. r6 to r9: both channels of a halfword, r10 to lr: the even one.
     .macro picovit_quad
@@ -139,8 +141,8 @@ picovit_cortex_m_run:
     add r2, sp, #TOKENS
     ldmia r1!, {{r3-r8}}
     stmia r2!, {{r3-r8}}
-    ldmia r1!, {{r3-r7}}
-    stmia r2!, {{r3-r7}}
+    ldmia r1!, {{r3-r8}}
+    stmia r2!, {{r3-r8}}
     ldr r1, [sp, #TOKENS]
     ldr r3, [sp, #QUADS]
     ldr r2, [sp, #PART]
@@ -234,10 +236,20 @@ picovit_cortex_m_run:
     .global picovit_cortex_m_int8
     .type picovit_cortex_m_int8, %function
     .thumb_func
-    @ FIRST: zero point, SECOND: lowest value in every byte.
+    @ FIRST: zero point, SHIFT: left shift of the sums, SECOND: lowest value in every byte.
 picovit_cortex_m_int8:
     picovit_bias
-    ldr r1, [sp, #FIRST]
+    ldrd r1, r2, [sp, #FIRST]
+    cbz r2, 2f
+    lsl r10, r10, r2
+    lsl r11, r11, r2
+    lsls r6, r6, r2
+    lsls r7, r7, r2
+    lsl r12, r12, r2
+    lsl lr, lr, r2
+    lsl r8, r8, r2
+    lsl r9, r9, r2
+2:
     ldr r5, [sp, #MULT]
     ldmia r5!, {{r2, r3}}
     smmlar r10, r10, r2, r1
@@ -258,7 +270,7 @@ picovit_cortex_m_int8:
     .global picovit_cortex_m_rows
     .type picovit_cortex_m_rows, %function
     .thumb_func
-    @ FIRST, SECOND: the tokens' multipliers.
+    @ FIRST, SHIFT: the tokens' multipliers.
 picovit_cortex_m_rows:
     ldrd r2, r3, [sp, #FIRST]
     smmulr r10, r10, r2
@@ -290,10 +302,9 @@ picovit_cortex_m_sums:
     .global picovit_cortex_m_add16
     .type picovit_cortex_m_add16, %function
     .thumb_func
-    @ FIRST: left shift of the sums.
 picovit_cortex_m_add16:
     picovit_bias
-    ldr r1, [sp, #FIRST]
+    ldr r1, [sp, #SHIFT]
     ldrd r2, r3, [sp, #OUT]
     str r0, [sp, #PARTIAL]
     ldr r0, [sp, #MULT]
@@ -339,6 +350,7 @@ struct Job {
     mult: *const i32,
     out: [*mut u8; TOKENS],
     first: i32,
+    shift: i32,
     second: i32,
     part: usize,
 }
@@ -352,40 +364,40 @@ unsafe extern "C" {
     fn picovit_cortex_m_add16();
 }
 
-/// The outputs that come in whole tiles, if there are any. Where there is no second token, its
-/// outputs are stored where the first one's go, and overwritten.
+/// The outputs: whole tiles, and what is left over for a last one, whose weights are padded. Where
+/// there is no second token, its outputs are stored where the first one's go, and overwritten.
 struct Tiles<'a> {
     weights: &'a [i8],
     tokens: &'a [u8],
     quads: usize,
-    tiles: usize,
+    outputs: usize,
 }
 
 impl<'a> Tiles<'a> {
     fn new<T>(matrix: Matrix<'a>, block: &'a Block<'_>, out: &[&mut [T]; TOKENS]) -> Option<Self> {
-        let quads = matrix.inputs.div_ceil(4);
-        let tiles = matrix.outputs / TILE;
-        let fits = matrix.packing == Packing::CortexM
+        let [one, two] = out;
+        Self::fitting(matrix, block, one.len(), two.len())
+    }
+
+    /// Rows of outputs have these lengths.
+    fn fitting(matrix: Matrix<'a>, block: &'a Block<'_>, one: usize, two: usize) -> Option<Self> {
+        let (quads, outputs) = (matrix.inputs.div_ceil(4), matrix.outputs);
+        let fits = matrix.packing.known() == Packing::CortexM
             && block.packing() == Packing::CortexM
-            && tiles > 0
+            && outputs > 0
             && quads > 0
-            && matrix.bytes.len() >= tiles * quads * QUAD
+            && matrix.bytes.len() >= outputs.div_ceil(TILE) * quads * QUAD
             && block.bytes().len() >= quads * QUAD
-            && out[0].len() >= tiles * TILE
-            && (out[1].is_empty() || out[1].len() >= tiles * TILE)
+            && one >= outputs
+            && (two == 0 || two >= outputs)
             && matrix.bytes.as_ptr().addr().is_multiple_of(4)
             && block.bytes().as_ptr().addr().is_multiple_of(4);
-        fits.then_some(Self { weights: matrix.bytes, tokens: block.bytes(), quads, tiles })
+        fits.then_some(Self { weights: matrix.bytes, tokens: block.bytes(), quads, outputs })
     }
 
-    /// Outputs that are dealt with.
-    fn outputs(&self) -> usize {
-        self.tiles * TILE
-    }
-
-    /// Whether an array has a value for each of these outputs.
-    fn has(&self, values: &[i32]) -> bool {
-        values.len() >= self.outputs()
+    /// Whether arrays have a value for each output.
+    fn have(&self, constants: [&[i32]; 2]) -> bool {
+        constants.iter().all(|values| values.len() >= self.outputs)
     }
 
     fn job<T>(&self, finish: unsafe extern "C" fn(), out: &mut [&mut [T]; TOKENS]) -> Job {
@@ -395,78 +407,120 @@ impl<'a> Tiles<'a> {
         Job {
             tokens: self.tokens.as_ptr(),
             quads: self.quads,
-            tiles: self.tiles,
+            tiles: self.outputs / TILE,
             finish,
-            bias: core::ptr::null(),
-            mult: core::ptr::null(),
+            bias: ptr::null(),
+            mult: ptr::null(),
             out: [first.cast(), second.cast()],
             first: 0,
+            shift: 0,
             second: 0,
             part: PART_I8,
         }
     }
+
+    /// Does a job whose outputs have `size` bytes; how many there were.
+    ///
+    /// # Safety
+    /// `job` is [`Self::job`] for rows of such outputs, its finish for their type and for the constants
+    /// that it has, and these have a value for each output.
+    #[inline(always)]
+    unsafe fn run(&self, job: &mut Job, size: usize) -> usize {
+        if job.tiles > 0 {
+            // SAFETY: `Tiles` holds as many weights and tokens as the job reads, each row of outputs a
+            // place for what the tiles give; stores of words need no alignment. The code keeps the
+            // registers of the procedure call standard. The caller answers for the rest.
+            unsafe { picovit_cortex_m_run(self.weights.as_ptr(), job) }
+        }
+        if !self.outputs.is_multiple_of(TILE) {
+            // SAFETY: the caller's.
+            unsafe { self.last(job, size) }
+        }
+        self.outputs
+    }
+
+    /// The outputs behind those of whole tiles.
+    ///
+    /// # Safety
+    /// As [`Self::run`].
+    #[inline(never)]
+    unsafe fn last(&self, job: &mut Job, size: usize) {
+        let (whole, rest) = (job.tiles * TILE, self.outputs % TILE);
+        let [mut bias, mut mult] = [[0i32; TILE]; 2];
+        let [mut one, mut two] = [[0u32; TILE]; TOKENS];
+        // SAFETY: bias, multipliers and outputs have `rest` values behind those of whole tiles, and
+        // the memory here has room for a whole tile of them, words at most. The weights of the last
+        // tile are there, as `Tiles` has checked. As in `run`.
+        unsafe {
+            if !job.bias.is_null() {
+                job.bias.add(whole).copy_to_nonoverlapping(bias.as_mut_ptr(), rest);
+                job.mult.add(whole).copy_to_nonoverlapping(mult.as_mut_ptr(), rest);
+            }
+            let [first, second] = job.out.map(|out| out.add(whole * size));
+            let [one, two]: [*mut u8; TOKENS] = [one.as_mut_ptr().cast(), two.as_mut_ptr().cast()];
+            first.copy_to_nonoverlapping(one, rest * size);
+            second.copy_to_nonoverlapping(two, rest * size);
+            (job.bias, job.mult, job.out) = (bias.as_ptr(), mult.as_ptr(), [one, two]);
+            job.tiles = 1;
+            picovit_cortex_m_run(self.weights.as_ptr().add(whole * self.quads * 4), job);
+            two.copy_to_nonoverlapping(second, rest * size);
+            one.copy_to_nonoverlapping(first, rest * size);
+        }
+    }
 }
 
-/// int8 outputs of whole tiles; how many there were.
+/// int8 outputs; how many there were, none or all.
 pub(in crate::kernels) fn int8(
     matrix: Matrix<'_>,
-    [bias, mult]: [&[i32]; 2],
-    (zero, low): (i32, i8),
+    constants: [&[i32]; 2],
+    (zero, low, shift): (i32, i8, u32),
     block: &Block<'_>,
     out: &mut [&mut [i8]; TOKENS],
 ) -> usize {
-    let tiles = Tiles::new(matrix, block, out).filter(|tiles| tiles.has(bias) && tiles.has(mult));
+    let tiles = Tiles::new(matrix, block, out).filter(|tiles| tiles.have(constants));
     let Some(tiles) = tiles else { return 0 };
-    let job = Job {
-        bias: bias.as_ptr(),
-        mult: mult.as_ptr(),
+    let [bias, mult] = constants.map(<[i32]>::as_ptr);
+    let mut job = Job {
+        bias,
+        mult,
         first: zero,
+        shift: shift as i32,
         second: i32::from_ne_bytes([low as u8; 4]),
         ..tiles.job(picovit_cortex_m_int8, out)
     };
-    // SAFETY: `Tiles` holds as many weights and tokens as the job reads, `bias` and `mult` have a
-    // value for each output, and each row of `out` a place; stores of words need no alignment. The
-    // code keeps the registers of the procedure call standard.
-    unsafe { picovit_cortex_m_run(tiles.weights.as_ptr(), &job) }
-    tiles.outputs()
+    // SAFETY: the job is that of `out`, and bias and multipliers have a value for each output.
+    unsafe { tiles.run(&mut job, 1) }
 }
 
-/// Adds outputs of whole tiles to int16 values; how many there were.
+/// Adds outputs to int16 values; how many there were.
 pub(in crate::kernels) fn add16(
     matrix: Matrix<'_>,
-    [bias, mult]: [&[i32]; 2],
+    constants: [&[i32]; 2],
     shift: u32,
     block: &Block<'_>,
     out: &mut [&mut [i16]; TOKENS],
 ) -> usize {
-    let tiles = Tiles::new(matrix, block, out).filter(|tiles| tiles.has(bias) && tiles.has(mult));
+    let tiles = Tiles::new(matrix, block, out).filter(|tiles| tiles.have(constants));
     let Some(tiles) = tiles else { return 0 };
-    let job = Job {
-        bias: bias.as_ptr(),
-        mult: mult.as_ptr(),
-        first: shift as i32,
-        ..tiles.job(picovit_cortex_m_add16, out)
-    };
+    let [bias, mult] = constants.map(<[i32]>::as_ptr);
+    let mut job = Job { bias, mult, shift: shift as i32, ..tiles.job(picovit_cortex_m_add16, out) };
     // SAFETY: as in `int8`; the rows' values are halfwords where they lie.
-    unsafe { picovit_cortex_m_run(tiles.weights.as_ptr(), &job) }
-    tiles.outputs()
+    unsafe { tiles.run(&mut job, 2) }
 }
 
-/// Plain sums of whole tiles, without bias; how many there were.
+/// Plain sums, without bias; how many there were.
 pub(in crate::kernels) fn sums(
     matrix: Matrix<'_>,
     block: &Block<'_>,
     out: &mut [&mut [i32]; TOKENS],
 ) -> usize {
     let Some(tiles) = Tiles::new(matrix, block, out) else { return 0 };
-    let job = tiles.job(picovit_cortex_m_sums, out);
+    let mut job = tiles.job(picovit_cortex_m_sums, out);
     // SAFETY: as in `int8`, without bias and multipliers; the rows' values are words where they lie.
-    unsafe { picovit_cortex_m_run(tiles.weights.as_ptr(), &job) }
-    tiles.outputs()
+    unsafe { tiles.run(&mut job, 4) }
 }
 
-/// int8 outputs of whole tiles over uint8 operands, by a multiplier for each token; how many there
-/// were.
+/// int8 outputs over uint8 operands, by a multiplier for each token; how many there were.
 pub(in crate::kernels) fn rows(
     matrix: Matrix<'_>,
     mults: [i32; TOKENS],
@@ -474,13 +528,8 @@ pub(in crate::kernels) fn rows(
     out: &mut [&mut [i8]; TOKENS],
 ) -> usize {
     let Some(tiles) = Tiles::new(matrix, block, out) else { return 0 };
-    let job = Job {
-        first: mults[0],
-        second: mults[1],
-        part: PART_U8,
-        ..tiles.job(picovit_cortex_m_rows, out)
-    };
+    let [first, shift] = mults;
+    let mut job = Job { first, shift, part: PART_U8, ..tiles.job(picovit_cortex_m_rows, out) };
     // SAFETY: as in `int8`, without bias and multipliers.
-    unsafe { picovit_cortex_m_run(tiles.weights.as_ptr(), &job) }
-    tiles.outputs()
+    unsafe { tiles.run(&mut job, 1) }
 }
