@@ -1,5 +1,7 @@
 //! The validated view of an artifact.
 
+use core::cell::Cell;
+
 use bytemuck::Pod;
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
 
@@ -121,11 +123,14 @@ impl<'a> Model<'a> {
     /// For a record that is not valid; never for those of a parsed model below its count.
     pub fn op(&self, index: u16) -> Result<Op<'a>, Error> {
         let start = index as usize * RECORD_BYTES;
-        let record = self.records.get(start..start + RECORD_BYTES);
-        Op::decode(
-            record.unwrap_or_default(),
-            &Constants { bytes: self.bytes, index, packing: self.packing },
-        )
+        let record = self.records.get(start..start + RECORD_BYTES).unwrap_or_default();
+        let constants = Constants::new(self, index);
+        let kind = record.first_chunk().map(|&kind| u16::from_le_bytes(kind));
+        let kind = kind.and_then(OpKind::from_u16).ok_or(Error::Operation { index })?;
+        if !Op::runs(kind) {
+            return Err(Error::Unsupported { index });
+        }
+        constants.outcome(Op::decode(kind, record, &constants))
     }
 
     /// The header.
@@ -224,29 +229,43 @@ fn section(bytes: &[u8], start: u32, length: usize) -> Option<&[u8]> {
     bytes.get(start..end)
 }
 
-/// Access to the constants of one operation.
-#[derive(Clone, Copy)]
+/// Access to the constants of one operation. A decoder takes one after the other: the first that is
+/// wrong is remembered, and [`Self::outcome`] tells.
 pub(crate) struct Constants<'a> {
     bytes: &'a [u8],
     index: u16,
     packing: Packing,
+    fault: Cell<Fault>,
+}
+
+/// What is wrong with an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    Record,
+    Constant,
 }
 
 impl<'a> Constants<'a> {
-    /// `extents` multiplied together values of type `T` at `offset`.
-    pub(crate) fn slice<T: Pod>(&self, offset: u32, extents: &[usize]) -> Result<&'a [T], Error> {
-        let error = Error::Constant { index: self.index };
-        let length = extents
-            .iter()
-            .try_fold(size_of::<T>(), |product, &extent| product.checked_mul(extent))
-            .ok_or(error)?;
-        let bytes = section(self.bytes, offset, length).ok_or(error)?;
-        bytemuck::try_cast_slice(bytes).map_err(|_| error)
+    fn new(model: &Model<'a>, index: u16) -> Self {
+        let fault = Cell::new(Fault::None);
+        Self { bytes: model.bytes, index, packing: model.packing, fault }
     }
 
-    /// Index of the operation.
-    pub(crate) fn index(&self) -> u16 {
-        self.index
+    /// `count` values of type `T` at `offset`; none where they are not in the file.
+    pub(crate) fn slice<T: Pod>(&self, offset: u32, count: usize) -> &'a [T] {
+        let values = section(self.bytes, offset, count.saturating_mul(size_of::<T>()))
+            .and_then(|bytes| bytemuck::try_cast_slice(bytes).ok());
+        values.unwrap_or_else(|| {
+            self.note(Fault::Constant);
+            &[]
+        })
+    }
+
+    /// As many values as the extents multiplied together.
+    #[inline]
+    pub(crate) fn array<T: Pod>(&self, offset: u32, extents: &[usize]) -> &'a [T] {
+        self.slice(offset, extents.iter().fold(1, |count, &extent| count.saturating_mul(extent)))
     }
 
     /// Order of the weights.
@@ -255,24 +274,38 @@ impl<'a> Constants<'a> {
     }
 
     /// A packed matrix at `offset`.
-    pub(crate) fn matrix(
-        &self,
-        offset: u32,
-        outputs: usize,
-        inputs: usize,
-    ) -> Result<Matrix<'a>, Error> {
+    pub(crate) fn matrix(&self, offset: u32, outputs: usize, inputs: usize) -> Matrix<'a> {
         let packing = self.packing;
-        let bytes = self.slice(offset, &[packing.matrix_bytes(outputs, inputs)])?;
-        Ok(Matrix { packing, outputs, inputs, bytes })
+        let bytes = self.slice(offset, packing.matrix_bytes(outputs, inputs));
+        Matrix { packing, outputs, inputs, bytes }
     }
 
     /// The record itself.
-    pub(crate) fn record<T: Pod>(&self, bytes: &'a [u8]) -> Result<&'a T, Error> {
-        bytemuck::try_from_bytes(bytes).map_err(|_| self.invalid())
+    pub(crate) fn record<T: Pod>(&self, bytes: &'a [u8]) -> Option<&'a T> {
+        bytemuck::try_from_bytes(bytes).ok()
     }
 
-    /// The error of an invalid record.
-    pub(crate) fn invalid(&self) -> Error {
-        Error::Operation { index: self.index }
+    /// Ends the decoding where a record's condition does not hold.
+    pub(crate) fn ensure(&self, condition: bool) -> Option<()> {
+        if !condition {
+            self.note(Fault::Record);
+        }
+        condition.then_some(())
+    }
+
+    fn note(&self, fault: Fault) {
+        if self.fault.get() == Fault::None {
+            self.fault.set(fault);
+        }
+    }
+
+    /// What was decoded, unless something was wrong with it.
+    fn outcome<T>(&self, decoded: Option<T>) -> Result<T, Error> {
+        let index = self.index;
+        match (self.fault.get(), decoded) {
+            (Fault::None, Some(decoded)) => Ok(decoded),
+            (Fault::Constant, _) => Err(Error::Constant { index }),
+            _ => Err(Error::Operation { index }),
+        }
     }
 }

@@ -4,9 +4,8 @@
 #[cfg(wide)]
 mod rows;
 
-use super::{Layer, Norm, Value, ensure};
+use super::{Layer, Norm, Value};
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::{AttentionRecord, EXP_ENTRIES, Packing, TOKENS};
 use crate::kernels::{self, Block, Int8, Matrix, row_mult};
 use crate::model::Constants;
@@ -49,12 +48,12 @@ struct Memory<'s> {
 }
 
 impl<'a> Attention<'a> {
-    pub(crate) fn decode(r: &'a AttentionRecord, constants: &Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a AttentionRecord, constants: &Constants<'a>) -> Option<Self> {
         let plain = r.padding_bytes == [0; 9] && r.head.reserved == 0;
         let groups = r.groups > 0 && r.tokens.is_multiple_of(r.groups);
         let shifts = r.score_shift < 32 && r.proj_shift < 32;
         let sizes = [r.tokens, r.width, r.heads, r.head_dim];
-        ensure(plain && shifts && groups && sizes.iter().all(|&s| s > 0), constants)?;
+        constants.ensure(plain && shifts && groups && sizes.iter().all(|&s| s > 0))?;
         let [_, width, heads, head_dim] = sizes.map(usize::from);
         let norm = Norm::decode(&r.norm, width, constants)?;
         let inner = heads * head_dim;
@@ -65,19 +64,19 @@ impl<'a> Attention<'a> {
                 packing: constants.packing(),
                 outputs: head_dim,
                 inputs: width,
-                bytes: constants.slice(r.qkv_weights, &[3, heads, part])?,
+                bytes: constants.array(r.qkv_weights, &[3, heads, part]),
             },
-            bias: constants.slice(r.qkv_bias, &[3, inner])?,
-            mult: constants.slice(r.qkv_mult, &[3, inner])?,
+            bias: constants.array(r.qkv_bias, &[3, inner]),
+            mult: constants.array(r.qkv_mult, &[3, inner]),
         };
         let proj = [r.proj_weights, r.proj_bias, r.proj_mult];
-        Ok(Self {
+        Some(Self {
             record: r,
             norm,
             qkv,
-            exp_mult: constants.slice(r.exp_mult, &[heads])?,
-            out_mult: constants.slice(r.out_mult, &[heads])?,
-            proj: Layer::decode(constants, proj, (width, inner))?,
+            exp_mult: constants.slice(r.exp_mult, heads),
+            out_mult: constants.slice(r.out_mult, heads),
+            proj: Layer::decode(constants, proj, (width, inner)),
         })
     }
 

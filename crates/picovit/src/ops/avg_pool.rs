@@ -1,8 +1,7 @@
 //! Mean over all pixels.
 
-use super::{Value, ensure};
+use super::Value;
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::AvgPoolRecord;
 use crate::kernels::residual_add;
 use crate::model::Constants;
@@ -16,11 +15,11 @@ pub struct AvgPool<'a> {
 }
 
 impl<'a> AvgPool<'a> {
-    pub(crate) fn decode(r: &'a AvgPoolRecord, constants: &Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a AvgPoolRecord, constants: &Constants<'a>) -> Option<Self> {
         let plain = r.padding_bytes == [0; 20] && r.head.reserved == 0;
         let zero = (-128..=127).contains(&r.zero_in);
-        ensure(plain && zero && r.shift < 32 && r.tokens > 0 && r.width > 0, constants)?;
-        Ok(Self { record: r })
+        constants.ensure(plain && zero && r.shift < 32 && r.tokens > 0 && r.width > 0)?;
+        Some(Self { record: r })
     }
 
     /// The record.

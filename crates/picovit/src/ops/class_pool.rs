@@ -1,8 +1,7 @@
 //! Final layer norm of the class token; the other tokens are not needed any more.
 
-use super::{Value, ensure};
+use super::Value;
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::{ClassPoolRecord, MAX_WIDTH, NormRecord};
 use crate::kernels::normalize;
 use crate::model::Constants;
@@ -17,18 +16,18 @@ pub struct ClassPool<'a> {
 }
 
 impl<'a> ClassPool<'a> {
-    pub(crate) fn decode(r: &'a ClassPoolRecord, constants: &Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a ClassPoolRecord, constants: &Constants<'a>) -> Option<Self> {
         let plain = r.padding_bytes == [0; 19] && r.head.reserved == 0;
         let width = r.width as usize;
-        ensure(plain && r.tokens > 0 && (1..=MAX_WIDTH).contains(&width), constants)?;
+        constants.ensure(plain && r.tokens > 0 && (1..=MAX_WIDTH).contains(&width))?;
         let (epsilon_low, epsilon_high) = (r.epsilon_low, r.epsilon_high);
         let epsilon = NormRecord { epsilon_low, epsilon_high, gain8: 0, offset8: 0 }.epsilon();
-        ensure((1..1 << 60).contains(&epsilon), constants)?;
-        Ok(Self {
+        constants.ensure((1..1 << 60).contains(&epsilon))?;
+        Some(Self {
             record: r,
             epsilon,
-            gain: constants.slice(r.gain16, &[width])?,
-            offset: constants.slice(r.offset16, &[width])?,
+            gain: constants.slice(r.gain16, width),
+            offset: constants.slice(r.offset16, width),
         })
     }
 

@@ -3,9 +3,8 @@
 
 mod winograd;
 
-use super::{Layer, Table, Value, ensure, pools, slides};
+use super::{Layer, Table, Value, pools, slides};
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::{ConvRecord, Packing, TOKENS};
 use crate::kernels::{self, Block, Int8, Window};
 use crate::model::Constants;
@@ -25,7 +24,7 @@ pub struct Conv<'a> {
 }
 
 impl<'a> Conv<'a> {
-    pub(crate) fn decode(r: &'a ConvRecord, constants: &Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a ConvRecord, constants: &Constants<'a>) -> Option<Self> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.out_channels];
         let borders = [r.pool_padding, r.pool_padding_after];
         let pool = pools(r.pool_kernel, r.pool_stride, borders);
@@ -34,24 +33,22 @@ impl<'a> Conv<'a> {
         let clamp = r.table == 0 || r.low == i8::MIN;
         let window = slides(r.kernel, r.stride, r.padding);
         let second = second && (r.in_channels2 == 0 || cfg!(feature = "mobilevit"));
-        ensure(
-            plain && second && clamp && window && pool && sizes.iter().all(|&s| s > 0),
-            constants,
-        )?;
+        constants
+            .ensure(plain && second && clamp && window && pool && sizes.iter().all(|&s| s > 0))?;
         let (height, width) = r.out_size();
-        ensure(height > 0 && width > 0, constants)?;
+        constants.ensure(height > 0 && width > 0)?;
         let channels = r.out_channels as usize;
         let kernel = r.kernel as usize;
         let in_channels = r.all_channels();
         let (layer, winograd) = if r.winograd == 0 {
             let extents = (channels, kernel * kernel * in_channels);
-            (Layer::decode(constants, [r.weights, r.bias, r.mult], extents)?, &[][..])
+            (Layer::decode(constants, [r.weights, r.bias, r.mult], extents), &[][..])
         } else {
             winograd::decode(r, constants)?
         };
-        Ok(Self {
+        Some(Self {
             record: r,
-            zero_in: constants.slice(r.zero_in, &[in_channels])?,
+            zero_in: constants.slice(r.zero_in, in_channels),
             layer,
             winograd,
             table: Table::decode(r.table, constants)?,

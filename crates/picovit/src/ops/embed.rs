@@ -2,9 +2,8 @@
 //! its patches where it is unfolded, behind a class token where there is one, plus the positional
 //! embedding.
 
-use super::{Layer, Value, ensure, unfolds};
+use super::{Layer, Value, unfolds};
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::{EmbedRecord, MAX_WIDTH, Packing, TOKENS, unfolded_index};
 use crate::kernels::{Block, add_scaled, add_scaled_channels};
 use crate::model::Constants;
@@ -22,32 +21,32 @@ pub struct Embed<'a> {
 }
 
 impl<'a> Embed<'a> {
-    pub(crate) fn decode(r: &'a EmbedRecord, constants: &Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a EmbedRecord, constants: &Constants<'a>) -> Option<Self> {
         let plain = r.padding_bytes == [0; 15] && r.head.reserved == 0 && r.shift < 32;
         let (tokens, width) = (r.tokens as usize, r.width as usize);
         let zero = (-128..=127).contains(&r.zero_in);
         // A class token is a row of the positions.
         let class = r.class_token == 0 || (r.class_token == 1 && r.positions != 0 && tokens > 1);
-        ensure(plain && zero && class && tokens > 0, constants)?;
-        ensure((1..=MAX_WIDTH).contains(&width), constants)?;
+        constants.ensure(plain && zero && class && tokens > 0)?;
+        constants.ensure((1..=MAX_WIDTH).contains(&width))?;
         let unfolds = unfolds(r.pixels(), r.columns as usize, r.patch as usize);
         let direct = r.weights == 0 && r.in_channels == r.width && r.shift == 0;
         let alike = direct && r.bias == 0 && r.mults == 0;
         let each = direct && r.bias != 0 && r.zero_in == 0 && r.mult == 0;
         let linear = r.weights != 0 && r.in_channels > 0 && r.zero_in == 0 && r.mult == 0;
-        ensure(unfolds && (alike || each || linear), constants)?;
+        constants.ensure(unfolds && (alike || each || linear))?;
         let positions = match r.positions {
             0 => Default::default(),
-            offset => constants.slice(offset, &[tokens, width])?,
+            offset => constants.array(offset, &[tokens, width]),
         };
         let layer = [r.weights, r.bias, r.mults];
         let layer =
             linear.then(|| Layer::decode(constants, layer, (width, r.in_channels as usize)));
         let channels = match each {
-            true => Some((constants.slice(r.bias, &[width])?, constants.slice(r.mults, &[width])?)),
+            true => Some((constants.slice(r.bias, width), constants.slice(r.mults, width))),
             false => None,
         };
-        Ok(Self { record: r, positions, linear: layer.transpose()?, channels })
+        Some(Self { record: r, positions, linear: layer, channels })
     }
 
     /// The record.

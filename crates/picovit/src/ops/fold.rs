@@ -1,8 +1,7 @@
 //! Layer norm of the residual stream, back into an int8 map.
 
-use super::{Norm, Value, ensure, folds};
+use super::{Norm, Value, folds};
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::{FoldRecord, unfolded_index};
 use crate::model::Constants;
 use crate::rows::rows;
@@ -15,12 +14,12 @@ pub struct Fold<'a> {
 }
 
 impl<'a> Fold<'a> {
-    pub(crate) fn decode(r: &'a FoldRecord, constants: &Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a FoldRecord, constants: &Constants<'a>) -> Option<Self> {
         let plain = r.padding_bytes == [0; 18] && r.head.reserved == 0;
         let sizes = [r.height, r.columns, r.width];
         let folds = folds(r.height as usize, r.columns as usize, r.patch as usize);
-        ensure(plain && folds && sizes.iter().all(|&s| s > 0), constants)?;
-        Ok(Self { record: r, norm: Norm::decode(&r.norm, r.width as usize, constants)? })
+        constants.ensure(plain && folds && sizes.iter().all(|&s| s > 0))?;
+        Some(Self { record: r, norm: Norm::decode(&r.norm, r.width as usize, constants)? })
     }
 
     /// The record.

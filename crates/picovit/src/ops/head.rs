@@ -1,8 +1,7 @@
 //! The classifier.
 
-use super::{Value, ensure};
+use super::Value;
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::HeadRecord;
 use crate::kernels::{dot_i16, residual_add};
 use crate::model::Constants;
@@ -18,15 +17,15 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    pub(crate) fn decode(r: &'a HeadRecord, constants: &Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a HeadRecord, constants: &Constants<'a>) -> Option<Self> {
         let plain = r.padding_bytes == [0; 19] && r.head.reserved == 0;
-        ensure(plain && r.shift < 32 && r.width > 0 && r.classes > 0, constants)?;
+        constants.ensure(plain && r.shift < 32 && r.width > 0 && r.classes > 0)?;
         let (width, classes) = (r.width as usize, r.classes as usize);
-        Ok(Self {
+        Some(Self {
             record: r,
-            weights: constants.slice(r.weights, &[classes, width])?,
-            bias: constants.slice(r.bias, &[classes])?,
-            mult: constants.slice(r.mult, &[classes])?,
+            weights: constants.array(r.weights, &[classes, width]),
+            bias: constants.slice(r.bias, classes),
+            mult: constants.slice(r.mult, classes),
         })
     }
 

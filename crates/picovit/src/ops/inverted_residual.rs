@@ -1,9 +1,8 @@
 //! The inverted residual, streamed row by row: only as many expanded rows exist as one row of the
 //! depthwise convolution needs.
 
-use super::{Layer, Table, Value, ensure, slides};
+use super::{Layer, Table, Value, slides};
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::{InvertedResidualRecord, Packing, TOKENS};
 use crate::kernels::{Block, Depthwise, Int8, Shortcut, depthwise, residual_add8, scores};
 use crate::model::Constants;
@@ -46,10 +45,7 @@ impl<T> Maps<'_, T> {
 }
 
 impl<'a> InvertedResidual<'a> {
-    pub(crate) fn decode(
-        r: &'a InvertedResidualRecord,
-        constants: &Constants<'a>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a InvertedResidualRecord, constants: &Constants<'a>) -> Option<Self> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.hidden, r.out_channels];
         let plain = r.padding_bytes == [0; 7] && r.reserved == 0 && r.head.reserved == 0;
         let window = slides(r.kernel, r.stride, r.padding);
@@ -63,23 +59,23 @@ impl<'a> InvertedResidual<'a> {
             }
             _ => false,
         };
-        ensure(plain && window && residual && sizes.iter().all(|&s| s > 0), constants)?;
+        constants.ensure(plain && window && residual && sizes.iter().all(|&s| s > 0))?;
         let (height, width) = r.out_size();
-        ensure(height > 0 && width > 0, constants)?;
+        constants.ensure(height > 0 && width > 0)?;
         let [_, _, inputs, hidden, outputs] = sizes.map(usize::from);
         let taps = r.kernel as usize * r.kernel as usize;
-        Ok(Self {
+        Some(Self {
             record: r,
-            expand: Layer::decode(constants, [r.weights1, r.bias1, r.mult1], (hidden, inputs))?,
+            expand: Layer::decode(constants, [r.weights1, r.bias1, r.mult1], (hidden, inputs)),
             filter: Depthwise {
-                weights: constants.slice(r.weights2, &[taps, hidden])?,
-                bias: constants.slice(r.bias2, &[hidden])?,
-                mult: constants.slice(r.mult2, &[hidden])?,
+                weights: constants.array(r.weights2, &[taps, hidden]),
+                bias: constants.slice(r.bias2, hidden),
+                mult: constants.slice(r.mult2, hidden),
                 zero: r.zero2.into(),
                 kernel: r.kernel.into(),
                 stride: r.stride.into(),
             },
-            project: Layer::decode(constants, [r.weights3, r.bias3, r.mult3], (outputs, hidden))?,
+            project: Layer::decode(constants, [r.weights3, r.bias3, r.mult3], (outputs, hidden)),
             table1: Table::required(r.table1, constants)?,
             table2: Table::required(r.table2, constants)?,
         })

@@ -1,6 +1,5 @@
 //! Layers as part of other operations: a matrix product and what becomes of its sums.
 
-use crate::error::Error;
 use crate::format::TOKENS;
 use crate::kernels::{self, Block, Int8, Matrix};
 use crate::model::Constants;
@@ -18,12 +17,12 @@ impl<'a> Layer<'a> {
         constants: &Constants<'a>,
         [weights, bias, mult]: [u32; 3],
         (outputs, inputs): (usize, usize),
-    ) -> Result<Self, Error> {
-        Ok(Self {
-            weights: constants.matrix(weights, outputs, inputs)?,
-            bias: constants.slice(bias, &[outputs])?,
-            mult: constants.slice(mult, &[outputs])?,
-        })
+    ) -> Self {
+        Self {
+            weights: constants.matrix(weights, outputs, inputs),
+            bias: constants.slice(bias, outputs),
+            mult: constants.slice(mult, outputs),
+        }
     }
 
     /// The outputs of the tokens in a block.

@@ -3,9 +3,8 @@
 #[cfg(wide)]
 mod rows;
 
-use super::{Layer, Norm, Table, Value, ensure};
+use super::{Layer, Norm, Table, Value};
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::{MlpRecord, Packing, TABLE_ENTRIES, TOKENS};
 use crate::kernels::{Block, Int8, normalize, sat16};
 use crate::model::Constants;
@@ -27,31 +26,28 @@ pub struct Mlp<'a> {
 }
 
 impl<'a> Mlp<'a> {
-    pub(crate) fn decode(r: &'a MlpRecord, constants: &Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a MlpRecord, constants: &Constants<'a>) -> Option<Self> {
         let plain = r.padding_bytes == [0; 6] && r.head.reserved == 0;
         let zeros = [r.zero1, r.zero2].iter().all(|zero| (-128..=127).contains(zero));
         let ranges = r.shift < 32 && zeros && (r.table2 != 0 || r.zero2 == 0);
         let sizes = [r.tokens, r.width, r.hidden];
-        ensure(plain && ranges && sizes.iter().all(|&s| s > 0), constants)?;
+        constants.ensure(plain && ranges && sizes.iter().all(|&s| s > 0))?;
         let [_, width, hidden] = sizes.map(usize::from);
         let residual = match (r.gain16, r.offset16) {
             (0, 0) => None,
-            (gain, offset) => {
-                Some((constants.slice(gain, &[width])?, constants.slice(offset, &[width])?))
-            }
+            (gain, offset) => Some((constants.slice(gain, width), constants.slice(offset, width))),
         };
         let table2 = match r.table2 {
             0 => None,
-            offset => Some(constants.slice(offset, &[TABLE_ENTRIES])?),
+            offset => Some(constants.slice(offset, TABLE_ENTRIES).try_into().ok()?),
         };
-        let table2 = table2.map(TryInto::try_into).transpose().map_err(|_| constants.invalid())?;
-        Ok(Self {
+        Some(Self {
             record: r,
             norm: Norm::decode(&r.norm, width, constants)?,
             residual,
-            layer1: Layer::decode(constants, [r.weights1, r.bias1, r.mult1], (hidden, width))?,
+            layer1: Layer::decode(constants, [r.weights1, r.bias1, r.mult1], (hidden, width)),
             table: Table::required(r.table, constants)?,
-            layer2: Layer::decode(constants, [r.weights2, r.bias2, r.mult2], (width, hidden))?,
+            layer2: Layer::decode(constants, [r.weights2, r.bias2, r.mult2], (width, hidden)),
             table2,
         })
     }

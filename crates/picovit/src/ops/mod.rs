@@ -42,7 +42,6 @@ use float::{
 use inverted_residual::Maps;
 
 use crate::engine::{Probe, Tap};
-use crate::error::Error;
 use crate::format::{self, OpKind, RecordHead};
 use crate::model::{Constants, Model};
 use crate::scratch::Scratch;
@@ -236,77 +235,65 @@ macro_rules! each {
 }
 
 impl<'a> Op<'a> {
-    /// Decodes and validates a record.
-    pub(crate) fn decode(record: &'a [u8], constants: &Constants<'a>) -> Result<Self, Error> {
-        let kind = record.get(..2).and_then(|k| k.try_into().ok()).map(u16::from_le_bytes);
-        Ok(match kind.and_then(OpKind::from_u16).ok_or(constants.invalid())? {
-            OpKind::Conv => Self::Conv(Conv::decode(constants.record(record)?, constants)?),
-            OpKind::Embed => Self::Embed(Embed::decode(constants.record(record)?, constants)?),
-            OpKind::Attention => {
-                Self::Attention(Attention::decode(constants.record(record)?, constants)?)
+    /// Whether the build has code for operations of this kind.
+    pub(crate) const fn runs(kind: OpKind) -> bool {
+        match kind {
+            OpKind::Conv
+            | OpKind::Embed
+            | OpKind::Attention
+            | OpKind::Mlp
+            | OpKind::SeqPool
+            | OpKind::Head => true,
+            OpKind::InvertedResidual | OpKind::Fold | OpKind::AvgPool => {
+                cfg!(feature = "mobilevit")
             }
-            OpKind::Mlp => Self::Mlp(Mlp::decode(constants.record(record)?, constants)?),
-            OpKind::SeqPool => {
-                Self::SeqPool(SeqPool::decode(constants.record(record)?, constants)?)
-            }
-            OpKind::Head => Self::Head(Head::decode(constants.record(record)?, constants)?),
-            OpKind::InvertedResidual if cfg!(feature = "mobilevit") => Self::InvertedResidual(
-                InvertedResidual::decode(constants.record(record)?, constants)?,
-            ),
-            OpKind::Fold if cfg!(feature = "mobilevit") => {
-                Self::Fold(Fold::decode(constants.record(record)?, constants)?)
-            }
-            OpKind::ClassPool if cfg!(feature = "class-token") => {
-                Self::ClassPool(ClassPool::decode(constants.record(record)?, constants)?)
-            }
-            OpKind::AvgPool if cfg!(feature = "mobilevit") => {
-                Self::AvgPool(AvgPool::decode(constants.record(record)?, constants)?)
-            }
+            OpKind::ClassPool => cfg!(feature = "class-token"),
+            _ => cfg!(feature = "f16"),
+        }
+    }
+
+    /// Decodes and validates a record of this kind.
+    pub(crate) fn decode(kind: OpKind, bytes: &'a [u8], constants: &Constants<'a>) -> Option<Self> {
+        /// The operation in one's own record.
+        macro_rules! decode {
+            ($kind:ident) => {
+                Self::$kind($kind::decode(constants.record(bytes)?, constants)?)
+            };
+        }
+        Some(match kind {
+            OpKind::Conv => decode!(Conv),
+            OpKind::Embed => decode!(Embed),
+            OpKind::Attention => decode!(Attention),
+            OpKind::Mlp => decode!(Mlp),
+            OpKind::SeqPool => decode!(SeqPool),
+            OpKind::Head => decode!(Head),
+            OpKind::InvertedResidual if cfg!(feature = "mobilevit") => decode!(InvertedResidual),
+            OpKind::Fold if cfg!(feature = "mobilevit") => decode!(Fold),
+            OpKind::ClassPool if cfg!(feature = "class-token") => decode!(ClassPool),
+            OpKind::AvgPool if cfg!(feature = "mobilevit") => decode!(AvgPool),
             #[cfg(feature = "f16")]
-            OpKind::Convert => {
-                Self::Convert(Convert::decode(constants.record(record)?, constants)?)
-            }
+            OpKind::Convert => decode!(Convert),
             #[cfg(feature = "f16")]
-            OpKind::FloatConv => {
-                Self::FloatConv(FloatConv::decode(constants.record(record)?, constants)?)
-            }
+            OpKind::FloatConv => decode!(FloatConv),
             #[cfg(feature = "f16")]
-            OpKind::FloatEmbed => {
-                Self::FloatEmbed(FloatEmbed::decode(constants.record(record)?, constants)?)
-            }
+            OpKind::FloatEmbed => decode!(FloatEmbed),
             #[cfg(feature = "f16")]
-            OpKind::FloatAttention => {
-                Self::FloatAttention(FloatAttention::decode(constants.record(record)?, constants)?)
-            }
+            OpKind::FloatAttention => decode!(FloatAttention),
             #[cfg(feature = "f16")]
-            OpKind::FloatMlp => {
-                Self::FloatMlp(FloatMlp::decode(constants.record(record)?, constants)?)
-            }
+            OpKind::FloatMlp => decode!(FloatMlp),
             #[cfg(feature = "f16")]
-            OpKind::FloatSeqPool => {
-                Self::FloatSeqPool(FloatSeqPool::decode(constants.record(record)?, constants)?)
-            }
+            OpKind::FloatSeqPool => decode!(FloatSeqPool),
             #[cfg(feature = "f16")]
-            OpKind::FloatHead => {
-                Self::FloatHead(FloatHead::decode(constants.record(record)?, constants)?)
-            }
+            OpKind::FloatHead => decode!(FloatHead),
             #[cfg(feature = "f16")]
-            OpKind::FloatInvertedResidual => Self::FloatInvertedResidual(
-                FloatInvertedResidual::decode(constants.record(record)?, constants)?,
-            ),
+            OpKind::FloatInvertedResidual => decode!(FloatInvertedResidual),
             #[cfg(feature = "f16")]
-            OpKind::FloatFold => {
-                Self::FloatFold(FloatFold::decode(constants.record(record)?, constants)?)
-            }
+            OpKind::FloatFold => decode!(FloatFold),
             #[cfg(feature = "f16")]
-            OpKind::FloatClassPool => {
-                Self::FloatClassPool(FloatClassPool::decode(constants.record(record)?, constants)?)
-            }
+            OpKind::FloatClassPool => decode!(FloatClassPool),
             #[cfg(feature = "f16")]
-            OpKind::FloatAvgPool => {
-                Self::FloatAvgPool(FloatAvgPool::decode(constants.record(record)?, constants)?)
-            }
-            _ => return Err(Error::Unsupported { index: constants.index() }),
+            OpKind::FloatAvgPool => decode!(FloatAvgPool),
+            _ => return None,
         })
     }
 
@@ -570,9 +557,4 @@ fn unfolds(pixels: usize, columns: usize, patch: usize) -> bool {
         (None, _) | (_, 0) => false,
         (Some(rows), _) => rows * columns == pixels && folds(rows, columns, patch),
     }
-}
-
-/// `Ok` if a record's condition holds.
-pub(crate) fn ensure(condition: bool, constants: &Constants<'_>) -> Result<(), Error> {
-    if condition { Ok(()) } else { Err(constants.invalid()) }
 }

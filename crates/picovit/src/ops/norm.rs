@@ -1,7 +1,5 @@
 //! Layer norm as part of other operations.
 
-use super::ensure;
-use crate::error::Error;
 #[cfg(wide)]
 use crate::format::packing::ROWS;
 use crate::format::{MAX_WIDTH, NormRecord};
@@ -25,14 +23,14 @@ impl<'a> Norm<'a> {
         record: &NormRecord,
         width: usize,
         constants: &Constants<'a>,
-    ) -> Result<Self, Error> {
-        ensure((1..=MAX_WIDTH).contains(&width), constants)?;
+    ) -> Option<Self> {
+        constants.ensure((1..=MAX_WIDTH).contains(&width))?;
         // Keeps the variance below 2^62, where its normalisation starts.
-        ensure((1..1 << 60).contains(&record.epsilon()), constants)?;
-        Ok(Self {
+        constants.ensure((1..1 << 60).contains(&record.epsilon()))?;
+        Some(Self {
             epsilon: record.epsilon(),
-            gain: constants.slice(record.gain8, &[width])?,
-            offset: constants.slice(record.offset8, &[width])?,
+            gain: constants.slice(record.gain8, width),
+            offset: constants.slice(record.offset8, width),
         })
     }
 

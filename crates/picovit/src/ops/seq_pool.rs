@@ -1,8 +1,7 @@
 //! Final layer norm and sequence pooling: an attention of one learned query.
 
-use super::{Norm, Value, ensure};
+use super::{Norm, Value};
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::{EXP_ENTRIES, SeqPoolRecord};
 use crate::kernels::{self, dot, mulhi, multiply_add, row_mult, sat16};
 use crate::model::Constants;
@@ -18,15 +17,15 @@ pub struct SeqPool<'a> {
 }
 
 impl<'a> SeqPool<'a> {
-    pub(crate) fn decode(r: &'a SeqPoolRecord, constants: &Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a SeqPoolRecord, constants: &Constants<'a>) -> Option<Self> {
         let plain = r.padding_bytes == [0; 13] && r.reserved == [0; 2] && r.head.reserved == 0;
         let shifts = r.score_shift < 32 && r.out_shift < 32 && (-128..=127).contains(&r.zero);
-        ensure(plain && shifts && r.tokens > 0 && r.width > 0, constants)?;
+        constants.ensure(plain && shifts && r.tokens > 0 && r.width > 0)?;
         let width = r.width as usize;
-        Ok(Self {
+        Some(Self {
             record: r,
             norm: Norm::decode(&r.norm, width, constants)?,
-            weights: constants.slice(r.weights, &[width])?,
+            weights: constants.slice(r.weights, width),
         })
     }
 

@@ -1,6 +1,5 @@
 //! Activation tables as part of other operations.
 
-use crate::error::Error;
 use crate::format::TABLE_ENTRIES;
 use crate::kernels::look_up;
 use crate::model::Constants;
@@ -11,14 +10,14 @@ pub(crate) struct Table<'a>(&'a [i8; TABLE_ENTRIES]);
 
 impl<'a> Table<'a> {
     /// The table at an offset; none at offset 0.
-    pub(crate) fn decode(offset: u32, constants: &Constants<'a>) -> Result<Option<Self>, Error> {
-        (offset != 0).then(|| Self::required(offset, constants)).transpose()
+    pub(crate) fn decode(offset: u32, constants: &Constants<'a>) -> Option<Option<Self>> {
+        if offset == 0 { Some(None) } else { Self::required(offset, constants).map(Some) }
     }
 
     /// As [`Self::decode`], where there must be one.
-    pub(crate) fn required(offset: u32, constants: &Constants<'a>) -> Result<Self, Error> {
-        let entries = constants.slice(offset, &[TABLE_ENTRIES])?;
-        Ok(Self(entries.try_into().map_err(|_| constants.invalid())?))
+    pub(crate) fn required(offset: u32, constants: &Constants<'a>) -> Option<Self> {
+        let entries = constants.slice(offset, TABLE_ENTRIES);
+        entries.try_into().ok().map(Self)
     }
 
     /// The function of every value, in place.

@@ -2,14 +2,13 @@
 
 use super::Conv;
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::{
     ConvRecord, TOKENS, WINOGRAD_INPUTS, WINOGRAD_OUTPUTS, WINOGRAD_POSITIONS, WINOGRAD_SUMS,
     winograd_patches, winograd_weights,
 };
 use crate::kernels::{self, Winograd};
 use crate::model::Constants;
-use crate::ops::{Layer, ensure};
+use crate::ops::Layer;
 use crate::rows::rows_mut;
 use crate::scratch::Scratch;
 
@@ -20,20 +19,20 @@ const TILE: usize = 2;
 pub(super) fn decode<'a>(
     r: &ConvRecord,
     constants: &Constants<'a>,
-) -> Result<(Layer<'a>, &'a [i16]), Error> {
+) -> Option<(Layer<'a>, &'a [i16])> {
     let (inputs, outputs) = (r.all_channels(), r.out_channels as usize);
     let whole = [r.in_channels, r.in_channels2].iter().all(|channels| channels.is_multiple_of(4))
         && inputs.is_multiple_of(WINOGRAD_INPUTS)
         && outputs.is_multiple_of(WINOGRAD_OUTPUTS);
     let window = r.kernel == 3 && r.stride == 1 && r.low == i8::MIN;
-    ensure(whole && window, constants)?;
+    constants.ensure(whole && window)?;
     let layer = Layer {
-        bias: constants.slice(r.bias, &[outputs])?,
-        mult: constants.slice(r.mult, &[outputs])?,
+        bias: constants.slice(r.bias, outputs),
+        mult: constants.slice(r.mult, outputs),
         ..Default::default()
     };
-    let weights = constants.slice(r.weights, &[winograd_weights(outputs, inputs)])?;
-    Ok((layer, weights))
+    let weights = constants.slice(r.weights, winograd_weights(outputs, inputs));
+    Some((layer, weights))
 }
 
 impl Conv<'_> {

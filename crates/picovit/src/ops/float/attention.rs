@@ -2,11 +2,10 @@
 
 use super::FloatNorm;
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::float::FloatAttentionRecord;
 use crate::kernels::float::{affine_f16, dot_f16, dot_f32, softmax_f32, weighted_mean};
 use crate::model::Constants;
-use crate::ops::{Value, ensure};
+use crate::ops::Value;
 use crate::rows::{rows, rows_mut};
 use crate::scratch::Scratch;
 
@@ -34,22 +33,19 @@ struct Memory<'s> {
 }
 
 impl<'a> FloatAttention<'a> {
-    pub(crate) fn decode(
-        r: &'a FloatAttentionRecord,
-        constants: &Constants<'a>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a FloatAttentionRecord, constants: &Constants<'a>) -> Option<Self> {
         let plain = r.padding_bytes == [0; 13] && r.reserved == 0 && r.head.reserved == 0;
         let groups = r.groups > 0 && r.tokens.is_multiple_of(r.groups);
         let sizes = [r.tokens, r.width, r.heads, r.head_dim];
-        ensure(plain && groups && sizes.iter().all(|&s| s > 0), constants)?;
+        constants.ensure(plain && groups && sizes.iter().all(|&s| s > 0))?;
         let [_, width, heads, head_dim] = sizes.map(usize::from);
-        Ok(Self {
+        Some(Self {
             record: r,
             norm: FloatNorm::decode(&r.norm, width, constants)?,
-            qkv_weights: constants.slice(r.qkv_weights, &[3, heads, head_dim, width])?,
-            qkv_bias: constants.slice(r.qkv_bias, &[3, heads, head_dim])?,
-            proj_weights: constants.slice(r.proj_weights, &[width, heads, head_dim])?,
-            proj_bias: constants.slice(r.proj_bias, &[width])?,
+            qkv_weights: constants.array(r.qkv_weights, &[3, heads, head_dim, width]),
+            qkv_bias: constants.array(r.qkv_bias, &[3, heads, head_dim]),
+            proj_weights: constants.array(r.proj_weights, &[width, heads, head_dim]),
+            proj_bias: constants.slice(r.proj_bias, width),
         })
     }
 

@@ -1,10 +1,9 @@
 //! Mean over all pixels.
 
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::float::FloatAvgPoolRecord;
 use crate::model::Constants;
-use crate::ops::{Value, ensure};
+use crate::ops::Value;
 use crate::rows::rows;
 
 /// See [`FloatAvgPoolRecord`].
@@ -14,13 +13,10 @@ pub struct FloatAvgPool<'a> {
 }
 
 impl<'a> FloatAvgPool<'a> {
-    pub(crate) fn decode(
-        r: &'a FloatAvgPoolRecord,
-        constants: &Constants<'a>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a FloatAvgPoolRecord, constants: &Constants<'a>) -> Option<Self> {
         let plain = r.padding_bytes == [0; 23] && r.head.reserved == 0;
-        ensure(plain && r.tokens > 0 && r.width > 0, constants)?;
-        Ok(Self { record: r })
+        constants.ensure(plain && r.tokens > 0 && r.width > 0)?;
+        Some(Self { record: r })
     }
 
     /// The record.

@@ -2,10 +2,9 @@
 
 use super::FloatNorm;
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::float::FloatClassPoolRecord;
 use crate::model::Constants;
-use crate::ops::{Value, ensure};
+use crate::ops::Value;
 
 /// See [`FloatClassPoolRecord`].
 #[derive(Clone, Copy, Debug)]
@@ -15,13 +14,10 @@ pub struct FloatClassPool<'a> {
 }
 
 impl<'a> FloatClassPool<'a> {
-    pub(crate) fn decode(
-        r: &'a FloatClassPoolRecord,
-        constants: &Constants<'a>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a FloatClassPoolRecord, constants: &Constants<'a>) -> Option<Self> {
         let plain = r.padding_bytes == [0; 20] && r.head.reserved == 0;
-        ensure(plain && r.tokens > 0, constants)?;
-        Ok(Self { record: r, norm: FloatNorm::decode(&r.norm, r.width as usize, constants)? })
+        constants.ensure(plain && r.tokens > 0)?;
+        Some(Self { record: r, norm: FloatNorm::decode(&r.norm, r.width as usize, constants)? })
     }
 
     /// The record.

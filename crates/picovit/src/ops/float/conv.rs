@@ -1,13 +1,12 @@
 //! Convolution with fused activation and max-pooling, streamed row by row.
 
-use super::{activate, activation};
+use super::activate;
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::float::{Activation, FloatConvRecord};
 use crate::kernels::Window;
 use crate::kernels::float::affine_f16;
 use crate::model::Constants;
-use crate::ops::{Value, ensure, pools, slides};
+use crate::ops::{Value, pools, slides};
 use crate::rows::rows_mut;
 use crate::scratch::Scratch;
 
@@ -30,7 +29,7 @@ struct Maps<'b> {
 }
 
 impl<'a> FloatConv<'a> {
-    pub(crate) fn decode(r: &'a FloatConvRecord, constants: &Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a FloatConvRecord, constants: &Constants<'a>) -> Option<Self> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.out_channels];
         let borders = [r.pool_padding, r.pool_padding_after];
         let pool = pools(r.pool_kernel, r.pool_stride, borders);
@@ -43,23 +42,21 @@ impl<'a> FloatConv<'a> {
             _ => r.in_channels2 == 0,
         };
         let window = slides(r.kernel, r.stride, r.padding);
-        ensure(plain && second && affine && window && pool, constants)?;
-        ensure(sizes.iter().all(|&s| s > 0), constants)?;
+        constants.ensure(plain && second && affine && window && pool)?;
+        constants.ensure(sizes.iter().all(|&s| s > 0))?;
         let (height, width) = r.out_size();
-        ensure(height > 0 && width > 0, constants)?;
+        constants.ensure(height > 0 && width > 0)?;
         let (kernel, channels) = (r.kernel as usize, r.out_channels as usize);
         let inputs = r.in_channels as usize;
         let affine = match r.scale {
             0 => None,
-            scale => {
-                Some((constants.slice(scale, &[inputs])?, constants.slice(r.offset, &[inputs])?))
-            }
+            scale => Some((constants.slice(scale, inputs), constants.slice(r.offset, inputs))),
         };
-        Ok(Self {
+        Some(Self {
             record: r,
-            activation: activation(r.activation, constants)?,
-            weights: constants.slice(r.weights, &[channels, kernel, kernel, r.all_channels()])?,
-            bias: constants.slice(r.bias, &[channels])?,
+            activation: Activation::from_u8(r.activation)?,
+            weights: constants.array(r.weights, &[channels, kernel, kernel, r.all_channels()]),
+            bias: constants.slice(r.bias, channels),
             affine,
         })
     }

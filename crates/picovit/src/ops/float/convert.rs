@@ -1,11 +1,10 @@
 //! Between integers and floats.
 
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::float::{Conversion, ConvertRecord};
 use crate::kernels::float::quantize;
 use crate::model::Constants;
-use crate::ops::{Value, cast, cast_mut, ensure};
+use crate::ops::{Value, cast, cast_mut};
 use crate::rows::{rows, rows_mut};
 
 /// See [`ConvertRecord`].
@@ -18,21 +17,21 @@ pub struct Convert<'a> {
 }
 
 impl<'a> Convert<'a> {
-    pub(crate) fn decode(r: &'a ConvertRecord, constants: &Constants<'a>) -> Result<Self, Error> {
-        let conversion = Conversion::from_u16(r.conversion).ok_or(constants.invalid())?;
+    pub(crate) fn decode(r: &'a ConvertRecord, constants: &Constants<'a>) -> Option<Self> {
+        let conversion = Conversion::from_u16(r.conversion)?;
         let plain = r.padding_bytes == [0; 20] && r.head.reserved == 0;
         let extent = match conversion {
             Conversion::MapToFloat | Conversion::MapToInt => r.height > 0 && r.columns > 0,
             Conversion::TokensToFloat | Conversion::TokensToInt => r.height > 0 && r.columns == 1,
             Conversion::PooledToFloat | Conversion::PooledToInt => (r.height, r.columns) == (1, 1),
         };
-        ensure(plain && extent && r.width > 0, constants)?;
+        constants.ensure(plain && extent && r.width > 0)?;
         let width = r.width as usize;
-        Ok(Self {
+        Some(Self {
             record: r,
             conversion,
-            scale: constants.slice(r.scale, &[width])?,
-            zero: constants.slice(r.zero, &[width])?,
+            scale: constants.slice(r.scale, width),
+            zero: constants.slice(r.zero, width),
         })
     }
 

@@ -1,12 +1,11 @@
 //! Map to residual stream.
 
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::float::FloatEmbedRecord;
 use crate::format::{MAX_WIDTH, unfolded_index};
 use crate::kernels::float::{affine_f16, widen};
 use crate::model::Constants;
-use crate::ops::{Value, ensure, unfolds};
+use crate::ops::{Value, unfolds};
 use crate::rows::rows_mut;
 
 /// See [`FloatEmbedRecord`].
@@ -18,33 +17,30 @@ pub struct FloatEmbed<'a> {
 }
 
 impl<'a> FloatEmbed<'a> {
-    pub(crate) fn decode(
-        r: &'a FloatEmbedRecord,
-        constants: &Constants<'a>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a FloatEmbedRecord, constants: &Constants<'a>) -> Option<Self> {
         let plain = r.padding_bytes == [0; 18] && r.reserved == 0 && r.head.reserved == 0;
         let (tokens, width) = (r.tokens as usize, r.width as usize);
         let class = r.class_token == 0 || (r.class_token == 1 && r.positions != 0 && tokens > 1);
         let unfolds = unfolds(r.pixels(), r.columns as usize, r.patch as usize);
-        ensure(plain && class && unfolds && tokens > 0, constants)?;
-        ensure((1..=MAX_WIDTH).contains(&width), constants)?;
+        constants.ensure(plain && class && unfolds && tokens > 0)?;
+        constants.ensure((1..=MAX_WIDTH).contains(&width))?;
         let inputs = r.in_channels as usize;
         let linear = match (r.weights, r.bias) {
             (0, 0) => {
-                ensure(inputs == width, constants)?;
+                constants.ensure(inputs == width)?;
                 None
             }
             (weights, bias) => {
-                ensure(inputs > 0, constants)?;
-                let weights = constants.slice(weights, &[width, inputs])?;
-                Some((weights, constants.slice(bias, &[width])?))
+                constants.ensure(inputs > 0)?;
+                let weights = constants.array(weights, &[width, inputs]);
+                Some((weights, constants.slice(bias, width)))
             }
         };
         let positions = match r.positions {
             0 => Default::default(),
-            offset => constants.slice(offset, &[tokens, width])?,
+            offset => constants.array(offset, &[tokens, width]),
         };
-        Ok(Self { record: r, positions, linear })
+        Some(Self { record: r, positions, linear })
     }
 
     /// The record.

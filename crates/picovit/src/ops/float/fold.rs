@@ -2,11 +2,10 @@
 
 use super::FloatNorm;
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::float::FloatFoldRecord;
 use crate::format::unfolded_index;
 use crate::model::Constants;
-use crate::ops::{Value, ensure, folds};
+use crate::ops::{Value, folds};
 use crate::rows::rows;
 
 /// See [`FloatFoldRecord`].
@@ -17,12 +16,12 @@ pub struct FloatFold<'a> {
 }
 
 impl<'a> FloatFold<'a> {
-    pub(crate) fn decode(r: &'a FloatFoldRecord, constants: &Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a FloatFoldRecord, constants: &Constants<'a>) -> Option<Self> {
         let plain = r.padding_bytes == [0; 19] && r.head.reserved == 0;
         let sizes = [r.height, r.columns, r.width];
         let folds = folds(r.height as usize, r.columns as usize, r.patch as usize);
-        ensure(plain && folds && sizes.iter().all(|&s| s > 0), constants)?;
-        Ok(Self { record: r, norm: FloatNorm::decode(&r.norm, r.width as usize, constants)? })
+        constants.ensure(plain && folds && sizes.iter().all(|&s| s > 0))?;
+        Some(Self { record: r, norm: FloatNorm::decode(&r.norm, r.width as usize, constants)? })
     }
 
     /// The record.

@@ -1,11 +1,10 @@
 //! The classifier.
 
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::float::FloatHeadRecord;
 use crate::kernels::float::{dot_f16, quantize};
 use crate::model::Constants;
-use crate::ops::{Value, ensure};
+use crate::ops::Value;
 use crate::rows::rows;
 
 /// See [`FloatHeadRecord`].
@@ -17,14 +16,14 @@ pub struct FloatHead<'a> {
 }
 
 impl<'a> FloatHead<'a> {
-    pub(crate) fn decode(r: &'a FloatHeadRecord, constants: &Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a FloatHeadRecord, constants: &Constants<'a>) -> Option<Self> {
         let plain = r.padding_bytes == [0; 20] && r.head.reserved == 0;
-        ensure(plain && r.width > 0 && r.classes > 0, constants)?;
+        constants.ensure(plain && r.width > 0 && r.classes > 0)?;
         let (width, classes) = (r.width as usize, r.classes as usize);
-        Ok(Self {
+        Some(Self {
             record: r,
-            weights: constants.slice(r.weights, &[classes, width])?,
-            bias: constants.slice(r.bias, &[classes])?,
+            weights: constants.array(r.weights, &[classes, width]),
+            bias: constants.slice(r.bias, classes),
         })
     }
 

@@ -1,13 +1,12 @@
 //! The inverted residual, streamed row by row.
 
-use super::{activate, activation};
+use super::activate;
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::float::{Activation, FloatInvertedResidualRecord};
 use crate::kernels::float::{affine_f16, dot_f16, widen};
 use crate::model::Constants;
 use crate::ops::inverted_residual::Maps;
-use crate::ops::{Value, ensure, slides};
+use crate::ops::{Value, slides};
 use crate::rows::{rows, rows_mut};
 use crate::scratch::Scratch;
 
@@ -31,7 +30,7 @@ impl<'a> FloatInvertedResidual<'a> {
     pub(crate) fn decode(
         r: &'a FloatInvertedResidualRecord,
         constants: &Constants<'a>,
-    ) -> Result<Self, Error> {
+    ) -> Option<Self> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.hidden, r.out_channels];
         let plain = r.padding_bytes == [0; 14] && r.head.reserved == 0;
         let window = slides(r.kernel, r.stride, r.padding);
@@ -44,24 +43,21 @@ impl<'a> FloatInvertedResidual<'a> {
             }
             _ => false,
         };
-        ensure(plain && window && residual && sizes.iter().all(|&s| s > 0), constants)?;
+        constants.ensure(plain && window && residual && sizes.iter().all(|&s| s > 0))?;
         let (height, width) = r.out_size();
-        ensure(height > 0 && width > 0, constants)?;
+        constants.ensure(height > 0 && width > 0)?;
         let [_, _, inputs, hidden, outputs] = sizes.map(usize::from);
         let taps = r.kernel as usize * r.kernel as usize;
-        let layer = |weights, bias, outputs, inputs| -> Result<Layer<'a>, Error> {
-            let weights = constants.slice(weights, &[outputs, inputs])?;
-            Ok(Layer { weights, bias: constants.slice(bias, &[outputs])? })
+        let layer = |weights, bias, outputs, inputs| -> Layer<'a> {
+            let weights = constants.array(weights, &[outputs, inputs]);
+            Layer { weights, bias: constants.slice(bias, outputs) }
         };
-        Ok(Self {
+        Some(Self {
             record: r,
-            activations: [
-                activation(r.activation1, constants)?,
-                activation(r.activation2, constants)?,
-            ],
-            expand: layer(r.weights1, r.bias1, hidden, inputs)?,
-            filter: layer(r.weights2, r.bias2, hidden, taps)?,
-            project: layer(r.weights3, r.bias3, outputs, hidden)?,
+            activations: [Activation::from_u8(r.activation1)?, Activation::from_u8(r.activation2)?],
+            expand: layer(r.weights1, r.bias1, hidden, inputs),
+            filter: layer(r.weights2, r.bias2, hidden, taps),
+            project: layer(r.weights3, r.bias3, outputs, hidden),
         })
     }
 

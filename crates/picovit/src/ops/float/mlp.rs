@@ -1,12 +1,11 @@
 //! The MLP sub-block, token by token.
 
-use super::{FloatNorm, activate, activation};
+use super::{FloatNorm, activate};
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::float::{Activation, FloatMlpRecord};
 use crate::kernels::float::affine_f16;
 use crate::model::Constants;
-use crate::ops::{Value, ensure};
+use crate::ops::Value;
 use crate::rows::rows_mut;
 use crate::scratch::Scratch;
 
@@ -23,22 +22,19 @@ pub struct FloatMlp<'a> {
 }
 
 impl<'a> FloatMlp<'a> {
-    pub(crate) fn decode(r: &'a FloatMlpRecord, constants: &Constants<'a>) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a FloatMlpRecord, constants: &Constants<'a>) -> Option<Self> {
         let plain = r.padding_bytes == [0; 14] && r.head.reserved == 0 && r.replaces <= 1;
         let sizes = [r.tokens, r.width, r.hidden];
-        ensure(plain && sizes.iter().all(|&s| s > 0), constants)?;
+        constants.ensure(plain && sizes.iter().all(|&s| s > 0))?;
         let [_, width, hidden] = sizes.map(usize::from);
-        Ok(Self {
+        Some(Self {
             record: r,
             norm: FloatNorm::decode(&r.norm, width, constants)?,
-            activations: [
-                activation(r.activation1, constants)?,
-                activation(r.activation2, constants)?,
-            ],
-            weights1: constants.slice(r.weights1, &[hidden, width])?,
-            bias1: constants.slice(r.bias1, &[hidden])?,
-            weights2: constants.slice(r.weights2, &[width, hidden])?,
-            bias2: constants.slice(r.bias2, &[width])?,
+            activations: [Activation::from_u8(r.activation1)?, Activation::from_u8(r.activation2)?],
+            weights1: constants.array(r.weights1, &[hidden, width]),
+            bias1: constants.slice(r.bias1, hidden),
+            weights2: constants.array(r.weights2, &[width, hidden]),
+            bias2: constants.slice(r.bias2, width),
         })
     }
 

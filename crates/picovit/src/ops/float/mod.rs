@@ -27,15 +27,8 @@ pub use mlp::FloatMlp;
 pub use norm::FloatNorm;
 pub use seq_pool::FloatSeqPool;
 
-use crate::error::Error;
 use crate::format::float::Activation;
 use crate::kernels::float::{gelu, silu};
-use crate::model::Constants;
-
-/// The activation of this number.
-fn activation(number: u8, constants: &Constants<'_>) -> Result<Activation, Error> {
-    Activation::from_u8(number).ok_or(constants.invalid())
-}
 
 /// The activation of every value, in place.
 fn activate(activation: Activation, values: &mut [f32]) {

@@ -1,11 +1,9 @@
 //! Layer norm as part of other operations.
 
-use crate::error::Error;
 use crate::format::MAX_WIDTH;
 use crate::format::float::FloatNormRecord;
 use crate::kernels::float::layer_norm;
 use crate::model::Constants;
-use crate::ops::ensure;
 
 /// Constants of a layer norm.
 #[derive(Clone, Copy, Debug)]
@@ -20,13 +18,13 @@ impl<'a> FloatNorm<'a> {
         record: &FloatNormRecord,
         width: usize,
         constants: &Constants<'a>,
-    ) -> Result<Self, Error> {
+    ) -> Option<Self> {
         let sound = (1..=MAX_WIDTH).contains(&width) && record.epsilon > 0.0;
-        ensure(sound && record.epsilon < f32::MAX, constants)?;
-        Ok(Self {
+        constants.ensure(sound && record.epsilon < f32::MAX)?;
+        Some(Self {
             epsilon: record.epsilon,
-            gamma: constants.slice(record.gamma, &[width])?,
-            beta: constants.slice(record.beta, &[width])?,
+            gamma: constants.slice(record.gamma, width),
+            beta: constants.slice(record.beta, width),
         })
     }
 

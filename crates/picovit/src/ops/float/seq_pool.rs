@@ -2,11 +2,10 @@
 
 use super::FloatNorm;
 use crate::engine::{Probe, Site, Tap};
-use crate::error::Error;
 use crate::format::float::FloatSeqPoolRecord;
 use crate::kernels::float::{dot_f16, softmax_f32};
 use crate::model::Constants;
-use crate::ops::{Value, ensure};
+use crate::ops::Value;
 use crate::rows::rows;
 use crate::scratch::Scratch;
 
@@ -19,15 +18,12 @@ pub struct FloatSeqPool<'a> {
 }
 
 impl<'a> FloatSeqPool<'a> {
-    pub(crate) fn decode(
-        r: &'a FloatSeqPoolRecord,
-        constants: &Constants<'a>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn decode(r: &'a FloatSeqPoolRecord, constants: &Constants<'a>) -> Option<Self> {
         let plain = r.padding_bytes == [0; 19] && r.head.reserved == 0;
-        ensure(plain && r.tokens > 0 && r.width > 0, constants)?;
+        constants.ensure(plain && r.tokens > 0 && r.width > 0)?;
         let width = r.width as usize;
         let norm = FloatNorm::decode(&r.norm, width, constants)?;
-        Ok(Self { record: r, norm, weights: constants.slice(r.weights, &[width])? })
+        Some(Self { record: r, norm, weights: constants.slice(r.weights, width) })
     }
 
     /// The record.
