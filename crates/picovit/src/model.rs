@@ -127,10 +127,7 @@ impl<'a> Model<'a> {
         let constants = Constants::new(self, index);
         let kind = record.first_chunk().map(|&kind| u16::from_le_bytes(kind));
         let kind = kind.and_then(OpKind::from_u16).ok_or(Error::Operation { index })?;
-        if !Op::runs(kind) {
-            return Err(Error::Unsupported { index });
-        }
-        constants.outcome(Op::decode(kind, record, &constants))
+        Op::decode(kind, record, &constants)
     }
 
     /// The header.
@@ -280,17 +277,23 @@ impl<'a> Constants<'a> {
         Matrix { packing, outputs, inputs, bytes }
     }
 
-    /// The record itself.
-    pub(crate) fn record<T: Pod>(&self, bytes: &'a [u8]) -> Option<&'a T> {
-        bytemuck::try_from_bytes(bytes).ok()
+    /// Index of the operation.
+    pub(crate) fn index(&self) -> u16 {
+        self.index
     }
 
-    /// Ends the decoding where a record's condition does not hold.
-    pub(crate) fn ensure(&self, condition: bool) -> Option<()> {
+    /// Notes where a record's condition does not hold. Decoding goes on with what there is.
+    pub(crate) fn ensure(&self, condition: bool) {
         if !condition {
             self.note(Fault::Record);
         }
-        condition.then_some(())
+    }
+
+    /// What a number stands for, or else anything.
+    #[cfg(feature = "f16")]
+    pub(crate) fn known<T: Default>(&self, meaning: Option<T>) -> T {
+        self.ensure(meaning.is_some());
+        meaning.unwrap_or_default()
     }
 
     fn note(&self, fault: Fault) {
@@ -299,13 +302,13 @@ impl<'a> Constants<'a> {
         }
     }
 
-    /// What was decoded, unless something was wrong with it.
-    fn outcome<T>(&self, decoded: Option<T>) -> Result<T, Error> {
+    /// Whether all was right.
+    pub(crate) fn outcome(&self) -> Result<(), Error> {
         let index = self.index;
-        match (self.fault.get(), decoded) {
-            (Fault::None, Some(decoded)) => Ok(decoded),
-            (Fault::Constant, _) => Err(Error::Constant { index }),
-            _ => Err(Error::Operation { index }),
+        match self.fault.get() {
+            Fault::None => Ok(()),
+            Fault::Record => Err(Error::Operation { index }),
+            Fault::Constant => Err(Error::Constant { index }),
         }
     }
 }

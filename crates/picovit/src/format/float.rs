@@ -6,10 +6,11 @@ use bytemuck::{Pod, Zeroable};
 use super::{RECORD_BYTES, RecordHead, align_up, pooled_map, window_map};
 
 /// A pointwise function behind a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Activation {
     /// None.
+    #[default]
     Identity = 0,
     /// `max(x, 0)`.
     Relu = 1,
@@ -34,10 +35,11 @@ impl Activation {
 }
 
 /// Between which types a [`ConvertRecord`] converts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Conversion {
     /// int8 map to float map.
+    #[default]
     MapToFloat = 0,
     /// Float map to int8 map.
     MapToInt = 1,

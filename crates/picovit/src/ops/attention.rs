@@ -48,14 +48,14 @@ struct Memory<'s> {
 }
 
 impl<'a> Attention<'a> {
-    pub(crate) fn decode(r: &'a AttentionRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a AttentionRecord, constants: &Constants<'a>) -> Self {
         let plain = r.padding_bytes == [0; 9] && r.head.reserved == 0;
         let groups = r.groups > 0 && r.tokens.is_multiple_of(r.groups);
         let shifts = r.score_shift < 32 && r.proj_shift < 32;
         let sizes = [r.tokens, r.width, r.heads, r.head_dim];
-        constants.ensure(plain && shifts && groups && sizes.iter().all(|&s| s > 0))?;
+        constants.ensure(plain && shifts && groups && sizes.iter().all(|&s| s > 0));
         let [_, width, heads, head_dim] = sizes.map(usize::from);
-        let norm = Norm::decode(&r.norm, width, constants)?;
+        let norm = Norm::decode(&r.norm, width, constants);
         let inner = heads * head_dim;
         // Each head's part is a matrix of its own.
         let part = constants.packing().matrix_bytes(head_dim, width);
@@ -70,14 +70,14 @@ impl<'a> Attention<'a> {
             mult: constants.array(r.qkv_mult, &[3, inner]),
         };
         let proj = [r.proj_weights, r.proj_bias, r.proj_mult];
-        Some(Self {
+        Self {
             record: r,
             norm,
             qkv,
             exp_mult: constants.slice(r.exp_mult, heads),
             out_mult: constants.slice(r.out_mult, heads),
             proj: Layer::decode(constants, proj, (width, inner)),
-        })
+        }
     }
 
     /// The record.

@@ -15,11 +15,11 @@ pub struct AvgPool<'a> {
 }
 
 impl<'a> AvgPool<'a> {
-    pub(crate) fn decode(r: &'a AvgPoolRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a AvgPoolRecord, constants: &Constants<'a>) -> Self {
         let plain = r.padding_bytes == [0; 20] && r.head.reserved == 0;
         let zero = (-128..=127).contains(&r.zero_in);
-        constants.ensure(plain && zero && r.shift < 32 && r.tokens > 0 && r.width > 0)?;
-        Some(Self { record: r })
+        constants.ensure(plain && zero && r.shift < 32 && r.tokens > 0 && r.width > 0);
+        Self { record: r }
     }
 
     /// The record.

@@ -16,19 +16,19 @@ pub struct ClassPool<'a> {
 }
 
 impl<'a> ClassPool<'a> {
-    pub(crate) fn decode(r: &'a ClassPoolRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a ClassPoolRecord, constants: &Constants<'a>) -> Self {
         let plain = r.padding_bytes == [0; 19] && r.head.reserved == 0;
         let width = r.width as usize;
-        constants.ensure(plain && r.tokens > 0 && (1..=MAX_WIDTH).contains(&width))?;
+        constants.ensure(plain && r.tokens > 0 && (1..=MAX_WIDTH).contains(&width));
         let (epsilon_low, epsilon_high) = (r.epsilon_low, r.epsilon_high);
         let epsilon = NormRecord { epsilon_low, epsilon_high, gain8: 0, offset8: 0 }.epsilon();
-        constants.ensure((1..1 << 60).contains(&epsilon))?;
-        Some(Self {
+        constants.ensure((1..1 << 60).contains(&epsilon));
+        Self {
             record: r,
             epsilon,
             gain: constants.slice(r.gain16, width),
             offset: constants.slice(r.offset16, width),
-        })
+        }
     }
 
     /// The record.

@@ -24,7 +24,7 @@ pub struct Conv<'a> {
 }
 
 impl<'a> Conv<'a> {
-    pub(crate) fn decode(r: &'a ConvRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a ConvRecord, constants: &Constants<'a>) -> Self {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.out_channels];
         let borders = [r.pool_padding, r.pool_padding_after];
         let pool = pools(r.pool_kernel, r.pool_stride, borders);
@@ -34,9 +34,9 @@ impl<'a> Conv<'a> {
         let window = slides(r.kernel, r.stride, r.padding);
         let second = second && (r.in_channels2 == 0 || cfg!(feature = "mobilevit"));
         constants
-            .ensure(plain && second && clamp && window && pool && sizes.iter().all(|&s| s > 0))?;
+            .ensure(plain && second && clamp && window && pool && sizes.iter().all(|&s| s > 0));
         let (height, width) = r.out_size();
-        constants.ensure(height > 0 && width > 0)?;
+        constants.ensure(height > 0 && width > 0);
         let channels = r.out_channels as usize;
         let kernel = r.kernel as usize;
         let in_channels = r.all_channels();
@@ -44,15 +44,15 @@ impl<'a> Conv<'a> {
             let extents = (channels, kernel * kernel * in_channels);
             (Layer::decode(constants, [r.weights, r.bias, r.mult], extents), &[][..])
         } else {
-            winograd::decode(r, constants)?
+            winograd::decode(r, constants)
         };
-        Some(Self {
+        Self {
             record: r,
             zero_in: constants.slice(r.zero_in, in_channels),
             layer,
             winograd,
-            table: Table::decode(r.table, constants)?,
-        })
+            table: Table::decode(r.table, constants),
+        }
     }
 
     /// The record.

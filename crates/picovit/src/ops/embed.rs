@@ -21,20 +21,20 @@ pub struct Embed<'a> {
 }
 
 impl<'a> Embed<'a> {
-    pub(crate) fn decode(r: &'a EmbedRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a EmbedRecord, constants: &Constants<'a>) -> Self {
         let plain = r.padding_bytes == [0; 15] && r.head.reserved == 0 && r.shift < 32;
         let (tokens, width) = (r.tokens as usize, r.width as usize);
         let zero = (-128..=127).contains(&r.zero_in);
         // A class token is a row of the positions.
         let class = r.class_token == 0 || (r.class_token == 1 && r.positions != 0 && tokens > 1);
-        constants.ensure(plain && zero && class && tokens > 0)?;
-        constants.ensure((1..=MAX_WIDTH).contains(&width))?;
+        constants.ensure(plain && zero && class && tokens > 0);
+        constants.ensure((1..=MAX_WIDTH).contains(&width));
         let unfolds = unfolds(r.pixels(), r.columns as usize, r.patch as usize);
         let direct = r.weights == 0 && r.in_channels == r.width && r.shift == 0;
         let alike = direct && r.bias == 0 && r.mults == 0;
         let each = direct && r.bias != 0 && r.zero_in == 0 && r.mult == 0;
         let linear = r.weights != 0 && r.in_channels > 0 && r.zero_in == 0 && r.mult == 0;
-        constants.ensure(unfolds && (alike || each || linear))?;
+        constants.ensure(unfolds && (alike || each || linear));
         let positions = match r.positions {
             0 => Default::default(),
             offset => constants.array(offset, &[tokens, width]),
@@ -46,7 +46,7 @@ impl<'a> Embed<'a> {
             true => Some((constants.slice(r.bias, width), constants.slice(r.mults, width))),
             false => None,
         };
-        Some(Self { record: r, positions, linear: layer, channels })
+        Self { record: r, positions, linear: layer, channels }
     }
 
     /// The record.

@@ -17,16 +17,16 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    pub(crate) fn decode(r: &'a HeadRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a HeadRecord, constants: &Constants<'a>) -> Self {
         let plain = r.padding_bytes == [0; 19] && r.head.reserved == 0;
-        constants.ensure(plain && r.shift < 32 && r.width > 0 && r.classes > 0)?;
+        constants.ensure(plain && r.shift < 32 && r.width > 0 && r.classes > 0);
         let (width, classes) = (r.width as usize, r.classes as usize);
-        Some(Self {
+        Self {
             record: r,
             weights: constants.array(r.weights, &[classes, width]),
             bias: constants.slice(r.bias, classes),
             mult: constants.slice(r.mult, classes),
-        })
+        }
     }
 
     /// The record.

@@ -45,7 +45,7 @@ impl<T> Maps<'_, T> {
 }
 
 impl<'a> InvertedResidual<'a> {
-    pub(crate) fn decode(r: &'a InvertedResidualRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a InvertedResidualRecord, constants: &Constants<'a>) -> Self {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.hidden, r.out_channels];
         let plain = r.padding_bytes == [0; 7] && r.reserved == 0 && r.head.reserved == 0;
         let window = slides(r.kernel, r.stride, r.padding);
@@ -59,12 +59,12 @@ impl<'a> InvertedResidual<'a> {
             }
             _ => false,
         };
-        constants.ensure(plain && window && residual && sizes.iter().all(|&s| s > 0))?;
+        constants.ensure(plain && window && residual && sizes.iter().all(|&s| s > 0));
         let (height, width) = r.out_size();
-        constants.ensure(height > 0 && width > 0)?;
+        constants.ensure(height > 0 && width > 0);
         let [_, _, inputs, hidden, outputs] = sizes.map(usize::from);
         let taps = r.kernel as usize * r.kernel as usize;
-        Some(Self {
+        Self {
             record: r,
             expand: Layer::decode(constants, [r.weights1, r.bias1, r.mult1], (hidden, inputs)),
             filter: Depthwise {
@@ -76,9 +76,9 @@ impl<'a> InvertedResidual<'a> {
                 stride: r.stride.into(),
             },
             project: Layer::decode(constants, [r.weights3, r.bias3, r.mult3], (outputs, hidden)),
-            table1: Table::required(r.table1, constants)?,
-            table2: Table::required(r.table2, constants)?,
-        })
+            table1: Table::required(r.table1, constants),
+            table2: Table::required(r.table2, constants),
+        }
     }
 
     /// The record.

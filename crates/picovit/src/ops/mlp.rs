@@ -26,12 +26,12 @@ pub struct Mlp<'a> {
 }
 
 impl<'a> Mlp<'a> {
-    pub(crate) fn decode(r: &'a MlpRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a MlpRecord, constants: &Constants<'a>) -> Self {
         let plain = r.padding_bytes == [0; 6] && r.head.reserved == 0;
         let zeros = [r.zero1, r.zero2].iter().all(|zero| (-128..=127).contains(zero));
         let ranges = r.shift < 32 && zeros && (r.table2 != 0 || r.zero2 == 0);
         let sizes = [r.tokens, r.width, r.hidden];
-        constants.ensure(plain && ranges && sizes.iter().all(|&s| s > 0))?;
+        constants.ensure(plain && ranges && sizes.iter().all(|&s| s > 0));
         let [_, width, hidden] = sizes.map(usize::from);
         let residual = match (r.gain16, r.offset16) {
             (0, 0) => None,
@@ -39,17 +39,17 @@ impl<'a> Mlp<'a> {
         };
         let table2 = match r.table2 {
             0 => None,
-            offset => Some(constants.slice(offset, TABLE_ENTRIES).try_into().ok()?),
+            offset => constants.slice(offset, TABLE_ENTRIES).try_into().ok(),
         };
-        Some(Self {
+        Self {
             record: r,
-            norm: Norm::decode(&r.norm, width, constants)?,
+            norm: Norm::decode(&r.norm, width, constants),
             residual,
             layer1: Layer::decode(constants, [r.weights1, r.bias1, r.mult1], (hidden, width)),
-            table: Table::required(r.table, constants)?,
+            table: Table::required(r.table, constants),
             layer2: Layer::decode(constants, [r.weights2, r.bias2, r.mult2], (width, hidden)),
             table2,
-        })
+        }
     }
 
     /// The record.

@@ -42,6 +42,7 @@ use float::{
 use inverted_residual::Maps;
 
 use crate::engine::{Probe, Tap};
+use crate::error::Error;
 use crate::format::{self, OpKind, RecordHead};
 use crate::model::{Constants, Model};
 use crate::scratch::Scratch;
@@ -235,32 +236,22 @@ macro_rules! each {
 }
 
 impl<'a> Op<'a> {
-    /// Whether the build has code for operations of this kind.
-    pub(crate) const fn runs(kind: OpKind) -> bool {
-        match kind {
-            OpKind::Conv
-            | OpKind::Embed
-            | OpKind::Attention
-            | OpKind::Mlp
-            | OpKind::SeqPool
-            | OpKind::Head => true,
-            OpKind::InvertedResidual | OpKind::Fold | OpKind::AvgPool => {
-                cfg!(feature = "mobilevit")
-            }
-            OpKind::ClassPool => cfg!(feature = "class-token"),
-            _ => cfg!(feature = "f16"),
-        }
-    }
-
     /// Decodes and validates a record of this kind.
-    pub(crate) fn decode(kind: OpKind, bytes: &'a [u8], constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(
+        kind: OpKind,
+        bytes: &'a [u8],
+        constants: &Constants<'a>,
+    ) -> Result<Self, Error> {
         /// The operation in one's own record.
         macro_rules! decode {
             ($kind:ident) => {
-                Self::$kind($kind::decode(constants.record(bytes)?, constants)?)
+                match bytemuck::try_from_bytes(bytes) {
+                    Ok(record) => Self::$kind($kind::decode(record, constants)),
+                    Err(_) => return Err(Error::Operation { index: constants.index() }),
+                }
             };
         }
-        Some(match kind {
+        let op = match kind {
             OpKind::Conv => decode!(Conv),
             OpKind::Embed => decode!(Embed),
             OpKind::Attention => decode!(Attention),
@@ -293,8 +284,9 @@ impl<'a> Op<'a> {
             OpKind::FloatClassPool => decode!(FloatClassPool),
             #[cfg(feature = "f16")]
             OpKind::FloatAvgPool => decode!(FloatAvgPool),
-            _ => return None,
-        })
+            _ => return Err(Error::Unsupported { index: constants.index() }),
+        };
+        constants.outcome().map(|()| op)
     }
 
     /// Kind and buffer offsets.

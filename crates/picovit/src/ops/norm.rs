@@ -19,19 +19,15 @@ pub struct Norm<'a> {
 }
 
 impl<'a> Norm<'a> {
-    pub(crate) fn decode(
-        record: &NormRecord,
-        width: usize,
-        constants: &Constants<'a>,
-    ) -> Option<Self> {
-        constants.ensure((1..=MAX_WIDTH).contains(&width))?;
+    pub(crate) fn decode(record: &NormRecord, width: usize, constants: &Constants<'a>) -> Self {
+        constants.ensure((1..=MAX_WIDTH).contains(&width));
         // Keeps the variance below 2^62, where its normalisation starts.
-        constants.ensure((1..1 << 60).contains(&record.epsilon()))?;
-        Some(Self {
+        constants.ensure((1..1 << 60).contains(&record.epsilon()));
+        Self {
             epsilon: record.epsilon(),
             gain: constants.slice(record.gain8, width),
             offset: constants.slice(record.offset8, width),
-        })
+        }
     }
 
     /// Statistics of up to [`ROWS`] tokens. Roots and quotients take their time; those of several tokens

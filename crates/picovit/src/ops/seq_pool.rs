@@ -17,16 +17,16 @@ pub struct SeqPool<'a> {
 }
 
 impl<'a> SeqPool<'a> {
-    pub(crate) fn decode(r: &'a SeqPoolRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a SeqPoolRecord, constants: &Constants<'a>) -> Self {
         let plain = r.padding_bytes == [0; 13] && r.reserved == [0; 2] && r.head.reserved == 0;
         let shifts = r.score_shift < 32 && r.out_shift < 32 && (-128..=127).contains(&r.zero);
-        constants.ensure(plain && shifts && r.tokens > 0 && r.width > 0)?;
+        constants.ensure(plain && shifts && r.tokens > 0 && r.width > 0);
         let width = r.width as usize;
-        Some(Self {
+        Self {
             record: r,
-            norm: Norm::decode(&r.norm, width, constants)?,
+            norm: Norm::decode(&r.norm, width, constants),
             weights: constants.slice(r.weights, width),
-        })
+        }
     }
 
     /// The record.

@@ -19,20 +19,20 @@ const TILE: usize = 2;
 pub(super) fn decode<'a>(
     r: &ConvRecord,
     constants: &Constants<'a>,
-) -> Option<(Layer<'a>, &'a [i16])> {
+) -> (Layer<'a>, &'a [i16]) {
     let (inputs, outputs) = (r.all_channels(), r.out_channels as usize);
     let whole = [r.in_channels, r.in_channels2].iter().all(|channels| channels.is_multiple_of(4))
         && inputs.is_multiple_of(WINOGRAD_INPUTS)
         && outputs.is_multiple_of(WINOGRAD_OUTPUTS);
     let window = r.kernel == 3 && r.stride == 1 && r.low == i8::MIN;
-    constants.ensure(whole && window)?;
+    constants.ensure(whole && window);
     let layer = Layer {
         bias: constants.slice(r.bias, outputs),
         mult: constants.slice(r.mult, outputs),
         ..Default::default()
     };
     let weights = constants.slice(r.weights, winograd_weights(outputs, inputs));
-    Some((layer, weights))
+    (layer, weights)
 }
 
 impl Conv<'_> {

@@ -33,20 +33,20 @@ struct Memory<'s> {
 }
 
 impl<'a> FloatAttention<'a> {
-    pub(crate) fn decode(r: &'a FloatAttentionRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a FloatAttentionRecord, constants: &Constants<'a>) -> Self {
         let plain = r.padding_bytes == [0; 13] && r.reserved == 0 && r.head.reserved == 0;
         let groups = r.groups > 0 && r.tokens.is_multiple_of(r.groups);
         let sizes = [r.tokens, r.width, r.heads, r.head_dim];
-        constants.ensure(plain && groups && sizes.iter().all(|&s| s > 0))?;
+        constants.ensure(plain && groups && sizes.iter().all(|&s| s > 0));
         let [_, width, heads, head_dim] = sizes.map(usize::from);
-        Some(Self {
+        Self {
             record: r,
-            norm: FloatNorm::decode(&r.norm, width, constants)?,
+            norm: FloatNorm::decode(&r.norm, width, constants),
             qkv_weights: constants.array(r.qkv_weights, &[3, heads, head_dim, width]),
             qkv_bias: constants.array(r.qkv_bias, &[3, heads, head_dim]),
             proj_weights: constants.array(r.proj_weights, &[width, heads, head_dim]),
             proj_bias: constants.slice(r.proj_bias, width),
-        })
+        }
     }
 
     /// The record.

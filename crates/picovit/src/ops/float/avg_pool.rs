@@ -13,10 +13,10 @@ pub struct FloatAvgPool<'a> {
 }
 
 impl<'a> FloatAvgPool<'a> {
-    pub(crate) fn decode(r: &'a FloatAvgPoolRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a FloatAvgPoolRecord, constants: &Constants<'a>) -> Self {
         let plain = r.padding_bytes == [0; 23] && r.head.reserved == 0;
-        constants.ensure(plain && r.tokens > 0 && r.width > 0)?;
-        Some(Self { record: r })
+        constants.ensure(plain && r.tokens > 0 && r.width > 0);
+        Self { record: r }
     }
 
     /// The record.

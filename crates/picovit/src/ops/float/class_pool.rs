@@ -14,10 +14,10 @@ pub struct FloatClassPool<'a> {
 }
 
 impl<'a> FloatClassPool<'a> {
-    pub(crate) fn decode(r: &'a FloatClassPoolRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a FloatClassPoolRecord, constants: &Constants<'a>) -> Self {
         let plain = r.padding_bytes == [0; 20] && r.head.reserved == 0;
-        constants.ensure(plain && r.tokens > 0)?;
-        Some(Self { record: r, norm: FloatNorm::decode(&r.norm, r.width as usize, constants)? })
+        constants.ensure(plain && r.tokens > 0);
+        Self { record: r, norm: FloatNorm::decode(&r.norm, r.width as usize, constants) }
     }
 
     /// The record.

@@ -29,7 +29,7 @@ struct Maps<'b> {
 }
 
 impl<'a> FloatConv<'a> {
-    pub(crate) fn decode(r: &'a FloatConvRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a FloatConvRecord, constants: &Constants<'a>) -> Self {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.out_channels];
         let borders = [r.pool_padding, r.pool_padding_after];
         let pool = pools(r.pool_kernel, r.pool_stride, borders);
@@ -42,23 +42,23 @@ impl<'a> FloatConv<'a> {
             _ => r.in_channels2 == 0,
         };
         let window = slides(r.kernel, r.stride, r.padding);
-        constants.ensure(plain && second && affine && window && pool)?;
-        constants.ensure(sizes.iter().all(|&s| s > 0))?;
+        constants.ensure(plain && second && affine && window && pool);
+        constants.ensure(sizes.iter().all(|&s| s > 0));
         let (height, width) = r.out_size();
-        constants.ensure(height > 0 && width > 0)?;
+        constants.ensure(height > 0 && width > 0);
         let (kernel, channels) = (r.kernel as usize, r.out_channels as usize);
         let inputs = r.in_channels as usize;
         let affine = match r.scale {
             0 => None,
             scale => Some((constants.slice(scale, inputs), constants.slice(r.offset, inputs))),
         };
-        Some(Self {
+        Self {
             record: r,
-            activation: Activation::from_u8(r.activation)?,
+            activation: constants.known(Activation::from_u8(r.activation)),
             weights: constants.array(r.weights, &[channels, kernel, kernel, r.all_channels()]),
             bias: constants.slice(r.bias, channels),
             affine,
-        })
+        }
     }
 
     /// The record.

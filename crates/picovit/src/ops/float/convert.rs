@@ -17,22 +17,22 @@ pub struct Convert<'a> {
 }
 
 impl<'a> Convert<'a> {
-    pub(crate) fn decode(r: &'a ConvertRecord, constants: &Constants<'a>) -> Option<Self> {
-        let conversion = Conversion::from_u16(r.conversion)?;
+    pub(crate) fn decode(r: &'a ConvertRecord, constants: &Constants<'a>) -> Self {
+        let conversion = constants.known(Conversion::from_u16(r.conversion));
         let plain = r.padding_bytes == [0; 20] && r.head.reserved == 0;
         let extent = match conversion {
             Conversion::MapToFloat | Conversion::MapToInt => r.height > 0 && r.columns > 0,
             Conversion::TokensToFloat | Conversion::TokensToInt => r.height > 0 && r.columns == 1,
             Conversion::PooledToFloat | Conversion::PooledToInt => (r.height, r.columns) == (1, 1),
         };
-        constants.ensure(plain && extent && r.width > 0)?;
+        constants.ensure(plain && extent && r.width > 0);
         let width = r.width as usize;
-        Some(Self {
+        Self {
             record: r,
             conversion,
             scale: constants.slice(r.scale, width),
             zero: constants.slice(r.zero, width),
-        })
+        }
     }
 
     /// The record.

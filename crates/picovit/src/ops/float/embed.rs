@@ -17,21 +17,21 @@ pub struct FloatEmbed<'a> {
 }
 
 impl<'a> FloatEmbed<'a> {
-    pub(crate) fn decode(r: &'a FloatEmbedRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a FloatEmbedRecord, constants: &Constants<'a>) -> Self {
         let plain = r.padding_bytes == [0; 18] && r.reserved == 0 && r.head.reserved == 0;
         let (tokens, width) = (r.tokens as usize, r.width as usize);
         let class = r.class_token == 0 || (r.class_token == 1 && r.positions != 0 && tokens > 1);
         let unfolds = unfolds(r.pixels(), r.columns as usize, r.patch as usize);
-        constants.ensure(plain && class && unfolds && tokens > 0)?;
-        constants.ensure((1..=MAX_WIDTH).contains(&width))?;
+        constants.ensure(plain && class && unfolds && tokens > 0);
+        constants.ensure((1..=MAX_WIDTH).contains(&width));
         let inputs = r.in_channels as usize;
         let linear = match (r.weights, r.bias) {
             (0, 0) => {
-                constants.ensure(inputs == width)?;
+                constants.ensure(inputs == width);
                 None
             }
             (weights, bias) => {
-                constants.ensure(inputs > 0)?;
+                constants.ensure(inputs > 0);
                 let weights = constants.array(weights, &[width, inputs]);
                 Some((weights, constants.slice(bias, width)))
             }
@@ -40,7 +40,7 @@ impl<'a> FloatEmbed<'a> {
             0 => Default::default(),
             offset => constants.array(offset, &[tokens, width]),
         };
-        Some(Self { record: r, positions, linear })
+        Self { record: r, positions, linear }
     }
 
     /// The record.

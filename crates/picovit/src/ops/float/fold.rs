@@ -16,12 +16,12 @@ pub struct FloatFold<'a> {
 }
 
 impl<'a> FloatFold<'a> {
-    pub(crate) fn decode(r: &'a FloatFoldRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a FloatFoldRecord, constants: &Constants<'a>) -> Self {
         let plain = r.padding_bytes == [0; 19] && r.head.reserved == 0;
         let sizes = [r.height, r.columns, r.width];
         let folds = folds(r.height as usize, r.columns as usize, r.patch as usize);
-        constants.ensure(plain && folds && sizes.iter().all(|&s| s > 0))?;
-        Some(Self { record: r, norm: FloatNorm::decode(&r.norm, r.width as usize, constants)? })
+        constants.ensure(plain && folds && sizes.iter().all(|&s| s > 0));
+        Self { record: r, norm: FloatNorm::decode(&r.norm, r.width as usize, constants) }
     }
 
     /// The record.

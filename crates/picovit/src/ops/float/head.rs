@@ -16,15 +16,15 @@ pub struct FloatHead<'a> {
 }
 
 impl<'a> FloatHead<'a> {
-    pub(crate) fn decode(r: &'a FloatHeadRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a FloatHeadRecord, constants: &Constants<'a>) -> Self {
         let plain = r.padding_bytes == [0; 20] && r.head.reserved == 0;
-        constants.ensure(plain && r.width > 0 && r.classes > 0)?;
+        constants.ensure(plain && r.width > 0 && r.classes > 0);
         let (width, classes) = (r.width as usize, r.classes as usize);
-        Some(Self {
+        Self {
             record: r,
             weights: constants.array(r.weights, &[classes, width]),
             bias: constants.slice(r.bias, classes),
-        })
+        }
     }
 
     /// The record.

@@ -27,10 +27,7 @@ struct Layer<'a> {
 }
 
 impl<'a> FloatInvertedResidual<'a> {
-    pub(crate) fn decode(
-        r: &'a FloatInvertedResidualRecord,
-        constants: &Constants<'a>,
-    ) -> Option<Self> {
+    pub(crate) fn decode(r: &'a FloatInvertedResidualRecord, constants: &Constants<'a>) -> Self {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.hidden, r.out_channels];
         let plain = r.padding_bytes == [0; 14] && r.head.reserved == 0;
         let window = slides(r.kernel, r.stride, r.padding);
@@ -43,22 +40,25 @@ impl<'a> FloatInvertedResidual<'a> {
             }
             _ => false,
         };
-        constants.ensure(plain && window && residual && sizes.iter().all(|&s| s > 0))?;
+        constants.ensure(plain && window && residual && sizes.iter().all(|&s| s > 0));
         let (height, width) = r.out_size();
-        constants.ensure(height > 0 && width > 0)?;
+        constants.ensure(height > 0 && width > 0);
         let [_, _, inputs, hidden, outputs] = sizes.map(usize::from);
         let taps = r.kernel as usize * r.kernel as usize;
         let layer = |weights, bias, outputs, inputs| -> Layer<'a> {
             let weights = constants.array(weights, &[outputs, inputs]);
             Layer { weights, bias: constants.slice(bias, outputs) }
         };
-        Some(Self {
+        Self {
             record: r,
-            activations: [Activation::from_u8(r.activation1)?, Activation::from_u8(r.activation2)?],
+            activations: [
+                constants.known(Activation::from_u8(r.activation1)),
+                constants.known(Activation::from_u8(r.activation2)),
+            ],
             expand: layer(r.weights1, r.bias1, hidden, inputs),
             filter: layer(r.weights2, r.bias2, hidden, taps),
             project: layer(r.weights3, r.bias3, outputs, hidden),
-        })
+        }
     }
 
     /// The record.

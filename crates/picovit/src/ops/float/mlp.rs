@@ -22,20 +22,23 @@ pub struct FloatMlp<'a> {
 }
 
 impl<'a> FloatMlp<'a> {
-    pub(crate) fn decode(r: &'a FloatMlpRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a FloatMlpRecord, constants: &Constants<'a>) -> Self {
         let plain = r.padding_bytes == [0; 14] && r.head.reserved == 0 && r.replaces <= 1;
         let sizes = [r.tokens, r.width, r.hidden];
-        constants.ensure(plain && sizes.iter().all(|&s| s > 0))?;
+        constants.ensure(plain && sizes.iter().all(|&s| s > 0));
         let [_, width, hidden] = sizes.map(usize::from);
-        Some(Self {
+        Self {
             record: r,
-            norm: FloatNorm::decode(&r.norm, width, constants)?,
-            activations: [Activation::from_u8(r.activation1)?, Activation::from_u8(r.activation2)?],
+            norm: FloatNorm::decode(&r.norm, width, constants),
+            activations: [
+                constants.known(Activation::from_u8(r.activation1)),
+                constants.known(Activation::from_u8(r.activation2)),
+            ],
             weights1: constants.array(r.weights1, &[hidden, width]),
             bias1: constants.slice(r.bias1, hidden),
             weights2: constants.array(r.weights2, &[width, hidden]),
             bias2: constants.slice(r.bias2, width),
-        })
+        }
     }
 
     /// The record.

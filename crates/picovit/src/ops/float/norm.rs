@@ -18,14 +18,14 @@ impl<'a> FloatNorm<'a> {
         record: &FloatNormRecord,
         width: usize,
         constants: &Constants<'a>,
-    ) -> Option<Self> {
+    ) -> Self {
         let sound = (1..=MAX_WIDTH).contains(&width) && record.epsilon > 0.0;
-        constants.ensure(sound && record.epsilon < f32::MAX)?;
-        Some(Self {
+        constants.ensure(sound && record.epsilon < f32::MAX);
+        Self {
             epsilon: record.epsilon,
             gamma: constants.slice(record.gamma, width),
             beta: constants.slice(record.beta, width),
-        })
+        }
     }
 
     /// The norm of one token, into another place.

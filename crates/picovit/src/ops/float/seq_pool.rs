@@ -18,12 +18,12 @@ pub struct FloatSeqPool<'a> {
 }
 
 impl<'a> FloatSeqPool<'a> {
-    pub(crate) fn decode(r: &'a FloatSeqPoolRecord, constants: &Constants<'a>) -> Option<Self> {
+    pub(crate) fn decode(r: &'a FloatSeqPoolRecord, constants: &Constants<'a>) -> Self {
         let plain = r.padding_bytes == [0; 19] && r.head.reserved == 0;
-        constants.ensure(plain && r.tokens > 0 && r.width > 0)?;
+        constants.ensure(plain && r.tokens > 0 && r.width > 0);
         let width = r.width as usize;
-        let norm = FloatNorm::decode(&r.norm, width, constants)?;
-        Some(Self { record: r, norm, weights: constants.slice(r.weights, width) })
+        let norm = FloatNorm::decode(&r.norm, width, constants);
+        Self { record: r, norm, weights: constants.slice(r.weights, width) }
     }
 
     /// The record.
