@@ -85,6 +85,8 @@ pub enum ImageError {
     },
     /// The frame is empty or larger than 4096 x 4096.
     Extent,
+    /// The build has no code for the format: turn on the crate's feature for it.
+    Format,
     /// The format has pairs of pixels, and the frame's width is odd.
     OddWidth,
     /// The part is empty or not all of it in the frame.
@@ -102,6 +104,7 @@ impl fmt::Display for ImageError {
                 write!(f, "the frame has {found} bytes, its extent asks for {expected}")
             }
             Self::Extent => f.write_str("the frame is empty or larger than 4096 x 4096"),
+            Self::Format => f.write_str("the build has no code for the frame's pixel format"),
             Self::OddWidth => f.write_str("frames of YUV 4:2:2 have an even width"),
             Self::Crop => f.write_str("the part is empty or reaches out of the frame"),
             Self::Output => f.write_str("the output does not have the model's input size"),
@@ -136,6 +139,9 @@ fn valid(edge: usize) -> bool {
 }
 
 fn check_extent(height: usize, width: usize, format: PixelFormat) -> Result<(), ImageError> {
+    if !format.is_supported() {
+        return Err(ImageError::Format);
+    }
     match (valid(height) && valid(width), format.in_pairs() && !width.is_multiple_of(2)) {
         (false, _) => Err(ImageError::Extent),
         (true, true) => Err(ImageError::OddWidth),

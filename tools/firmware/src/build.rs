@@ -27,8 +27,8 @@ pub(crate) struct Contents {
     pub model: PathBuf,
     /// The pictures.
     pub clip: Option<PathBuf>,
-    /// Whether it says what every operation takes.
-    pub profile: bool,
+    /// What the firmware has to be able to do beside running the model.
+    pub features: Vec<&'static str>,
 }
 
 /// Builds the firmware of a board and puts a copy of the program at `program`; returns the
@@ -49,9 +49,7 @@ pub(crate) fn build(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    for feature in
-        artifact.features(board.packing.0).into_iter().chain(contents.profile.then_some("profile"))
-    {
+    for feature in artifact.features(board.packing.0).iter().chain(&contents.features) {
         command.args(["--features", feature]);
     }
     if args.optimize == Optimize::Size {

@@ -51,6 +51,16 @@ impl FromStr for Camera {
 }
 
 impl Camera {
+    /// The feature of the board's package that its frames need, if any.
+    pub(crate) fn feature(self) -> Option<&'static str> {
+        match self.format {
+            PixelFormat::Rgb565 | PixelFormat::Rgb565Le => Some("rgb565"),
+            PixelFormat::Rgb888 => Some("rgb888"),
+            PixelFormat::Yuyv | PixelFormat::Uyvy => Some("yuv422"),
+            _ => None,
+        }
+    }
+
     /// The clip that this camera records of a clip's pictures. An input `(height, width)` sees them as
     /// large as if it had been given the pictures themselves.
     ///

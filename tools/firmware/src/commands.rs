@@ -47,7 +47,7 @@ fn compile(args: &BuildArgs) -> Result<(&'static Board, Artifact, PathBuf), Erro
     let folder = folder(board)?;
     let program = folder.join("firmware.elf");
     let model = stored("model", "pvit", artifact.bytes())?;
-    let contents = Contents { model, clip: None, profile: false };
+    let contents = Contents { model, clip: None, features: Vec::new() };
     build::build(board, &artifact, &contents, args, &program)?;
     Ok((board, artifact, program))
 }

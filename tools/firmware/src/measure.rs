@@ -101,10 +101,11 @@ pub(crate) fn measure(args: &Request<'_>) -> Result<Measured, Error> {
     }
 
     let folder = folder(board)?;
+    let camera = args.camera.and_then(Camera::feature);
     let contents = Contents {
         model: stored("model", "pvit", artifact.bytes())?,
         clip: Some(stored("pictures", "clip", &clip)?),
-        profile: args.profile,
+        features: camera.into_iter().chain(args.profile.then_some("profile")).collect(),
     };
     let work = Work::new(&folder)?;
     let program = work.0.join("firmware.elf");

@@ -36,6 +36,17 @@ impl PixelFormat {
         }
     }
 
+    /// Whether the build has code for it: grey always, others by the crate's features.
+    #[must_use]
+    pub const fn is_supported(&self) -> bool {
+        match self {
+            Self::Gray8 => true,
+            Self::Rgb888 => cfg!(feature = "rgb888"),
+            Self::Rgb565 | Self::Rgb565Le => cfg!(feature = "rgb565"),
+            Self::Yuyv | Self::Uyvy => cfg!(feature = "yuv422"),
+        }
+    }
+
     /// Whether two pixels share their colour, so that rows have an even number of them.
     #[must_use]
     pub const fn in_pairs(&self) -> bool {
@@ -48,19 +59,27 @@ impl PixelFormat {
 pub(super) fn decode(format: PixelFormat, row: &[u8], x: usize) -> Option<[u8; 3]> {
     match format {
         PixelFormat::Gray8 => row.get(x).map(|&v| [v; 3]),
+        #[cfg(feature = "rgb888")]
         PixelFormat::Rgb888 => row.as_chunks().0.get(x).copied(),
+        #[cfg(feature = "rgb565")]
         PixelFormat::Rgb565 => row.as_chunks().0.get(x).map(|&[high, low]| rgb565(high, low)),
+        #[cfg(feature = "rgb565")]
         PixelFormat::Rgb565Le => row.as_chunks().0.get(x).map(|&[low, high]| rgb565(high, low)),
+        #[cfg(feature = "yuv422")]
         PixelFormat::Yuyv => row
             .as_chunks()
             .0
             .get(x / 2)
             .map(|&[y0, u, y1, v]| colour(if x.is_multiple_of(2) { y0 } else { y1 }, u, v)),
+        #[cfg(feature = "yuv422")]
         PixelFormat::Uyvy => row
             .as_chunks()
             .0
             .get(x / 2)
             .map(|&[u, y0, v, y1]| colour(if x.is_multiple_of(2) { y0 } else { y1 }, u, v)),
+        // No frame gets here.
+        #[allow(unreachable_patterns, reason = "with all features there are no others")]
+        _ => None,
     }
 }
 
@@ -69,9 +88,11 @@ pub(super) fn decode(format: PixelFormat, row: &[u8], x: usize) -> Option<[u8; 3
 pub(super) fn luma(format: PixelFormat, row: &[u8], x: usize, rgb: [u8; 3]) -> u8 {
     let byte = match format {
         PixelFormat::Gray8 => x,
+        #[cfg(feature = "yuv422")]
         PixelFormat::Yuyv => 2 * x,
+        #[cfg(feature = "yuv422")]
         PixelFormat::Uyvy => 2 * x + 1,
-        PixelFormat::Rgb888 | PixelFormat::Rgb565 | PixelFormat::Rgb565Le => return grey(rgb),
+        _ => return grey(rgb),
     };
     row.get(byte).copied().unwrap_or(0)
 }
@@ -84,21 +105,32 @@ pub(super) fn sums(format: PixelFormat, row: &[u8], xs: Range<usize>, only_grey:
     match (format, only_grey) {
         (PixelFormat::Gray8, true) => [bytes.iter().map(|&v| u32::from(v)).sum(), 0, 0],
         (PixelFormat::Gray8, false) => [bytes.iter().map(|&v| u32::from(v)).sum(); 3],
+        #[cfg(feature = "rgb888")]
         (PixelFormat::Rgb888, true) => greys(bytes, |&rgb: &[u8; 3]| grey(rgb)),
+        #[cfg(feature = "rgb888")]
         (PixelFormat::Rgb888, false) => colours(bytes.as_chunks().0.iter().copied()),
+        #[cfg(feature = "rgb565")]
         (PixelFormat::Rgb565, true) => greys(bytes, |&[high, low]| grey(rgb565(high, low))),
+        #[cfg(feature = "rgb565")]
         (PixelFormat::Rgb565Le, true) => greys(bytes, |&[low, high]| grey(rgb565(high, low))),
+        #[cfg(feature = "rgb565")]
         (PixelFormat::Rgb565, false) => {
             colours(bytes.as_chunks().0.iter().map(|&[high, low]| rgb565(high, low)))
         }
+        #[cfg(feature = "rgb565")]
         (PixelFormat::Rgb565Le, false) => {
             colours(bytes.as_chunks().0.iter().map(|&[low, high]| rgb565(high, low)))
         }
+        #[cfg(feature = "yuv422")]
         (PixelFormat::Yuyv, true) => greys(bytes, |&[y, _]| y),
+        #[cfg(feature = "yuv422")]
         (PixelFormat::Uyvy, true) => greys(bytes, |&[_, y]| y),
+        #[cfg(feature = "yuv422")]
         (PixelFormat::Yuyv | PixelFormat::Uyvy, false) => {
             colours(xs.filter_map(|x| decode(format, row, x)))
         }
+        #[allow(unreachable_patterns, reason = "with all features there are no others")]
+        _ => [0; 3],
     }
 }
 

@@ -16,10 +16,7 @@ use crate::scratch::Scratch;
 const TILE: usize = 2;
 
 /// Bias and multipliers of a record, and its transformed weights.
-pub(super) fn decode<'a>(
-    r: &ConvRecord,
-    constants: &Constants<'a>,
-) -> (Layer<'a>, &'a [i16]) {
+pub(super) fn decode<'a>(r: &ConvRecord, constants: &Constants<'a>) -> (Layer<'a>, &'a [i16]) {
     let (inputs, outputs) = (r.all_channels(), r.out_channels as usize);
     let whole = [r.in_channels, r.in_channels2].iter().all(|channels| channels.is_multiple_of(4))
         && inputs.is_multiple_of(WINOGRAD_INPUTS)
