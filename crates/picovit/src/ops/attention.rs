@@ -9,7 +9,7 @@ use crate::engine::{Probe, Site, Tap};
 use crate::format::{AttentionRecord, EXP_ENTRIES, Packing, TOKENS};
 use crate::kernels::{self, Block, Int8, Matrix, row_mult};
 use crate::model::Constants;
-use crate::rows::{pairs, pairs_mut, rows, rows_mut};
+use crate::rows::{pairs_mut, rows, rows_mut};
 use crate::scratch::Scratch;
 
 /// See [`AttentionRecord`].
@@ -157,7 +157,8 @@ impl<'a> Attention<'a> {
         }
     }
 
-    /// Keys and values of one head, and its queries unless it is the last; `first` is the index of the run's first token.
+    /// Keys and values of one head, and its queries unless it is the last; `first` is the index of the
+    /// run's first token.
     fn keys_and_values<P: Probe>(
         &self,
         head: usize,
@@ -173,45 +174,62 @@ impl<'a> Attention<'a> {
         let column = head * head_dim;
         let Memory { keys, values, finished, rows: row, wide, .. } = memory;
         let mut block = Block::new(self.packing(), width, wide);
-        for (pair, x) in pairs(stream, width).enumerate() {
+        for (pair, x) in rows_of_pairs(stream, width).enumerate() {
             let token = TOKENS * pair;
-            for (i, x) in x.into_iter().enumerate().filter(|(_, x)| !x.is_empty()) {
-                let y = row.get_mut(..width).unwrap_or_default();
-                self.norm.token(x, y);
-                tap.i8(Site::Norm, first + token + i, 0, y);
-                block.set(i, y);
-            }
-            if column < stored {
-                // They wait where their attention output will be. The last head's have no place, its
-                // tokens are normalised again.
-                let Some([one, two]) = pairs_mut(row, head_dim).next() else { continue };
-                self.projection(0, head).int8(&block, SYMMETRIC, [&mut *one, &mut *two]);
-                let places = finished.get_mut(token * stored..).unwrap_or_default();
-                let present = x.into_iter().filter(|x| !x.is_empty());
-                let queries = rows_mut(places, stored).zip([one, two]).zip(present);
-                for (i, ((place, query), _)) in queries.enumerate() {
-                    tap.i8(Site::Query, first + token + i, column, query);
-                    let place = place.get_mut(column..column + head_dim).unwrap_or_default();
-                    kernels::copy(query, place);
+            self.normalize(first + token, x, row, &mut block, tap);
+            for (part, site) in [Site::Query, Site::Key, Site::Value].into_iter().enumerate() {
+                if part == 0 && column == stored {
+                    // Queries wait where their attention output will be. The last head's have no place,
+                    // its tokens are normalised again.
+                    continue;
                 }
-            }
-            for (part, site) in [(1, Site::Key), (2, Site::Value)] {
-                let Some([one, two]) = pairs_mut(row, head_dim).next() else { continue };
-                self.projection(part, head).int8(&block, SYMMETRIC, [&mut *one, &mut *two]);
-                let two = if x[1].is_empty() { &mut [] } else { two };
-                for (i, values) in [&*one, &*two].into_iter().enumerate() {
+                let [one, two] = self.projected(part, head, &block, row);
+                let one = &*one;
+                let two = if x.len() > width { &*two } else { &[] };
+                for (i, values) in [one, two].into_iter().enumerate() {
                     if !values.is_empty() {
-                        tap.i8(site, first + token + i, head * head_dim, values);
+                        tap.i8(site, first + token + i, column, values);
                     }
                 }
-                let rows = [&*one, &*two];
-                if part == 1 {
-                    self.packing().set_outputs(keys, head_dim, token, rows);
-                } else {
-                    self.packing().set_inputs(values, tokens, token, rows);
+                match part {
+                    0 => put(finished, (stored, token, column), [one, two]),
+                    1 => self.packing().set_outputs(keys, head_dim, token, [one, two]),
+                    _ => self.packing().set_inputs(values, tokens, token, [one, two]),
                 }
             }
         }
+    }
+
+    /// Normalises one or two tokens, the first of which has this index, into a block.
+    fn normalize<P: Probe>(
+        &self,
+        first: usize,
+        tokens: &[i16],
+        row: &mut [i8],
+        block: &mut Block<'_>,
+        tap: &mut Tap<'_, P>,
+    ) {
+        let width = self.record.width as usize;
+        for (i, x) in rows(tokens, width).take(TOKENS).enumerate() {
+            let y = row.get_mut(..width).unwrap_or_default();
+            self.norm.token(x, y);
+            tap.i8(Site::Norm, first + i, 0, y);
+            block.set(i, y);
+        }
+    }
+
+    /// One head's projection of the tokens in a block: 0 for queries, 1 for keys, 2 for values.
+    fn projected<'r>(
+        &self,
+        part: usize,
+        head: usize,
+        block: &Block<'_>,
+        memory: &'r mut [i8],
+    ) -> [&'r mut [i8]; TOKENS] {
+        let [one, two] =
+            pairs_mut(memory, self.record.head_dim as usize).next().unwrap_or_default();
+        self.projection(part, head).int8(block, SYMMETRIC, [&mut *one, &mut *two]);
+        [one, two]
     }
 
     /// Attention output of one head for two queries. The last head meets those before it and updates
@@ -233,29 +251,23 @@ impl<'a> Attention<'a> {
         let (packing, column) = (self.packing(), head * head_dim);
         let tokens = stream.len().checked_div(width).unwrap_or(0);
         let start = TOKENS * pair;
-        let rest = stream.get_mut(start * width..).unwrap_or_default();
-        let Some(mut x) = pairs_mut(rest, width).next() else { return };
+        let there = tokens - start;
+        let x = stream.get_mut(start * width..).unwrap_or_default();
         let Memory { keys, values, finished, scores, weights, rows: row, wide, narrow } = memory;
 
-        let finished = finished.get_mut(start * stored..).unwrap_or_default();
         let mut queries = Block::new(packing, head_dim, narrow);
         if column < stored {
+            let finished = finished.get(start * stored..).unwrap_or_default();
             for (i, row) in rows(finished, stored).enumerate().take(TOKENS) {
                 queries.set(i, row.get(column..column + head_dim).unwrap_or_default());
             }
         } else {
             let mut block = Block::new(packing, width, wide);
-            for (i, x) in x.iter().enumerate().filter(|(_, x)| !x.is_empty()) {
-                let y = row.get_mut(..width).unwrap_or_default();
-                self.norm.token(x, y);
-                block.set(i, y);
-            }
-            if let Some([one, two]) = pairs_mut(row, head_dim).next() {
-                self.projection(0, head).int8(&block, SYMMETRIC, [&mut *one, &mut *two]);
-                for (i, query) in [one, two].into_iter().enumerate().take(tokens - start) {
-                    tap.i8(Site::Query, first + start + i, column, query);
-                    queries.set(i, query);
-                }
+            self.normalize(first + start, x, row, &mut block, tap);
+            let projected = self.projected(0, head, &block, row);
+            for (i, query) in projected.into_iter().enumerate().take(there) {
+                tap.i8(Site::Query, first + start + i, column, query);
+                queries.set(i, query);
             }
         }
         let matrix = Matrix { packing, outputs: tokens, inputs: head_dim, bytes: keys };
@@ -273,33 +285,41 @@ impl<'a> Attention<'a> {
             block.set(i, weights);
         }
         let matrix = Matrix { packing, outputs: head_dim, inputs: tokens, bytes: values };
-        let Some([one, two]) = pairs_mut(row, head_dim).next() else { return };
+        let (outs, all) = row.split_at_mut_checked(TOKENS * head_dim).unwrap_or_default();
+        let [one, two] = pairs_mut(outs, head_dim).next().unwrap_or_default();
         kernels::weighted_sums(matrix, &block, mults, [&mut *one, &mut *two]);
-        for (i, out) in [&*one, &*two].into_iter().enumerate().take(tokens - start) {
+        for (i, out) in [&*one, &*two].into_iter().enumerate().take(there) {
             tap.i8(Site::Attention, first + start + i, column, out);
         }
         if column < stored {
-            for (i, finished) in rows_mut(finished, stored).enumerate().take(TOKENS) {
-                let place = finished.get_mut(column..column + head_dim).unwrap_or_default();
-                let out = row.get(i * head_dim..(i + 1) * head_dim).unwrap_or_default();
-                kernels::copy(out, place);
-            }
-            return;
+            return put(finished, (stored, start, column), [one, two]);
         }
-        let (outs, all) = row.split_at_mut_checked(TOKENS * head_dim).unwrap_or_default();
         let mut block = Block::new(packing, inner, wide);
-        for (i, out) in rows(outs, head_dim).enumerate() {
-            let finished = finished.get(i * stored..(i + 1) * stored).unwrap_or_default();
-            let all = all.get_mut(..inner).unwrap_or_default();
-            let (first, last) = all.split_at_mut_checked(stored).unwrap_or_default();
-            kernels::copy(finished, first);
-            kernels::copy(out, last);
-            block.set(i, all);
+        for (i, out) in [&*one, &*two].into_iter().enumerate() {
+            let finished = finished.get((start + i) * stored..).unwrap_or_default();
+            let (before, last) = all.split_at_mut_checked(stored).unwrap_or_default();
+            kernels::copy(finished.get(..stored).unwrap_or_default(), before);
+            kernels::copy(out, last.get_mut(..head_dim).unwrap_or_default());
+            block.set(i, all.get(..inner).unwrap_or_default());
         }
-        let [one, two] = &mut x;
-        self.proj.residual(&block, r.proj_shift as u32, [one, two]);
-        for (i, x) in x.iter().enumerate().take(tokens - start) {
+        let [one, two] = pairs_mut(x, width).next().unwrap_or_default();
+        self.proj.residual(&block, r.proj_shift as u32, [&mut *one, &mut *two]);
+        for (i, x) in [&*one, &*two].into_iter().enumerate().take(there) {
             tap.i16(Site::Output, first + start + i, 0, x);
         }
+    }
+}
+
+/// Tokens two at a time, the last one may be alone.
+fn rows_of_pairs(stream: &[i16], width: usize) -> impl Iterator<Item = &[i16]> {
+    stream.chunks((TOKENS * width).max(1))
+}
+
+/// Puts one head's values of one or two tokens from `token` on beside those of the other heads.
+fn put(to: &mut [i8], (width, token, column): (usize, usize, usize), values: [&[i8]; TOKENS]) {
+    let rest = to.get_mut(token * width..).unwrap_or_default();
+    for (row, values) in rows_mut(rest, width).zip(values) {
+        let place = row.get_mut(column..column + values.len()).unwrap_or_default();
+        kernels::copy(values, place);
     }
 }

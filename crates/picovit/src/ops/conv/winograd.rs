@@ -1,5 +1,7 @@
 //! 3x3 convolutions by Winograd's F(2x2, 3x3), two tiles of 2x2 outputs at a time.
 
+use core::array;
+
 use super::Conv;
 use crate::engine::{Probe, Site, Tap};
 use crate::format::{
@@ -89,19 +91,12 @@ impl Conv<'_> {
         for (map, channels) in maps.into_iter().zip([r.in_channels, r.in_channels2]) {
             let channels = channels as usize;
             let zero = self.zero_in.get(first..first + channels).unwrap_or_default();
-            let mut pixels = [zero; WINOGRAD_POSITIONS];
-            for (ky, row) in pixels.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-                let Some(y) = (y + ky).checked_sub(padding).filter(|&y| y < height) else {
-                    continue;
-                };
-                for (kx, pixel) in row.iter_mut().enumerate() {
-                    let x = (x + kx).checked_sub(padding).filter(|&x| x < width);
-                    let start = x.map_or(usize::MAX, |x| (y * width + x) * channels);
-                    if let Some(inside) = map.get(start..start.saturating_add(channels)) {
-                        *pixel = inside;
-                    }
-                }
-            }
+            let pixels: [&[i8]; WINOGRAD_POSITIONS] = array::from_fn(|place| {
+                let y = (y + place / 4).checked_sub(padding).filter(|&y| y < height);
+                let x = (x + place % 4).checked_sub(padding).filter(|&x| x < width);
+                let start = y.zip(x).map_or(usize::MAX, |(y, x)| (y * width + x) * channels);
+                map.get(start..start.saturating_add(channels)).unwrap_or(zero)
+            });
             kernels::winograd_patch(pixels, (inputs, first, token), patches);
             first += channels;
             // Only MobileViT joins maps.
