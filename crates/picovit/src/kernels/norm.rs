@@ -111,7 +111,32 @@ fn root(v: u64) -> u64 {
     if v >> 62 == 0 {
         return super::x86::values512::root(v);
     }
-    v.isqrt()
+    if DIVIDES_64_BITS { v.isqrt() } else { root_by_digits(v) }
+}
+
+/// As [`root`], of a number from 2^60 on, below 2^62, for processors that divide 32 bits at once: a root
+/// bit by bit of the upper half, a quotient for the lower one (Zimmermann, Karatsuba Square Root, INRIA
+/// RR-3805).
+fn root_by_digits(v: u64) -> u64 {
+    let (mut high, mut rest) = (0u32, (v >> 32) as u32);
+    let mut bit = 1u32 << 28;
+    while bit > 0 {
+        let square = high | bit;
+        high >>= 1;
+        if rest >= square {
+            rest -= square;
+            high |= bit;
+        }
+        bit >>= 2;
+    }
+    // The rest is at most twice the root.
+    let quotient = (rest << 16 | (v as u32) >> 16).checked_div(2 * high).unwrap_or(0);
+    let mut root = u64::from((high << 16).wrapping_add(quotient));
+    // At most twice.
+    while root * root > v {
+        root -= 1;
+    }
+    root
 }
 
 impl NormalizedRow {
@@ -315,6 +340,17 @@ mod tests {
         }
         for root in [1 << 30, (1 << 30) + 1, (1 << 31) - 1] {
             assert_eq!(u64::from(inverse_by_digits(root)), (1 << 61) / u64::from(root), "{root}");
+        }
+    }
+
+    #[test]
+    fn roots_are_exact() {
+        let numbers = |start: u64| (0..1000).flat_map(move |i| [start + i, start - 1 - i]);
+        let squares = [(1u64 << 30) + 1000, 0x5a82_799a, (1 << 31) - 1, 0x4000_ffff, 0x7fff_0001];
+        let near = squares.into_iter().flat_map(|root| numbers(root * root));
+        let spread = (1u64 << 60..1 << 62).step_by(7_919_000_000_000_003);
+        for v in near.chain(spread).chain([1 << 60, (1 << 62) - 1]) {
+            assert_eq!(root_by_digits(v), v.isqrt(), "{v}");
         }
     }
 

@@ -207,7 +207,7 @@ pub(in crate::kernels) fn winograd(
         && inputs > 0
         && inputs.is_multiple_of(2 * ROUND)
         && outputs.is_multiple_of(WINOGRAD_OUTPUTS)
-        && weights.len() >= winograd_weights(outputs, inputs)
+        && weights.len() / WINOGRAD_POSITIONS / inputs >= outputs
         && mult.len() >= outputs
         && sums.len() >= WINOGRAD_SUMS
         && out.len() >= 4 * TOKENS * outputs
