@@ -158,6 +158,7 @@ fn check_extent(height: usize, width: usize, format: PixelFormat) -> Result<(), 
 ///
 /// # Errors
 /// [`ImageError`], before anything is written.
+#[inline(never)]
 pub fn fit(
     frame: &Frame<'_>,
     height: usize,
@@ -182,6 +183,7 @@ pub fn fit(
 ///
 /// # Errors
 /// [`ImageError`], before anything is written.
+#[inline(never)]
 pub fn fit_crop(
     frame: &Frame<'_>,
     crop: Crop,

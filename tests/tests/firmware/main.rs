@@ -134,12 +134,13 @@ impl<'a> Run<'a> {
     }
 }
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "arena_bytes",
     "board",
     "code_bytes",
     "engine_code_bytes",
     "flash_bytes",
+    "image_code_bytes",
     "images",
     "instructions_per_inference",
     "logits_match",

@@ -16,9 +16,11 @@ mod symbols;
 pub struct Sizes {
     /// Machine code (`.text`).
     pub code: u64,
-    /// Machine code of the crate `picovit`, its kernels in assembly included. What the compiler
-    /// merged into the application's functions counts as the application's.
+    /// Machine code of the crate `picovit` but for its pre-processing, its kernels in assembly included.
+    /// What the compiler merged into the application's functions counts as the application's.
     pub engine: u64,
+    /// Machine code of its pre-processing: from the frame to the input.
+    pub image: u64,
     /// Machine code of the compiler's own helpers, which engine and application share: copying and
     /// filling memory, 64-bit division.
     pub helpers: u64,
@@ -55,6 +57,7 @@ impl Sizes {
                 sizes.code = section.size();
                 let extents = symbols::extents(&elf, &section);
                 sizes.engine = symbols::bytes(&extents, symbols::is_engine);
+                sizes.image = symbols::bytes(&extents, symbols::is_image);
                 sizes.helpers = symbols::bytes(&extents, symbols::is_helper);
             }
             if sh_flags & u64::from(SHF_WRITE) != 0 {

@@ -141,6 +141,7 @@ pub(crate) fn measure(args: &Request<'_>) -> Result<Measured, Error> {
         flash_bytes: sizes.flash,
         code_bytes: sizes.code,
         engine_code_bytes: sizes.engine,
+        image_code_bytes: sizes.image,
     };
     let extra = Extra {
         range: (costs.iter().copied().min().unwrap_or(0), costs.iter().copied().max().unwrap_or(0)),

@@ -33,6 +33,8 @@ pub(crate) struct Report {
     pub code_bytes: u64,
     /// The engine's share of it.
     pub engine_code_bytes: u64,
+    /// The share of the pre-processing, from the frame to the input.
+    pub image_code_bytes: u64,
 }
 
 /// What the table shows beyond the report.
@@ -109,6 +111,11 @@ impl Report {
                 "    engine code",
                 format!("{} B", grouped(self.engine_code_bytes)),
                 "functions of the crate `picovit`".to_owned(),
+            ),
+            (
+                "    pre-processing",
+                format!("{} B", grouped(self.image_code_bytes)),
+                "its functions from a frame to the input".to_owned(),
             ),
         ];
         if known > 0 {

@@ -46,8 +46,18 @@ pub(super) fn bytes(extents: &[(&str, Range<u64>)], wanted: fn(&str) -> bool) ->
     sum
 }
 
-/// Whether a function is the engine's: one of the crate `picovit` or one of its kernels in assembly.
+/// Whether a function is the engine's: one of the crate `picovit` or one of its kernels in assembly, but
+/// for the pre-processing.
 pub(super) fn is_engine(name: &str) -> bool {
+    is_of_crate(name) && !is_image(name)
+}
+
+/// Whether a function is the pre-processing's.
+pub(super) fn is_image(name: &str) -> bool {
+    is_of_crate(name) && path(&format!("{:#}", demangle(name))).starts_with("picovit::image::")
+}
+
+fn is_of_crate(name: &str) -> bool {
     // Assembly has names of its own.
     if ["picovit_cortex_m_", "picovit_helium_"].iter().any(|start| name.starts_with(start)) {
         return true;
@@ -79,7 +89,7 @@ mod tests {
     fn the_engine_is_told_from_crates_of_similar_names() {
         for engine in [
             "_ZN7picovit3ops2Op3run17h92f9b0bdd2110d46E",
-            "_ZN68_$LT$picovit..image..ImageError$u20$as$u20$defmt..traits..Format$GT$12_format_data17h0123456789abcdefE",
+            "_ZN57_$LT$picovit..error..Error$u20$as$u20$defmt..traits..Format$GT$12_format_data17h0123456789abcdefE",
             "_RNvNtCs1234_7picovit3ops3run",
             "picovit_cortex_m_run",
             "picovit_helium_signed",
@@ -96,6 +106,18 @@ mod tests {
         ] {
             assert!(!is_engine(other), "{other}");
         }
+    }
+
+    #[test]
+    fn pre_processing_is_told_from_the_rest_of_the_engine() {
+        for image in [
+            "_ZN7picovit5image3fit17h92f9b0bdd2110d46E",
+            "_ZN68_$LT$picovit..image..ImageError$u20$as$u20$defmt..traits..Format$GT$12_format_data17h0123456789abcdefE",
+        ] {
+            assert!(is_image(image) && !is_engine(image), "{image}");
+        }
+        assert!(!is_image("_ZN7picovit3ops2Op3run17h92f9b0bdd2110d46E"));
+        assert!(!is_image("picovit_cortex_m_run"));
     }
 
     #[test]
