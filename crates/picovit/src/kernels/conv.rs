@@ -89,10 +89,14 @@ pub fn copy_patch(
     let inside = corner.0.min(corner.1) >= window.padding
         && ends[0] <= height + window.padding
         && ends[1] <= width + window.padding;
-    if inside && (cfg!(wide) || row_values < SHORT) {
+    if inside && (cfg!(any(wide, mve)) || row_values < SHORT) {
         // Most pixels of most first layers.
         let first = (corner.0 - window.padding) * width + corner.1 - window.padding;
         let mut rest = map.get(first * channels..).unwrap_or_default();
+        #[cfg(mve)]
+        if super::helium::copy_rows(rest, width * channels, patch, row_values) {
+            return;
+        }
         for row in rows_mut(patch, row_values) {
             copy_row(rest, row);
             rest = rest.get(width * channels..).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Tokens on their way into the residual stream.
 
+#[cfg(not(mve))]
 use super::requant::{mulhi_add, sat16};
 
 /// Adds int8 values, scaled, to int16 values: `sat16(out + mulhi((x - zero) << 16, mult))`.
@@ -30,6 +31,8 @@ pub fn add_scaled(x: &[i8], zero: i32, mult: i32, out: &mut [i16]) {
 /// As [`add_scaled`], with a zero point and a multiplier for each channel.
 #[inline]
 pub fn add_scaled_channels(x: &[i8], zeros: &[i32], mults: &[i32], out: &mut [i16]) {
+    #[cfg(mve)]
+    super::helium::add_scaled_channels(x, zeros, mults, out);
     #[cfg(target_arch = "x86_64")]
     if super::x86::is_avx512() {
         // SAFETY: AVX-512 is current.
@@ -42,13 +45,15 @@ pub fn add_scaled_channels(x: &[i8], zeros: &[i32], mults: &[i32], out: &mut [i1
     } else {
         0
     };
-    #[cfg(not(target_feature = "simd128"))]
+    #[cfg(not(any(target_feature = "simd128", mve)))]
     let done = 0;
+    #[cfg(not(mve))]
     for (((out, &x), &zero), &mult) in out.iter_mut().zip(x).zip(zeros).zip(mults).skip(done) {
         *out = scaled(*out, x, zero, mult);
     }
 }
 
+#[cfg(not(mve))]
 #[inline(always)]
 fn scaled(out: i16, x: i8, zero: i32, mult: i32) -> i16 {
     let centred = (x as i32).wrapping_sub(zero).wrapping_shl(16);

@@ -18,10 +18,10 @@ mod sums;
 
 pub(crate) use block::{columns, output};
 pub(super) use block::{gather, interleave};
-pub(super) use bytes::{copy, look_up, max_into};
+pub(super) use bytes::{copy, copy_rows, look_up, max_into};
 pub(super) use depthwise::depthwise;
 pub(super) use norm::{sums_of_squares, write8, write16};
 pub(super) use product::{add16, int8, rows, sums};
 pub(super) use residual::residual_add8;
 pub(super) use softmax::{largest, weights};
-pub(super) use sums::{add_scaled, dot, multiply_add};
+pub(super) use sums::{add_scaled, add_scaled_channels, dot, multiply_add};

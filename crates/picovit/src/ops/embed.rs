@@ -5,7 +5,7 @@
 use super::{Layer, Value, unfolds};
 use crate::engine::{Probe, Site, Tap};
 use crate::format::{EmbedRecord, MAX_WIDTH, Packing, TOKENS, unfolded_index};
-use crate::kernels::{Block, add_scaled, add_scaled_channels};
+use crate::kernels::{Block, add_scaled, add_scaled_channels, copy};
 use crate::model::Constants;
 use crate::rows::{pairs_mut, rows_mut};
 use crate::scratch::Scratch;
@@ -86,7 +86,7 @@ impl<'a> Embed<'a> {
         // The embedding comes first; the class token is a row of it and complete.
         let positions = self.positions.len().min(output.len());
         let (first, rest) = output.split_at_mut_checked(positions).unwrap_or_default();
-        first.iter_mut().zip(self.positions).for_each(|(out, &position)| *out = position);
+        copy(bytemuck::must_cast_slice(self.positions), bytemuck::must_cast_slice_mut(first));
         rest.fill(0);
         let class_values = r.class_token as usize * width;
         let pixels = output.get_mut(class_values..).unwrap_or_default();

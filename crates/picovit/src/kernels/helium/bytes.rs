@@ -26,6 +26,30 @@ picovit_helium_copy:
     .size picovit_helium_copy, . - picovit_helium_copy
 
     .balign 4
+    .global picovit_helium_copy_rows
+    .type picovit_helium_copy_rows, %function
+    .thumb_func
+    @ r0: values, r1: from one row to the next, r2: places, r3: how many in a row, on the stack: rows.
+picovit_helium_copy_rows:
+    push {{r4-r6, lr}}
+    ldr r4, [sp, #16]
+0:
+    mov r5, r0
+    mov r6, r2
+    wlstp.8 lr, r3, 2f
+1:
+    vldrb.u8 q0, [r5], #16
+    vstrb.8 q0, [r6], #16
+    letp lr, 1b
+2:
+    add r0, r1
+    add r2, r3
+    subs r4, #1
+    bne 0b
+    pop {{r4-r6, pc}}
+    .size picovit_helium_copy_rows, . - picovit_helium_copy_rows
+
+    .balign 4
     .global picovit_helium_look_up
     .type picovit_helium_look_up, %function
     .thumb_func
@@ -67,6 +91,13 @@ picovit_helium_max_into:
 
 unsafe extern "C" {
     fn picovit_helium_copy(values: *const i8, places: *mut i8, count: usize);
+    fn picovit_helium_copy_rows(
+        values: *const i8,
+        next: usize,
+        places: *mut i8,
+        count: usize,
+        rows: usize,
+    );
     fn picovit_helium_look_up(values: *mut i8, table: *const i8, count: usize);
     fn picovit_helium_max_into(values: *const i8, out: *mut i8, count: usize);
 }
@@ -78,6 +109,28 @@ pub(in crate::kernels) fn copy(source: &[i8], target: &mut [i8]) {
     // SAFETY: reads and writes `count` values. The code keeps the registers of the procedure call
     // standard.
     unsafe { picovit_helium_copy(source.as_ptr(), target.as_mut_ptr(), count) }
+}
+
+/// Copies rows of `count` values, every `next` values of the source, one after the other; whether the
+/// source has them all.
+#[inline]
+pub(in crate::kernels) fn copy_rows(
+    source: &[i8],
+    next: usize,
+    target: &mut [i8],
+    count: usize,
+) -> bool {
+    let rows = target.len().checked_div(count).unwrap_or(0);
+    let last = rows.checked_sub(1).and_then(|rows| rows.checked_mul(next)?.checked_add(count));
+    let fits = last.is_some_and(|last| last <= source.len());
+    if fits {
+        // SAFETY: the last row read ends at `last`, and there is room for `rows` rows, of which there is
+        // one at least. As above.
+        unsafe {
+            picovit_helium_copy_rows(source.as_ptr(), next, target.as_mut_ptr(), count, rows);
+        }
+    }
+    fits
 }
 
 /// Replaces each value by its entry of a table, whose first one is that of -128.
