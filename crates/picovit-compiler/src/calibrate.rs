@@ -1,11 +1,14 @@
 //! Ranges of every value over calibration images.
 
+mod covariance;
 mod histogram;
+
+use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
 use crate::executor::Executor;
-use crate::graph::{Graph, Op};
+use crate::graph::{Graph, NodeId, Op};
 
 use histogram::Histogram;
 pub use histogram::Method;
@@ -41,6 +44,8 @@ pub struct Calibration {
     nodes: Vec<Vec<ChannelStats>>,
     /// int8 range of every node, and how it was found.
     ranges: Vec<((f32, f32), Method)>,
+    /// Of the inputs of layers, where they were asked for.
+    covariances: BTreeMap<NodeId, Vec<f64>>,
     images: usize,
 }
 
@@ -77,7 +82,8 @@ impl Calibration {
                 total.mean += stats.mean / count;
             }
         }
-        let mut calibration = Self { nodes, ranges: vec![], images: images.len() };
+        let mut calibration =
+            Self { nodes, ranges: vec![], covariances: BTreeMap::new(), images: images.len() };
         let extremes = (0..graph.nodes.len()).map(|id| (calibration.extremes(id), Method::MinMax));
         calibration.ranges = extremes.collect();
         calibration
@@ -134,6 +140,25 @@ impl Calibration {
         });
         self.ranges = ranges.collect();
         self
+    }
+
+    /// Learns how the inputs of every layer vary together, from the first of the same images: weights are
+    /// rounded so that their errors compensate each other. Calls `done` after every image.
+    #[must_use]
+    pub fn with_covariances(
+        mut self,
+        graph: &Graph,
+        images: &[&[u8]],
+        done: impl Fn() + Sync,
+    ) -> Self {
+        self.covariances = covariance::of_layers(graph, images, done);
+        self
+    }
+
+    /// Covariances `[inputs][inputs]` of a layer's inputs, if they were asked for.
+    #[must_use]
+    pub fn covariance(&self, layer: NodeId) -> Option<&[f64]> {
+        self.covariances.get(&layer).map(Vec::as_slice)
     }
 
     /// How the int8 range of a node was found.

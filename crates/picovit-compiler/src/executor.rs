@@ -1,5 +1,7 @@
 //! Plain f32 execution of a graph: the float side of calibration and drift.
 
+use std::borrow::Cow;
+
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 
@@ -58,6 +60,31 @@ impl<'g> Executor<'g> {
             values.push(value);
         }
         Values(values)
+    }
+
+    /// Inputs of an output of a layer that multiplies all of them with a matrix: a linear layer, or a
+    /// convolution of one group.
+    pub(crate) fn layer_inputs(&self, id: usize) -> Option<usize> {
+        let node = &self.graph.nodes[id];
+        let shape = self.graph.nodes[*node.inputs.first()?].shape;
+        match &node.op {
+            Op::Linear(_) => Some(shape.channels),
+            Op::Conv(conv) if conv.groups == 1 && (shape.channels > 1 || conv.kernel > 1) => {
+                Some(conv.kernel * conv.kernel * shape.channels)
+            }
+            _ => None,
+        }
+    }
+
+    /// These inputs, in the order of the weights, one row for each output pixel or token.
+    pub(crate) fn layer_rows<'v>(&self, id: usize, values: &'v Values) -> Cow<'v, [f32]> {
+        let node = &self.graph.nodes[id];
+        let x = values.node(node.inputs[0]);
+        let shape = self.graph.nodes[node.inputs[0]].shape;
+        match &node.op {
+            Op::Conv(conv) => patches(conv, x, shape, 0..shape.channels).into(),
+            _ => x.into(),
+        }
     }
 
     fn node(&self, node: &Node, values: &[Vec<f32>]) -> Vec<f32> {

@@ -311,7 +311,7 @@ fn calibrate(
     let dir = args.data_dir.clone();
     let images = data::calibration(args.calibration.as_deref(), dir, config, count)?;
     let slices: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
-    let bar = progress(2 * slices.len(), "calibrating");
+    let bar = progress(3 * slices.len(), "calibrating");
     let method = match args.ranges {
         Ranges::Auto => Method::Auto,
         Ranges::MinMax => Method::MinMax,
@@ -320,6 +320,7 @@ fn calibrate(
     };
     let calibration = Calibration::run_with(graph, &slices, || bar.inc(1));
     let calibration = calibration.refined(graph, &slices, method, || bar.inc(1));
+    let calibration = calibration.with_covariances(graph, &slices, || bar.inc(1));
     bar.finish_and_clear();
     Ok((images, calibration))
 }

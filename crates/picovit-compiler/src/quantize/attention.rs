@@ -89,7 +89,13 @@ impl Context<'_> {
         let (linear, bias) = self.linear(qkv);
         let centres = self.qkv_centres(qkv, inner);
         let bias: Vec<f64> = bias.iter().zip(&centres).map(|(b, centre)| b - centre).collect();
-        let weights = quantize_weights(&self.name(qkv), &linear.weights, &bias, &input)?;
+        let weights = quantize_weights(
+            &self.name(qkv),
+            &linear.weights,
+            &bias,
+            &input,
+            self.covariance(qkv),
+        )?;
         let channels = self.qkv_channels(qkv, head_dim, &centres, &weights.scale);
         let scales: Vec<f64> = channels.iter().map(|a| a.scale).collect();
         let (qkv_mult, shift) = weights.multipliers(&self.name(qkv), &scales, 128)?;
@@ -118,7 +124,13 @@ impl Context<'_> {
         let out_mult = out_mult.collect();
         let input: InputQuant = self.input(attention, out.clone());
         let (linear, bias) = self.linear(proj);
-        let proj_weights = quantize_weights(&self.name(proj), &linear.weights, &bias, &input)?;
+        let proj_weights = quantize_weights(
+            &self.name(proj),
+            &linear.weights,
+            &bias,
+            &input,
+            self.covariance(proj),
+        )?;
         let streams = vec![stream; shape.channels];
         let (proj_mult, proj_shift) = proj_weights.multipliers(&self.name(proj), &streams, 128)?;
 

@@ -1,5 +1,7 @@
 //! Convolutions.
 
+use std::borrow::Cow;
+
 use picovit::Site;
 use picovit::format::ConvRecord;
 
@@ -95,6 +97,16 @@ impl Conv {
     }
 }
 
+/// A covariance of the taps of patches whose pixels have `channels` channels, the first `kept` of which
+/// come last from now on.
+fn rotated(covariance: &[f64], channels: usize, kept: usize) -> Vec<f64> {
+    let inputs = covariance.len().isqrt();
+    let mut order: Vec<usize> = (0..inputs).collect();
+    order.chunks_exact_mut(channels).for_each(|pixel| pixel.rotate_left(kept));
+    let rows = order.iter().map(|&i| &covariance[i * inputs..(i + 1) * inputs]);
+    rows.flat_map(|row| order.iter().map(|&j| row[j])).collect()
+}
+
 impl Context<'_> {
     /// Quantization of a map. Weight rounding errors are compensated at its mean, for convolutions
     /// with a border too: nearly all pixels are inside, and a background's error would add up.
@@ -186,7 +198,15 @@ impl Context<'_> {
         let zero_in = quant.affine.iter().map(|a| a.zero.round().clamp(-128.0, 127.0) as i8);
         let zero_in = zero_in.collect();
         let taps = quant.repeat(conv.kernel * conv.kernel);
-        let weights = quantize_weights(&name, &weights, &conv.biases(channels), &taps)?;
+        let covariance = self.covariance(id).map(|covariance| match concat {
+            Some(Concat { saved, saved_first: true }) => {
+                let kept = graph.nodes[saved].shape.channels;
+                Cow::Owned(rotated(covariance, quant.affine.len(), kept))
+            }
+            _ => Cow::Borrowed(covariance),
+        });
+        let biases = conv.biases(channels);
+        let weights = quantize_weights(&name, &weights, &biases, &taps, covariance.as_deref())?;
 
         let (lo, hi) = self.calibration.range(id);
         let between = match table.map(|table| graph.activation(table)) {

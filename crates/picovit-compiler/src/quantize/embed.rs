@@ -45,7 +45,13 @@ impl Context<'_> {
             Some(id) => {
                 let conv = self.graph.conv(id);
                 let (name, quant) = (self.name(id), self.map(map));
-                let weights = quantize_weights(&name, &conv.weights, &conv.biases(width), &quant)?;
+                let weights = quantize_weights(
+                    &name,
+                    &conv.weights,
+                    &conv.biases(width),
+                    &quant,
+                    self.covariance(id),
+                )?;
                 let (mult, shift) = weights.multipliers(&name, &vec![stream; width], 128)?;
                 record.shift = shift as u16;
                 Some(QLayer { weights: weights.weights, bias: weights.bias, mult })

@@ -88,7 +88,7 @@ impl Context<'_> {
         let scale = self.logit_scale(linear);
         let quant = self.input(input, vec![Affine::symmetric(pooled); width]);
         let (layer, bias) = self.linear(linear);
-        let weights = quantize_weights(&name, &layer.weights, &bias, &quant)?;
+        let weights = quantize_weights(&name, &layer.weights, &bias, &quant, None)?;
         let (mult, shift) = weights.multipliers(&name, &vec![scale; classes], 32768)?;
         let record = HeadRecord {
             width: self.size(linear, "the width", width)?,

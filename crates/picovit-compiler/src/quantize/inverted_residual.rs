@@ -26,7 +26,13 @@ impl Context<'_> {
 
         let quant = self.map(input_node);
         let bias = graph.conv(expand).biases(hidden);
-        let weights = quantize_weights(&names[0], &graph.conv(expand).weights, &bias, &quant)?;
+        let weights = quantize_weights(
+            &names[0],
+            &graph.conv(expand).weights,
+            &bias,
+            &quant,
+            self.covariance(expand),
+        )?;
         let activation = graph.activation(table1);
         let between1 = weights.output(activation.input_range(self.calibration.range(expand)));
         let layer1 = weights.layer(&names[0], between1)?;
@@ -36,7 +42,8 @@ impl Context<'_> {
 
         let conv = graph.conv(filter);
         let taps = InputQuant::at_zero(vec![out1; conv.kernel * conv.kernel]);
-        let weights = quantize_weights(&names[1], &conv.weights, &conv.biases(hidden), &taps)?;
+        let weights =
+            quantize_weights(&names[1], &conv.weights, &conv.biases(hidden), &taps, None)?;
         let activation = graph.activation(table2);
         let between2 = weights.output(activation.input_range(self.calibration.range(filter)));
         let layer2 = weights.layer(&names[1], between2)?;
@@ -46,7 +53,13 @@ impl Context<'_> {
 
         let quant = self.input(table2, vec![out2; hidden]);
         let bias = graph.conv(project).biases(channels);
-        let weights = quantize_weights(&names[2], &graph.conv(project).weights, &bias, &quant)?;
+        let weights = quantize_weights(
+            &names[2],
+            &graph.conv(project).weights,
+            &bias,
+            &quant,
+            self.covariance(project),
+        )?;
         let output = add.unwrap_or(project);
         let out = weights.output(self.calibration.range(output));
         let layer3 = weights.layer(&names[2], out)?;

@@ -28,7 +28,13 @@ impl Context<'_> {
         let residual = replaces.then(|| self.norm16(norm, after)).transpose()?;
         let input = self.input(norm, norm_channels.clone());
         let (linear, bias) = self.linear(linear1);
-        let weights1 = quantize_weights(&self.name(linear1), &linear.weights, &bias, &input)?;
+        let weights1 = quantize_weights(
+            &self.name(linear1),
+            &linear.weights,
+            &bias,
+            &input,
+            self.covariance(linear1),
+        )?;
         let between = weights1.output(activation.input_range(self.calibration.range(linear1)));
         let first = weights1.layer(&self.name(linear1), between)?;
 
@@ -37,7 +43,13 @@ impl Context<'_> {
         let entries = activation.table(between, out);
         let input = self.input(table, vec![out; hidden]);
         let (linear, bias) = self.linear(linear2);
-        let weights2 = quantize_weights(&self.name(linear2), &linear.weights, &bias, &input)?;
+        let weights2 = quantize_weights(
+            &self.name(linear2),
+            &linear.weights,
+            &bias,
+            &input,
+            self.covariance(linear2),
+        )?;
         // Behind a second activation, int8 between the two, else straight to the stream.
         let second = table2.map(|table2| {
             let activation = self.graph.activation(table2);

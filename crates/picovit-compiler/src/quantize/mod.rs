@@ -15,6 +15,7 @@ mod inverted_residual;
 mod mlp;
 mod norm;
 mod pool;
+mod rounding;
 pub mod scale;
 
 pub use float::{FloatLayer, FloatOp, FloatParameters};
@@ -504,6 +505,11 @@ impl Context<'_> {
         if let Some(site) = self.sites.last_mut() {
             site.least = least;
         }
+    }
+
+    /// How the inputs of a layer vary together, if that is known.
+    fn covariance(&self, layer: NodeId) -> Option<&[f64]> {
+        self.calibration.covariance(layer)
     }
 
     /// Quantized mean of each channel of a node.

@@ -2,6 +2,8 @@
 
 use crate::error::CompileError;
 
+use super::rounding::Rounding;
+
 /// `real = scale * (q - zero)` of one channel. `zero` need not be an integer: it never reaches the
 /// engine by itself, only folded into a bias.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,7 +84,8 @@ pub struct QWeights {
     pub scale: Vec<f64>,
 }
 
-/// Quantizes `[out][in]` weights per output channel, the input scales folded in.
+/// Quantizes `[out][in]` weights per output channel, the input scales folded in. Where the covariance
+/// `[in][in]` of the real inputs is known, rounding errors compensate each other.
 ///
 /// # Errors
 /// [`CompileError::Range`] where a bias does not fit.
@@ -91,8 +94,13 @@ pub fn quantize_weights(
     weights: &[f32],
     bias: &[f64],
     input: &InputQuant,
+    covariance: Option<&[f64]>,
 ) -> Result<QWeights, CompileError> {
     let inputs = input.affine.len();
+    let rounding = match covariance {
+        Some(covariance) => Rounding::compensating(covariance, &input.affine),
+        None => Rounding::nearest(inputs),
+    };
     let mut out =
         QWeights { weights: Vec::with_capacity(weights.len()), bias: vec![], scale: vec![] };
     for (row, &bias) in weights.chunks_exact(inputs).zip(bias) {
@@ -101,13 +109,14 @@ pub fn quantize_weights(
         let largest = folded.iter().fold(0.0f64, |m, w| m.max(w.abs()));
         // A channel of tiny weights must not blow its bias up.
         let scale = (largest / 127.0).max(bias.abs() / f64::from(1 << 28)).max(1e-30);
+        let exact: Vec<f64> = folded.iter().map(|w| w / scale).collect();
+        let rounded = rounding.round(&exact);
         let mut total = bias / scale;
-        for ((&w, a), &mean) in folded.iter().zip(&input.affine).zip(&input.mean) {
-            let exact = w / scale;
-            let rounded = exact.round().clamp(-127.0, 127.0);
-            total += exact * (mean - a.zero) - rounded * mean;
-            out.weights.push(rounded as i8);
+        let inputs = exact.iter().zip(&rounded).zip(&input.affine).zip(&input.mean);
+        for (((exact, &rounded), a), &mean) in inputs {
+            total += exact * (mean - a.zero) - f64::from(rounded) * mean;
         }
+        out.weights.extend(rounded);
         out.bias.push(to_i32(name, "a bias", total)?);
         out.scale.push(scale);
     }
@@ -186,7 +195,7 @@ mod tests {
             mean: vec![17.0, -60.0],
         };
         let weights = [0.377f32, -1.3];
-        let q = quantize_weights("layer", &weights, &[0.25], &input).unwrap();
+        let q = quantize_weights("layer", &weights, &[0.25], &input, None).unwrap();
         let acc = i64::from(q.bias[0])
             + input
                 .mean
