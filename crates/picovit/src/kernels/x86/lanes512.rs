@@ -29,6 +29,10 @@ pub(super) fn constants(values: &[i32], first: usize) -> __m512i {
         // SAFETY: there are so many. Masks cost more than to predict that they are not needed.
         return unsafe { _mm512_loadu_epi32(rest.as_ptr()) };
     }
+    if rest.is_empty() {
+        // A load of nothing from nowhere is harmless, but takes hundreds of cycles.
+        return _mm512_setzero_si512();
+    }
     // SAFETY: what is masked out is not touched.
     unsafe { _mm512_maskz_loadu_epi32(first_lanes(rest.len()), rest.as_ptr()) }
 }
@@ -41,6 +45,10 @@ pub(super) fn halfwords(values: &[i16], first: usize) -> __m512i {
     if rest.len() >= LANES {
         // SAFETY: there are so many.
         return _mm512_cvtepi16_epi32(unsafe { _mm256_loadu_epi16(rest.as_ptr()) });
+    }
+    if rest.is_empty() {
+        // As above.
+        return _mm512_setzero_si512();
     }
     // SAFETY: what is masked out is not touched.
     let values = unsafe { _mm256_maskz_loadu_epi16(first_lanes(rest.len()), rest.as_ptr()) };
