@@ -32,18 +32,12 @@ const CCT: Promise = Promise {
     float_top1: 92.5,
     drop: 0.10,
     agreement: 99.5,
-    logit_sqnr: 38.0,
+    logit_sqnr: 40.0,
     arena: 33 * 1024,
 };
 const CVT: Promise = Promise { model: "cvt_2_4_fmnist", float_top1: 89.0, logit_sqnr: 34.0, ..CCT };
-/// Short of the bar for the agreement, 99.5 %: this guards what was reached.
-const VIT_LITE: Promise = Promise {
-    model: "vit_lite_2_4_fmnist",
-    float_top1: 89.0,
-    agreement: 99.3,
-    logit_sqnr: 31.5,
-    ..CCT
-};
+const VIT_LITE: Promise =
+    Promise { model: "vit_lite_2_4_fmnist", float_top1: 89.0, logit_sqnr: 34.0, ..CCT };
 const KERAS_CCT: Promise =
     Promise { model: "cct_2_3x2_keras_fmnist", float_top1: 90.5, arena: 44 * 1024, ..CCT };
 /// Without quantization-aware training, which is not needed to keep this.
@@ -52,7 +46,7 @@ const MOBILEVIT: Promise = Promise {
     float_top1: 89.0,
     drop: 0.30,
     agreement: 98.5,
-    logit_sqnr: 29.0,
+    logit_sqnr: 30.0,
     ..CCT
 };
 
@@ -89,6 +83,7 @@ impl Shipped {
         // As `cargo tools quantize` does it.
         let calibration = Calibration::run(&graph, &images);
         let calibration = calibration.refined(&graph, &images, Method::Auto, || {});
+        let calibration = calibration.with_covariances(&graph, &images, || {});
         let compiled = compile_as(&graph, &calibration, None, format).unwrap();
         Self { graph, compiled, test: data(Split::Test, &config) }
     }

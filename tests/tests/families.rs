@@ -66,6 +66,7 @@ fn every_family_reaches_the_engine() {
 
         let calibration = Calibration::run(&graph, &slices);
         let calibration = calibration.refined(&graph, &slices, Method::Auto, || {});
+        let calibration = calibration.with_covariances(&graph, &slices, || {});
         // Untrained networks answer alike to everything, which leaves less signal than a trained one.
         for (format, decibels) in [(Format::Int8, 20.0), (Format::F16, 50.0)] {
             let compiled = compile_as(&graph, &calibration, None, &format).unwrap();
