@@ -3,7 +3,7 @@
 use core::fmt;
 
 use embedded_hal::delay::DelayNs;
-use embedded_hal::i2c::{Error as _, ErrorKind, I2c};
+use embedded_hal::i2c::{ErrorKind, I2c};
 use picovit::image::PixelFormat;
 
 /// Registers with what they are to hold, in the order of writing.
