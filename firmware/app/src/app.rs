@@ -216,6 +216,11 @@ impl<'m, 'a, const CLASSES: usize, const WINDOW: usize> App<'m, 'a, CLASSES, WIN
         &self.model
     }
 
+    /// The engine.
+    pub(crate) const fn engine(&mut self) -> &mut Engine<'m, 'a> {
+        &mut self.engine
+    }
+
     /// Logits of the latest frame.
     #[must_use]
     pub fn logits(&self) -> &[i16] {

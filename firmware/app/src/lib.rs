@@ -15,15 +15,20 @@
 #![warn(missing_docs)]
 
 pub mod app;
+mod boot;
 pub mod clip;
 pub mod history;
 pub mod overlay;
+pub mod region;
 pub mod screen;
 pub mod smoothing;
 
 pub use app::{App, AppError, Clock, Cost, FrameSource, Outcome, Settings, Shot, Verdict, WINDOW};
+pub use boot::boot;
 pub use clip::{Clip, ClipHeader};
 pub use history::History;
+pub use overlay::notice::Notice;
 pub use overlay::{Labels, Scene};
+pub use region::{Region, RegionError, RegionHeader, SelfTest};
 pub use screen::{Banded, Direct, Screen, Sink};
 pub use smoothing::Smoother;

@@ -9,12 +9,13 @@ use embedded_graphics::pixelcolor::raw::{RawData, RawU16};
 use embedded_graphics::prelude::*;
 use embedded_graphics::primitives::Rectangle;
 
-use crate::overlay::{Scene, draw};
+use crate::overlay::notice::{self, Notice};
+use crate::overlay::{self, Scene};
 
 /// Bytes of one pixel on the wire: RGB565, high byte first, as display controllers take it.
 pub const PIXEL_BYTES: usize = 2;
 
-/// Something a scene can be shown on.
+/// Something a scene or a notice can be shown on.
 pub trait Screen {
     /// What can go wrong.
     type Error;
@@ -24,6 +25,12 @@ pub trait Screen {
     /// # Errors
     /// Whatever the display meets.
     fn show(&mut self, scene: &Scene<'_>) -> Result<(), Self::Error>;
+
+    /// Shows a notice.
+    ///
+    /// # Errors
+    /// Whatever the display meets.
+    fn show_notice(&mut self, notice: &Notice) -> Result<(), Self::Error>;
 }
 
 /// A display that is drawn on directly.
@@ -35,7 +42,12 @@ impl<D: DrawTarget<Color = Rgb565>> Screen for Direct<D> {
 
     fn show(&mut self, scene: &Scene<'_>) -> Result<(), Self::Error> {
         let size = self.0.bounding_box().size;
-        draw(scene, size, &mut self.0)
+        overlay::draw(scene, size, &mut self.0)
+    }
+
+    fn show_notice(&mut self, notice: &Notice) -> Result<(), Self::Error> {
+        let size = self.0.bounding_box().size;
+        notice::draw(notice, size, &mut self.0)
     }
 }
 
@@ -80,12 +92,13 @@ impl<'b, S: Sink> Banded<'b, S> {
     pub fn sink_mut(&mut self) -> &mut S {
         &mut self.sink
     }
-}
 
-impl<S: Sink> Screen for Banded<'_, S> {
-    type Error = S::Error;
-
-    fn show(&mut self, scene: &Scene<'_>) -> Result<(), Self::Error> {
+    /// Draws band by band with what knows how.
+    #[inline(always)]
+    fn bands(
+        &mut self,
+        draw: impl Fn(Size, &mut Band<'_>) -> Result<(), Infallible>,
+    ) -> Result<(), S::Error> {
         let row_bytes = self.size.width as usize * PIXEL_BYTES;
         let band_rows = (self.buffer.len() / row_bytes) as u32;
         let mut top = 0;
@@ -94,11 +107,23 @@ impl<S: Sink> Screen for Banded<'_, S> {
             let area = Rectangle::new(Point::new(0, top as i32), Size::new(self.size.width, rows));
             let pixels = &mut self.buffer[..rows as usize * row_bytes];
             let mut band = Band { area, pixels };
-            let Ok(()) = draw(scene, self.size, &mut band);
+            let Ok(()) = draw(self.size, &mut band);
             self.sink.take(&area, band.pixels)?;
             top += rows;
         }
         Ok(())
+    }
+}
+
+impl<S: Sink> Screen for Banded<'_, S> {
+    type Error = S::Error;
+
+    fn show(&mut self, scene: &Scene<'_>) -> Result<(), Self::Error> {
+        self.bands(|size, band| overlay::draw(scene, size, band))
+    }
+
+    fn show_notice(&mut self, notice: &Notice) -> Result<(), Self::Error> {
+        self.bands(|size, band| notice::draw(notice, size, band))
     }
 }
 
