@@ -24,6 +24,7 @@ pub mod overlay;
 pub mod pulse;
 pub mod region;
 pub mod screen;
+mod serve;
 pub mod smoothing;
 
 pub use app::{App, AppError, Clock, Cost, FrameSource, Outcome, Settings, Shot, Verdict, WINDOW};
@@ -36,5 +37,6 @@ pub use overlay::notice::Notice;
 pub use overlay::{Labels, Scene};
 pub use pulse::{Pulse, Vigil};
 pub use region::{Region, RegionError, RegionHeader, SelfTest};
-pub use screen::{Banded, Direct, Screen, Sink};
+pub use screen::{Banded, Blit, Direct, Screen, Sink};
+pub use serve::serve;
 pub use smoothing::Smoother;

@@ -64,6 +64,33 @@ pub trait Sink {
     fn take(&mut self, area: &Rectangle, pixels: &[u8]) -> Result<(), Self::Error>;
 }
 
+/// Writes bands to a display that takes pixels one after the other, as the drivers of SPI displays do.
+///
+/// ```
+/// use embedded_graphics::{mock_display::MockDisplay, pixelcolor::Rgb565, prelude::*};
+/// use embedded_graphics::primitives::Rectangle;
+/// use picovit_app::{Blit, Sink as _};
+///
+/// let mut display = Blit(MockDisplay::<Rgb565>::new());
+/// let area = Rectangle::new(Point::new(0, 3), Size::new(2, 1));
+/// display.take(&area, &[0xf8, 0x00, 0x00, 0x1f])?;
+/// assert_eq!(display.0.get_pixel(Point::new(0, 3)), Some(Rgb565::RED));
+/// assert_eq!(display.0.get_pixel(Point::new(1, 3)), Some(Rgb565::BLUE));
+/// # Ok::<(), core::convert::Infallible>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Blit<D>(pub D);
+
+impl<D: DrawTarget<Color = Rgb565>> Sink for Blit<D> {
+    type Error = D::Error;
+
+    fn take(&mut self, area: &Rectangle, pixels: &[u8]) -> Result<(), Self::Error> {
+        let (pixels, _) = pixels.as_chunks::<PIXEL_BYTES>();
+        let colors = pixels.iter().map(|&pixel| RawU16::new(u16::from_be_bytes(pixel)).into());
+        self.0.fill_contiguous(area, colors)
+    }
+}
+
 /// Draws the scene band by band into a small buffer and hands every band to a [`Sink`].
 ///
 /// A 320x240 picture takes 150 KB; bands of 16 rows take 10 KB, do not flicker, and go to the

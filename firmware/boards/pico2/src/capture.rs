@@ -1,0 +1,87 @@
+//! Frames of a camera with a parallel port, by a PIO state machine and DMA.
+//!
+//! The state machine waits for the end of `VSYNC`, which is high between frames, and takes a byte with
+//! every rising edge of `PCLK` at which `HREF` is high, until it has those of a frame. A frame that was
+//! disturbed ends too late at worst, and the next one starts at its beginning again.
+
+use embassy_rp::dma;
+use embassy_rp::peripherals::PIO0;
+use embassy_rp::pio::program::pio_asm;
+use embassy_rp::pio::{Common, Config, Pin, ShiftConfig, ShiftDirection, StateMachine};
+use embassy_time::{Duration, with_timeout};
+
+use crate::camera::FRAME_BYTES;
+
+/// Wires of the port: eight of data, `PCLK`, `HREF`, `VSYNC`.
+pub const WIRES: usize = 11;
+const HREF: usize = 9;
+
+/// The state machine and its channel.
+pub struct Capture<'d> {
+    machine: StateMachine<'d, PIO0, 0>,
+    config: Config<'d, PIO0>,
+    dma: dma::Channel<'d>,
+}
+
+impl<'d> Capture<'d> {
+    /// Sets the state machine up for these wires, which are pins in a row.
+    pub fn new(
+        common: &mut Common<'d, PIO0>,
+        machine: StateMachine<'d, PIO0, 0>,
+        dma: dma::Channel<'d>,
+        wires: &[Pin<'d, PIO0>; WIRES],
+    ) -> Result<Self, &'static str> {
+        // Pins by their places in the row: 8 is PCLK, 10 VSYNC, and HREF is where `jmp pin` looks.
+        let program = pio_asm!(
+            "    pull block",
+            ".wrap_target",
+            "    mov x, osr",
+            "    wait 0 pin 10",
+            "    wait 1 pin 10",
+            "    wait 0 pin 10",
+            "edge:",
+            "    wait 0 pin 8",
+            "    wait 1 pin 8",
+            "    jmp pin take",
+            "    jmp edge",
+            "take:",
+            "    in pins, 8",
+            "    jmp x-- edge",
+            ".wrap",
+        );
+        let program = common
+            .try_load_program(&program.program)
+            .map_err(|_| "no room for the program that reads the camera")?;
+        let in_a_row = wires.iter().zip(wires.iter().skip(1));
+        if !in_a_row.map(|(pin, next)| (pin.pin() + 1, next.pin())).all(|(a, b)| a == b) {
+            return Err("D0 to D7, PCLK, HREF and VSYNC are not pins in a row");
+        }
+        let mut config = Config::default();
+        config.use_program(&program, &[]);
+        // All of them: what is not among the inputs reads as low.
+        config.set_in_pins(&wires.each_ref());
+        config.set_jmp_pin(&wires[HREF]);
+        config.shift_in =
+            ShiftConfig { threshold: 8, direction: ShiftDirection::Left, auto_fill: true };
+        Ok(Self { machine, config, dma })
+    }
+
+    /// Starts afresh with the next frame, wherever in a frame the state machine was.
+    pub fn restart(&mut self) {
+        let machine = &mut self.machine;
+        machine.set_enable(false);
+        machine.clear_fifos();
+        machine.restart();
+        machine.set_config(&self.config);
+        // Once: the program keeps it.
+        machine.tx().push(FRAME_BYTES as u32 - 1);
+        machine.set_enable(true);
+    }
+
+    /// Waits for a whole frame; whether there was one within the limit. If not, it has to be
+    /// [restarted](Self::restart).
+    pub async fn frame(&mut self, frame: &mut [u8; FRAME_BYTES], limit: Duration) -> bool {
+        let transfer = self.machine.rx().dma_pull(&mut self.dma, frame.as_mut_slice(), false);
+        with_timeout(limit, transfer).await.is_ok()
+    }
+}
