@@ -127,12 +127,14 @@ impl<'b, S: Sink> Banded<'b, S> {
         draw: impl Fn(Size, &mut Band<'_>) -> Result<(), Infallible>,
     ) -> Result<(), S::Error> {
         let row_bytes = self.size.width as usize * PIXEL_BYTES;
-        let band_rows = (self.buffer.len() / row_bytes) as u32;
+        // `new` has checked that there is one at least.
+        let band_rows = self.buffer.len().checked_div(row_bytes).unwrap_or(0).max(1) as u32;
         let mut top = 0;
         while top < self.size.height {
             let rows = band_rows.min(self.size.height - top);
             let area = Rectangle::new(Point::new(0, top as i32), Size::new(self.size.width, rows));
-            let pixels = &mut self.buffer[..rows as usize * row_bytes];
+            let bytes = rows as usize * row_bytes;
+            let pixels = self.buffer.get_mut(..bytes).unwrap_or_default();
             let mut band = Band { area, pixels };
             let Ok(()) = draw(self.size, &mut band);
             self.sink.take(&area, band.pixels)?;
@@ -189,7 +191,8 @@ impl DrawTarget for Band<'_> {
     ) -> Result<(), Infallible> {
         for Pixel(point, color) in pixels {
             if self.area.contains(point) {
-                self.row(point.y, point.x, point.x + 1).copy_from_slice(&bytes(color));
+                let pixel = self.row(point.y, point.x, point.x + 1);
+                pixel.iter_mut().zip(bytes(color)).for_each(|(place, byte)| *place = byte);
             }
         }
         Ok(())
@@ -199,9 +202,8 @@ impl DrawTarget for Band<'_> {
         let area = area.intersection(&self.area);
         let columns = area.columns();
         for y in area.rows() {
-            for pixel in self.row(y, columns.start, columns.end).chunks_exact_mut(PIXEL_BYTES) {
-                pixel.copy_from_slice(&bytes(color));
-            }
+            let (pixels, _) = self.row(y, columns.start, columns.end).as_chunks_mut();
+            pixels.fill(bytes(color));
         }
         Ok(())
     }
