@@ -1,41 +1,24 @@
-//! An ST7789 display on SPI.
+//! The display: which panel, and how it is connected.
 
 use embassy_rp::gpio::{Level, Output};
 use embassy_rp::spi::{self, Spi};
-use embassy_time::Delay;
-use embedded_graphics::geometry::Size;
-use embedded_hal_bus::spi::ExclusiveDevice;
-use mipidsi::Builder;
-use mipidsi::interface::SpiInterface;
 use mipidsi::models::ST7789;
-use mipidsi::options::{ColorInversion, Orientation, Rotation};
-use picovit_app::screen::PIXEL_BYTES;
-use picovit_app::{Banded, Blit, Screen};
+use mipidsi::options::{ColorInversion, Rotation};
+use picovit_app::Screen;
+use picovit_board::{Panel, WIRE_BYTES};
 
 use crate::pins;
 
-/// The panel as it is wired inside; 240x240 for the square one.
-const PANEL: (u16, u16) = (240, 320);
-/// How it is mounted. With a quarter turn, width and height change places.
-const ROTATION: Rotation = Rotation::Deg90;
-/// Of IPS panels, colours are inverted.
-const INVERSION: ColorInversion = ColorInversion::Inverted;
+/// The panel: 240x320, mounted a quarter turn round; 240x240 with `Rotation::Deg0` is the square one.
+const PANEL: Panel =
+    Panel { size: (240, 320), rotation: Rotation::Deg90, inversion: ColorInversion::Inverted };
 /// Clock of the bus, Hz; long wires want less.
 const FREQUENCY: u32 = 37_500_000;
 
-/// The screen as it is drawn on.
-const SIZE: Size = match ROTATION {
-    Rotation::Deg90 | Rotation::Deg270 => Size::new(PANEL.1 as u32, PANEL.0 as u32),
-    Rotation::Deg0 | Rotation::Deg180 => Size::new(PANEL.0 as u32, PANEL.1 as u32),
-};
-/// Rows drawn at a time.
-const BAND_ROWS: usize = 8;
-/// Memory for them.
-pub const BAND_BYTES: usize = SIZE.width as usize * BAND_ROWS * PIXEL_BYTES;
-/// Memory for what is about to go over the wire.
-pub const WIRE_BYTES: usize = 256;
+/// Memory for the rows that are drawn at a time.
+pub const BAND_BYTES: usize = PANEL.band_bytes(8);
 
-/// Switches the display on. An error is one of the settings above.
+/// Switches it on.
 pub fn open(
     pins: pins::Display,
     band: &'static mut [u8; BAND_BYTES],
@@ -44,16 +27,10 @@ pub fn open(
     let mut config = spi::Config::default();
     config.frequency = FREQUENCY;
     let bus = Spi::new_blocking_txonly(pins.spi, pins.sck, pins.mosi, config);
-    let Ok(device) = ExclusiveDevice::new_no_delay(bus, Output::new(pins.cs, Level::High));
-    let interface = SpiInterface::new(device, Output::new(pins.dc, Level::Low), wire);
-    let display = Builder::new(ST7789, interface)
-        .reset_pin(Output::new(pins.reset, Level::High))
-        .display_size(PANEL.0, PANEL.1)
-        .orientation(Orientation::new().rotate(ROTATION))
-        .invert_colors(INVERSION)
-        .init(&mut Delay)
-        .ok()?;
-    // On for good: dropping the pin would switch it off.
+    // On for good: a pin that is dropped lets go.
     core::mem::forget(Output::new(pins.light, Level::High));
-    Some(Banded::new(SIZE, band, Blit(display)))
+    let select = Output::new(pins.cs, Level::High);
+    let data = Output::new(pins.dc, Level::Low);
+    let reset = Output::new(pins.reset, Level::High);
+    PANEL.open(ST7789, bus, (select, data, reset), band, wire)
 }

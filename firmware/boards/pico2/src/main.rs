@@ -8,23 +8,19 @@
 mod camera;
 mod capture;
 mod display;
-mod fault;
-mod model;
 mod pins;
-mod vision;
 mod watch;
 
 use cortex_m_rt::entry;
-use defmt_rtt as _;
 use embassy_executor::Executor;
 use embassy_rp::multicore::{Stack, spawn_core1};
 use picovit::Arena;
 use picovit_app::{Exchange, Pulse};
+use picovit_board::{Application, Station, WIRE_BYTES};
 
 use camera::FRAME_BYTES;
-use display::{BAND_BYTES, WIRE_BYTES};
+use display::BAND_BYTES;
 use sizes::{ARENA_BYTES, STACK_BYTES};
-use vision::{Application, Memory};
 use watch::Watch;
 
 /// What the build was told.
@@ -52,9 +48,12 @@ fn main() -> ! {
 
     let pins = pins::assign(embassy_rp::init(Default::default()));
     let watch = Watch::start(pins.core.watchdog);
-    let memory = Memory { arena: ARENA, app: APP, band: BAND, wire: WIRE };
     let display = pins.display;
-    spawn_core1(pins.core.core1, STACK, move || vision::run(display, memory));
+    spawn_core1(pins.core.core1, STACK, move || {
+        let screen = display::open(display, BAND, WIRE);
+        Station { exchange: &EXCHANGE, layout: camera::LAYOUT, pulse: &PULSE }
+            .run(screen, APP, ARENA)
+    });
 
     let [first, second] = FRAMES;
     EXCHANGE.give_back(second);
