@@ -19,8 +19,6 @@ use crate::region::{Region, RegionError, SelfTest};
 ///
 /// # Errors
 /// [`RegionError`].
-// Not inlined: the stack that this needs is free again before the first frame.
-#[inline(never)]
 pub fn boot<'p, 'm, 'a, const CLASSES: usize, const WINDOW: usize>(
     place: &'p mut Option<App<'m, 'a, CLASSES, WINDOW>>,
     memory: &'m [u8],
@@ -28,34 +26,54 @@ pub fn boot<'p, 'm, 'a, const CLASSES: usize, const WINDOW: usize>(
     arena: &'a mut [u8],
     settings: Settings,
 ) -> Result<&'p mut App<'m, 'a, CLASSES, WINDOW>, RegionError> {
-    let app = start(memory, supported, arena, settings);
+    let started = start(place, memory, supported, arena, settings);
     #[cfg(feature = "defmt")]
-    if let Err(error) = &app {
+    if let Err(error) = &started {
         defmt::error!("model region: {}", error);
     }
-    Ok(place.insert(app?))
+    started?;
+    place.as_mut().ok_or(RegionError::Empty)
 }
 
+/// Fills the place, or leaves it empty.
 fn start<'m, 'a, const CLASSES: usize, const WINDOW: usize>(
+    place: &mut Option<App<'m, 'a, CLASSES, WINDOW>>,
     memory: &'m [u8],
     supported: &[Packing],
     arena: &'a mut [u8],
     settings: Settings,
-) -> Result<App<'m, 'a, CLASSES, WINDOW>, RegionError> {
+) -> Result<(), RegionError> {
     let region = Region::parse(memory, supported)?;
+    fill(place, &region, arena, settings)?;
+    let tested = place.as_mut().map_or(Ok(()), |app| app.self_test(region.self_test()));
+    if tested.is_err() {
+        *place = None;
+    }
+    tested
+}
+
+/// Puts an application into its place. Not inlined: the stack that this needs is free again before
+/// the first inference.
+#[inline(never)]
+fn fill<'m, 'a, const CLASSES: usize, const WINDOW: usize>(
+    place: &mut Option<App<'m, 'a, CLASSES, WINDOW>>,
+    region: &Region<'m>,
+    arena: &'a mut [u8],
+    settings: Settings,
+) -> Result<(), RegionError> {
     let engine = Engine::new(region.model(), arena).map_err(|error| match error {
         Error::ArenaTooSmall { needed, given } => {
             RegionError::ArenaTooSmall { needs: needed, has: given }
         }
         error => RegionError::Model(error),
     })?;
-    let mut app = App::new::<()>(engine, settings).map_err(|error| match error {
+    let app = App::new::<()>(engine, settings).map_err(|error| match error {
         AppError::TooManyClasses { classes, room } => RegionError::TooManyClasses { classes, room },
         // `new` has no other.
         _ => RegionError::Length,
     })?;
-    app.self_test(region.self_test())?;
-    Ok(app)
+    place.replace(app);
+    Ok(())
 }
 
 impl<const CLASSES: usize, const WINDOW: usize> App<'_, '_, CLASSES, WINDOW> {

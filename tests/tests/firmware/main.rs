@@ -6,6 +6,7 @@
 mod aarch64;
 mod artifacts;
 mod figures;
+mod region;
 mod rpi;
 mod wasm;
 
@@ -98,12 +99,14 @@ struct Run<'a> {
     images: usize,
     /// Frames of a camera, as `--camera` takes them.
     camera: Option<&'a str>,
+    /// The model in memory of its own.
+    region: bool,
 }
 
 impl<'a> Run<'a> {
     /// On the board and with the RAM that commands assume.
     fn new(model: &'a Path, images: usize) -> Self {
-        Self { board: board::DEFAULT, ram: 128, model, images, camera: None }
+        Self { board: board::DEFAULT, ram: 128, model, images, camera: None, region: false }
     }
 
     /// Runs it, checks what must hold of every report, and returns the report.
@@ -125,7 +128,8 @@ impl<'a> Run<'a> {
             json.as_ref(),
         ];
         let camera = self.camera.iter().flat_map(|frames| ["--camera", frames]);
-        let output = firmware(args.into_iter().chain(camera.map(OsStr::new)));
+        let region = self.region.then_some("--region");
+        let output = firmware(args.into_iter().chain(camera.chain(region).map(OsStr::new)));
         assert!(output.status.success(), "{}: {}", self.board, said(&output));
         let report = fs::read(json).expect("the report is there");
         let report = serde_json::from_slice(&report).expect("valid JSON");

@@ -28,10 +28,21 @@ pub struct Board {
     pub emulator: &'static str,
     /// Bytes of flash.
     pub flash: u64,
+    /// Where the model is that is no part of the firmware.
+    pub region: Region,
     /// Every instruction takes `2^icount_shift` nanoseconds of the emulator's clock.
     pub icount_shift: u32,
     /// Processor clock of the board, Hz.
     pub clock: u64,
+}
+
+/// Memory for a model that is no part of the firmware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Where it begins.
+    pub address: u32,
+    /// Its length in bytes.
+    pub bytes: u32,
 }
 
 impl Board {
@@ -54,6 +65,7 @@ pub const BOARDS: [Board; 5] = [
         memory: "mps2-an386",
         emulator: "qemu-system-arm",
         flash: 4 * 1024 * 1024,
+        region: Region { address: 0x21C0_0000, bytes: 4 * 1024 * 1024 },
         icount_shift: 2,
         clock: 25_000_000,
     },
@@ -67,6 +79,7 @@ pub const BOARDS: [Board; 5] = [
         memory: "mps2-an500",
         emulator: "qemu-system-arm",
         flash: 4 * 1024 * 1024,
+        region: Region { address: 0x60C0_0000, bytes: 4 * 1024 * 1024 },
         icount_shift: 2,
         clock: 25_000_000,
     },
@@ -80,6 +93,7 @@ pub const BOARDS: [Board; 5] = [
         memory: "mps2-an505",
         emulator: "qemu-system-arm",
         flash: 4 * 1024 * 1024,
+        region: Region { address: 0x80C0_0000, bytes: 4 * 1024 * 1024 },
         icount_shift: 1,
         clock: 20_000_000,
     },
@@ -93,6 +107,7 @@ pub const BOARDS: [Board; 5] = [
         memory: "mps3-an547",
         emulator: "qemu-system-arm",
         flash: 8 * 1024 * 1024,
+        region: Region { address: 0x60C0_0000, bytes: 4 * 1024 * 1024 },
         icount_shift: 2,
         clock: 32_000_000,
     },
@@ -108,6 +123,7 @@ pub const BOARDS: [Board; 5] = [
         memory: "mps2-an386",
         emulator: "qemu-system-arm",
         flash: 4 * 1024 * 1024,
+        region: Region { address: 0x21C0_0000, bytes: 4 * 1024 * 1024 },
         icount_shift: 2,
         clock: 25_000_000,
     },

@@ -20,11 +20,15 @@ use crate::{BuildArgs, Optimize};
 /// What WebAssembly modules are built for.
 const WASM: &str = "wasm32-unknown-unknown";
 
+/// What firmware needs that is built without knowing its model: everything but what runs artifacts
+/// for another chip.
+const ANY_MODEL: [&str; 4] = ["region", "class-token", "mobilevit", "f16"];
+
 /// What goes into the firmware: files that are named after their content, so that cargo builds
 /// again exactly when the content changes.
 pub(crate) struct Contents {
-    /// The model.
-    pub model: PathBuf,
+    /// The model, unless it is in memory of its own.
+    pub model: Option<PathBuf>,
     /// The pictures.
     pub clip: Option<PathBuf>,
     /// Whether it says what every operation takes.
@@ -43,15 +47,22 @@ pub(crate) fn build(
     let spinner = spinner(format!("Building firmware for {}", board.name));
     let (toolchain, mut command, _lock) = command(board, args.toolchain, &spinner)?;
     command
-        .env("PICOVIT_MODEL", &contents.model)
         .env("PICOVIT_RAM_KB", args.ram.to_string())
         .env("PICOVIT_STACK_KB", args.stack.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    for feature in
-        artifact.features(board.packing.0).into_iter().chain(contents.profile.then_some("profile"))
-    {
+    let features = match &contents.model {
+        Some(model) => {
+            command.env("PICOVIT_MODEL", model);
+            artifact.features(board.packing.0)
+        }
+        None => {
+            command.env_remove("PICOVIT_MODEL");
+            ANY_MODEL.to_vec()
+        }
+    };
+    for feature in features.into_iter().chain(contents.profile.then_some("profile")) {
         command.args(["--features", feature]);
     }
     if args.optimize == Optimize::Size {

@@ -46,7 +46,7 @@ fn compile(args: &BuildArgs) -> Result<(&'static Board, Artifact, PathBuf), Erro
     hint(board, &artifact);
     let folder = folder(board)?;
     let program = folder.join("firmware.elf");
-    let model = stored("model", "pvit", artifact.bytes())?;
+    let model = Some(stored("model", "pvit", artifact.bytes())?);
     let contents = Contents { model, clip: None, profile: false };
     build::build(board, &artifact, &contents, args, &program)?;
     Ok((board, artifact, program))
@@ -114,6 +114,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Error> {
         images: args.images,
         frames: args.frames.as_deref(),
         camera: args.camera,
+        region: args.region.as_ref().map(Option::as_deref),
         overlay: Some(display),
         timeout: args.timeout,
         quiet: args.quiet,

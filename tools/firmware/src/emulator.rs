@@ -30,6 +30,9 @@ pub(crate) struct End {
 /// The file in the working folder that the firmware writes overlays to.
 pub(crate) const OVERLAY_FILE: &str = "overlay.rgb565";
 
+/// The file in the working folder with the model that is no part of the firmware.
+pub(crate) const REGION_FILE: &str = "region.bin";
+
 /// A running emulator. Dropping it ends it.
 pub(crate) struct Emulator {
     child: Child,
@@ -63,11 +66,13 @@ pub(crate) enum Event {
 }
 
 impl Emulator {
-    /// Starts a program with `folder` as its working folder.
+    /// Starts a program with `folder` as its working folder, with what [`REGION_FILE`] in there holds
+    /// in the board's memory for a model if there is one.
     pub(crate) fn start(
         board: &'static Board,
         program: &Path,
         folder: &Path,
+        region: bool,
         overlays: Overlays,
         limit: Duration,
     ) -> Result<Self, Error> {
@@ -76,7 +81,13 @@ impl Emulator {
             Overlays::All => "all",
         };
         let semihosting = format!("enable=on,target=native,arg=picovit,arg=overlay={overlays}");
-        let child = Command::new(board.emulator)
+        let mut command = Command::new(board.emulator);
+        if region {
+            let address = board.region.address;
+            let loader = format!("loader,file={REGION_FILE},addr={address:#x},force-raw=on");
+            command.args(["-device", &loader]);
+        }
+        let child = command
             .args(["-machine", board.name, "-display", "none", "-serial", "none"])
             .args(["-monitor", "none", "-semihosting-config", &semihosting])
             .args(["-icount", &format!("shift={}", board.icount_shift)])

@@ -175,6 +175,19 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The board does not take the model in its region, and shows why.
+    #[error("{board} does not start: {reason}")]
+    #[diagnostic(help(
+        "its display shows the notice that the host draws for this, pixel for pixel: {display}"
+    ))]
+    Refused {
+        /// The board.
+        board: &'static str,
+        /// Why not.
+        reason: picovit_app::RegionError,
+        /// Where the notice was written to.
+        display: String,
+    },
     /// Chip and host disagree.
     #[error("{board} and host disagree: {what}")]
     #[diagnostic(help(

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod aarch64;
+mod aligned;
 pub mod board;
 mod build;
 mod camera;
@@ -24,6 +25,7 @@ mod overlay;
 pub mod paths;
 pub mod pictures;
 mod profile;
+pub mod region;
 mod regression;
 mod report;
 pub mod toolchain;
@@ -124,6 +126,10 @@ struct RunArgs {
     /// rgb565le, rgb888, yuyv, uyvy, gray8.
     #[arg(long, value_name = "FRAME")]
     camera: Option<camera::Camera>,
+    /// Put the model into memory of its own instead of into the firmware, which is then the same for
+    /// all models; with =FILE, put there what is in the file, which need not be a model.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    region: Option<Option<PathBuf>>,
     /// Write the figures as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
