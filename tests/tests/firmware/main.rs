@@ -6,6 +6,7 @@
 mod aarch64;
 mod artifacts;
 mod figures;
+mod flash;
 mod region;
 mod rpi;
 mod wasm;
@@ -329,8 +330,12 @@ fn what_cannot_work_is_said_before_anything_is_built() {
     let dir = TempDir::new().unwrap();
     let board = complaint(&firmware(["run", "--board", "toaster"]));
     assert!(board.contains("`toaster`") && board.contains("mps2-an386"), "{board}");
-    let flash = complaint(&firmware(["flash", "--board", "pico2"]));
-    assert!(flash.contains("pico2") && flash.contains("emulated"), "{flash}");
+    let flash = complaint(&firmware(["flash", "--board", board::DEFAULT]));
+    assert!(flash.contains("pico2") && flash.contains("it is emulated"), "{flash}");
+    let flash = complaint(&firmware(["flash"]));
+    assert!(flash.contains("no board") && flash.contains("stm32h7"), "{flash}");
+    let run = complaint(&firmware(["run", "--board", "pico2"]));
+    assert!(run.contains("cargo firmware flash --board pico2"), "{run}");
 
     let good = random_network(32, 7);
     let mut flipped = good.clone();

@@ -9,7 +9,7 @@ use std::thread;
 use indicatif::ProgressBar;
 use picovit::format::Packing;
 
-use crate::board::Board;
+use crate::board::{Board, Kind};
 use crate::error::Error;
 use crate::model::Artifact;
 use crate::output::spinner;
@@ -19,10 +19,6 @@ use crate::{BuildArgs, Optimize};
 
 /// What WebAssembly modules are built for.
 const WASM: &str = "wasm32-unknown-unknown";
-
-/// What firmware needs that is built without knowing its model: everything but what runs artifacts
-/// for another chip.
-const ANY_MODEL: [&str; 4] = ["region", "class-token", "mobilevit", "f16"];
 
 /// What goes into the firmware: files that are named after their content, so that cargo builds
 /// again exactly when the content changes.
@@ -59,7 +55,7 @@ pub(crate) fn build(
         }
         None => {
             command.env_remove("PICOVIT_MODEL");
-            ANY_MODEL.to_vec()
+            any_model(board, artifact)
         }
     };
     for feature in features.into_iter().chain(contents.profile.then_some("profile")) {
@@ -93,6 +89,14 @@ pub(crate) fn build(
     let compiler = toolchain.describe();
     eprintln!("Built firmware for {} ({compiler})", board.name);
     Ok(compiler)
+}
+
+/// Features of firmware that does not know its model: all but what runs artifacts for another chip,
+/// and floats only where there is reason to think of them, because few boards have the memory.
+fn any_model(board: &Board, artifact: &Artifact) -> Vec<&'static str> {
+    let features = artifact.features(board.packing.0).into_iter().filter(|&name| name == "f16");
+    let emulated = matches!(board.kind, Kind::Emulated(_));
+    features.chain(emulated.then_some("region")).chain(["class-token", "mobilevit"]).collect()
 }
 
 /// How to build a board's package. The next build overwrites its program: the lock holds others off

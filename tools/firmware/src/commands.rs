@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use console::style;
 use serde::Serialize;
 
-use crate::board::{self, Board};
+use crate::board::{self, Board, Kind};
 use crate::build::{self, Contents};
 use crate::elf::Sizes;
 use crate::error::Error;
@@ -43,13 +43,28 @@ pub(crate) fn hint(board: &Board, artifact: &Artifact) {
 fn compile(args: &BuildArgs) -> Result<(&'static Board, Artifact, PathBuf), Error> {
     let board = board::named(&args.board)?;
     let artifact = Artifact::find(args.model.as_deref())?;
-    hint(board, &artifact);
-    let folder = folder(board)?;
-    let program = folder.join("firmware.elf");
-    let model = Some(stored("model", "pvit", artifact.bytes())?);
-    let contents = Contents { model, clip: None, profile: false };
-    build::build(board, &artifact, &contents, args, &program)?;
+    let program = compile_for(board, &artifact, args)?;
     Ok((board, artifact, program))
+}
+
+/// The same for a board and a model that have been found. Real boards have the model in flash of its
+/// own.
+pub(crate) fn compile_for(
+    board: &'static Board,
+    artifact: &Artifact,
+    args: &BuildArgs,
+) -> Result<PathBuf, Error> {
+    let program = folder(board)?.join("firmware.elf");
+    let model = match board.kind {
+        Kind::Emulated(_) => {
+            hint(board, artifact);
+            Some(stored("model", "pvit", artifact.bytes())?)
+        }
+        Kind::Hardware(_) => None,
+    };
+    let contents = Contents { model, clip: None, profile: false };
+    build::build(board, artifact, &contents, args, &program)?;
+    Ok(program)
 }
 
 #[derive(Serialize)]
@@ -94,15 +109,6 @@ pub(crate) fn size(args: &SizeArgs) -> Result<(), Error> {
     ];
     println!("{}", table(&rows));
     Ok(())
-}
-
-/// Explains that there is no hardware yet.
-pub(crate) fn flash(name: Option<&str>) -> Result<(), Error> {
-    let what = match name {
-        Some(name) => format!("the board `{name}`"),
-        None => "a board".to_owned(),
-    };
-    Err(Error::NoHardware { what, known: board::list() })
 }
 
 /// Builds the firmware with pictures, runs it, and compares it with the host.

@@ -43,15 +43,16 @@ pub(crate) struct Emulator {
 
 /// Makes sure that the emulator is there before anything slow is done for it.
 pub(crate) fn require(board: &'static Board) -> Result<(), Error> {
-    let mut command = Command::new(board.emulator);
+    let emulator = board.emulation()?.emulator;
+    let mut command = Command::new(emulator);
     let run = command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    run.map(|_| ()).map_err(|reason| cannot_start(board, reason))
+    run.map(|_| ()).map_err(|reason| cannot_start(emulator, reason))
 }
 
-fn cannot_start(board: &'static Board, reason: std::io::Error) -> Error {
+fn cannot_start(emulator: &'static str, reason: std::io::Error) -> Error {
     match reason.kind() {
-        ErrorKind::NotFound => Error::NoEmulator { emulator: board.emulator },
-        _ => Error::Program { program: board.emulator.to_owned(), reason },
+        ErrorKind::NotFound => Error::NoEmulator { emulator },
+        _ => Error::Program { program: emulator.to_owned(), reason },
     }
 }
 
@@ -81,7 +82,8 @@ impl Emulator {
             Overlays::All => "all",
         };
         let semihosting = format!("enable=on,target=native,arg=picovit,arg=overlay={overlays}");
-        let mut command = Command::new(board.emulator);
+        let emulation = board.emulation()?;
+        let mut command = Command::new(emulation.emulator);
         if region {
             let address = board.region.address;
             let loader = format!("loader,file={REGION_FILE},addr={address:#x},force-raw=on");
@@ -90,7 +92,7 @@ impl Emulator {
         let child = command
             .args(["-machine", board.name, "-display", "none", "-serial", "none"])
             .args(["-monitor", "none", "-semihosting-config", &semihosting])
-            .args(["-icount", &format!("shift={}", board.icount_shift)])
+            .args(["-icount", &format!("shift={}", emulation.icount_shift)])
             .arg("-kernel")
             .arg(program)
             .current_dir(folder)
@@ -98,7 +100,7 @@ impl Emulator {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        let mut child = child.map_err(|reason| cannot_start(board, reason))?;
+        let mut child = child.map_err(|reason| cannot_start(emulation.emulator, reason))?;
 
         let (sender, output) = mpsc::channel();
         let mut stdout = child.stdout.take().expect("piped");

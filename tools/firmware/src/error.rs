@@ -18,17 +18,62 @@ pub enum Error {
         /// What there is.
         known: String,
     },
-    /// Hardware is not supported yet.
-    #[error("{what} cannot be flashed: so far there is firmware for emulated boards only")]
+    /// A board that nobody can touch.
+    #[error("{what} cannot be flashed: it is emulated, or there is none of that name")]
     #[diagnostic(help(
-        "emulated boards, to be started with `cargo firmware run --board NAME`:{known}\n\
-         Boards on hardware come later."
+        "name a board with --board; emulated ones are started with `cargo firmware run --board NAME`:{known}"
     ))]
     NoHardware {
         /// The board asked for.
         what: String,
-        /// The emulated boards.
+        /// What there is.
         known: String,
+    },
+    /// A board that is not emulated.
+    #[error(
+        "{board} is not emulated: `cargo firmware flash --board {board}` writes firmware to it"
+    )]
+    #[diagnostic(help("the boards are:{known}"))]
+    NotEmulated {
+        /// The board asked for.
+        board: &'static str,
+        /// What there is.
+        known: String,
+    },
+    /// The board would refuse the model.
+    #[error("{} is not for {board}: {reason}", path.display())]
+    #[diagnostic(help("{help}"))]
+    Unfit {
+        /// The artifact.
+        path: PathBuf,
+        /// The board.
+        board: &'static str,
+        /// Why not.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
+    /// There is no way to the board.
+    #[error("no {board} to write to: {reason}")]
+    #[diagnostic(help("{help}"))]
+    NoBoard {
+        /// The board.
+        board: &'static str,
+        /// What was looked for.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
+    /// The board did not take what was written.
+    #[error("{board} was not flashed: {reason}")]
+    #[diagnostic(help("{help}"))]
+    NotFlashed {
+        /// The board.
+        board: &'static str,
+        /// What happened.
+        reason: String,
+        /// What to do.
+        help: String,
     },
     /// No model was named and none was found.
     #[error("there is no model to put into the firmware: {looked} do not exist")]

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use console::style;
+use picovit_app::region::ARENA_BYTES;
 use picovit_app::{Notice, RegionError};
 
 use crate::BuildArgs;
@@ -90,10 +91,11 @@ impl Measured {
 /// Whatever goes wrong, but not that board and host disagree: see [`Measured::agreement`].
 pub(crate) fn measure(args: &Request<'_>) -> Result<Measured, Error> {
     let board = board::named(&args.build.board)?;
+    board.emulation()?;
     let artifact = Artifact::find(args.build.model.as_deref())?;
     emulator::require(board)?;
     let region = args.region.map(|file| region::find(&artifact, file)).transpose()?;
-    let booted = region.as_ref().map(|region| region.boot(board));
+    let booted = region.as_ref().map(|region| region.boot(board, ARENA_BYTES));
     let model = match &booted {
         None => {
             hint(board, &artifact);
@@ -381,7 +383,7 @@ fn line(inference: &Inference, labels: &[&str]) -> String {
 /// The clock must be what the emulator's settings say: otherwise the count means nothing.
 fn check_calibration(board: &'static Board, instructions: u64, ticks: u64) -> Result<(), Error> {
     let measured = instructions as f64 / ticks.max(1) as f64;
-    let expected = board.instructions_per_tick();
+    let expected = board.emulation()?.instructions_per_tick();
     if (measured / expected - 1.0).abs() <= 1e-4 {
         return Ok(());
     }

@@ -67,12 +67,13 @@ impl Placed {
         self.0.as_ref()
     }
 
-    /// What a board does with it before its first frame: the model, or why it shows a notice.
+    /// What a board with so much working memory does with it before its first frame: the model, or why
+    /// it shows a notice.
     ///
     /// # Errors
     /// As [`boot`].
-    pub(crate) fn boot(&self, board: &Board) -> Result<Model<'_>, RegionError> {
-        let mut arena = Aligned::zeroed(region::ARENA_BYTES);
+    pub(crate) fn boot(&self, board: &Board, arena: usize) -> Result<Model<'_>, RegionError> {
+        let mut arena = Aligned::zeroed(arena);
         let mut app: Option<App<'_, '_, CLASSES, WINDOW>> = None;
         let supported = [board.packing.0];
         boot(&mut app, self.bytes(), &supported, arena.as_mut(), Settings::default())
