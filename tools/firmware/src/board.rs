@@ -219,7 +219,7 @@ pub const HARDWARE: [Board; 2] = [
         memory: "stm32h7",
         flash: 512 * 1024,
         region: Region { address: 0x0808_0000, bytes: 1536 * 1024 },
-        kind: Kind::Hardware(Hardware { chip: "STM32H743ZITx", drive: None, arena: 32 * 1024 }),
+        kind: Kind::Hardware(Hardware { chip: "STM32H743ZITx", drive: None, arena: 48 * 1024 }),
     },
 ];
 
