@@ -81,7 +81,7 @@ pub async fn run(pins: pins::Camera, mut frame: Frame, mut watch: Watch) {
             continue;
         };
         capture.restart();
-        while capture.frame(frame, FRAME_LIMIT).await {
+        while capture.frame(frame, FRAME_LIMIT).await.is_ok() {
             frame = EXCHANGE.swap(frame);
             // Core 1 sleeps until something happens.
             cortex_m::asm::sev();

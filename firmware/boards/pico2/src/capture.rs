@@ -8,7 +8,7 @@ use embassy_rp::dma;
 use embassy_rp::peripherals::PIO0;
 use embassy_rp::pio::program::pio_asm;
 use embassy_rp::pio::{Common, Config, Pin, ShiftConfig, ShiftDirection, StateMachine};
-use embassy_time::{Duration, with_timeout};
+use embassy_time::{Duration, TimeoutError, with_timeout};
 
 use crate::camera::FRAME_BYTES;
 
@@ -78,10 +78,14 @@ impl<'d> Capture<'d> {
         machine.set_enable(true);
     }
 
-    /// Waits for a whole frame; whether there was one within the limit. If not, it has to be
+    /// Waits for a whole frame. If there is none within the limit, it has to be
     /// [restarted](Self::restart).
-    pub async fn frame(&mut self, frame: &mut [u8; FRAME_BYTES], limit: Duration) -> bool {
+    pub fn frame<'a>(
+        &'a mut self,
+        frame: &'a mut [u8; FRAME_BYTES],
+        limit: Duration,
+    ) -> impl Future<Output = Result<(), TimeoutError>> + 'a {
         let transfer = self.machine.rx().dma_pull(&mut self.dma, frame.as_mut_slice(), false);
-        with_timeout(limit, transfer).await.is_ok()
+        with_timeout(limit, transfer)
     }
 }
