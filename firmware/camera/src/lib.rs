@@ -20,6 +20,8 @@
 
 mod ov7670;
 mod ov7725;
+#[cfg(any(feature = "pio", test))]
+pub mod port;
 mod sensor;
 
 pub use ov7670::OV7670;

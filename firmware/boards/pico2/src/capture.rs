@@ -1,20 +1,15 @@
 //! Frames of a camera with a parallel port, by a PIO state machine and DMA.
 //!
-//! The state machine waits for the end of `VSYNC`, which is high between frames, and takes a byte with
-//! every rising edge of `PCLK` at which `HREF` is high, until it has those of a frame. A frame that was
-//! disturbed ends too late at worst, and the next one starts at its beginning again.
+//! What the state machine does is in [`port`], with tests.
 
 use embassy_rp::dma;
 use embassy_rp::peripherals::PIO0;
-use embassy_rp::pio::program::pio_asm;
 use embassy_rp::pio::{Common, Config, Pin, ShiftConfig, ShiftDirection, StateMachine};
 use embassy_time::{Duration, TimeoutError, with_timeout};
 
-use crate::camera::FRAME_BYTES;
+use picovit_camera_sensor::port::{self, HREF, WIRES};
 
-/// Wires of the port: eight of data, `PCLK`, `HREF`, `VSYNC`.
-pub const WIRES: usize = 11;
-const HREF: usize = 9;
+use crate::camera::FRAME_BYTES;
 
 /// The state machine and its channel.
 pub struct Capture<'d> {
@@ -31,26 +26,8 @@ impl<'d> Capture<'d> {
         dma: dma::Channel<'d>,
         wires: &[Pin<'d, PIO0>; WIRES],
     ) -> Result<Self, &'static str> {
-        // Pins by their places in the row: 8 is PCLK, 10 VSYNC, and HREF is where `jmp pin` looks.
-        let program = pio_asm!(
-            "    pull block",
-            ".wrap_target",
-            "    mov x, osr",
-            "    wait 0 pin 10",
-            "    wait 1 pin 10",
-            "    wait 0 pin 10",
-            "edge:",
-            "    wait 0 pin 8",
-            "    wait 1 pin 8",
-            "    jmp pin take",
-            "    jmp edge",
-            "take:",
-            "    in pins, 8",
-            "    jmp x-- edge",
-            ".wrap",
-        );
         let program = common
-            .try_load_program(&program.program)
+            .try_load_program(&port::program())
             .map_err(|_| "no room for the program that reads the camera")?;
         let in_a_row = wires.iter().zip(wires.iter().skip(1));
         if !in_a_row.map(|(pin, next)| (pin.pin() + 1, next.pin())).all(|(a, b)| a == b) {
@@ -74,7 +51,7 @@ impl<'d> Capture<'d> {
         machine.restart();
         machine.set_config(&self.config);
         // Once: the program keeps it.
-        machine.tx().push(FRAME_BYTES as u32 - 1);
+        machine.tx().push(port::count(FRAME_BYTES));
         machine.set_enable(true);
     }
 
