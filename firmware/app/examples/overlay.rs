@@ -6,7 +6,8 @@
 //!
 //! A file whose name contains `unsure` shows an unsure answer; `notice-empty`, `notice-damaged`,
 //! `notice-version`, `notice-target`, `notice-arena` and `notice-self-test` show what a board says
-//! whose model region is so.
+//! whose model region is so, `notice-camera` and `notice-silent` one without a camera or without
+//! frames.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -18,7 +19,9 @@ use picovit::Prediction;
 use picovit::format::Packing;
 use picovit_app::history::Entry;
 use picovit_app::overlay::Picture;
-use picovit_app::{Banded, Cost, History, Notice, RegionError, Scene, Screen, Sink, Verdict};
+use picovit_app::{
+    Banded, CameraError, Cost, History, Notice, RegionError, Scene, Screen, Sink, Verdict,
+};
 
 const LABELS: [&str; 10] = [
     "T-shirt/top",
@@ -53,7 +56,16 @@ impl Sink for Collect {
 /// The notice that a file's name asks for.
 fn notice(path: &str) -> Option<Notice> {
     let (_, kind) = path.rsplit_once("notice-")?;
-    let error = match kind.split('.').next()? {
+    let kind = kind.split('.').next()?;
+    let camera = match kind {
+        "camera" => Some(CameraError::SetUp("camera does not answer")),
+        "silent" => Some(CameraError::Silent),
+        _ => None,
+    };
+    if let Some(error) = &camera {
+        return Some(Notice::from(error));
+    }
+    let error = match kind {
         "empty" => RegionError::Empty,
         "damaged" => RegionError::Checksum,
         "version" => RegionError::Version { found: 2 },

@@ -64,6 +64,33 @@ pub trait Sink {
     fn take(&mut self, area: &Rectangle, pixels: &[u8]) -> Result<(), Self::Error>;
 }
 
+/// Writes bands to a display that takes pixels one after the other, as the drivers of SPI displays do.
+///
+/// ```
+/// use embedded_graphics::{mock_display::MockDisplay, pixelcolor::Rgb565, prelude::*};
+/// use embedded_graphics::primitives::Rectangle;
+/// use picovit_app::{Blit, Sink as _};
+///
+/// let mut display = Blit(MockDisplay::<Rgb565>::new());
+/// let area = Rectangle::new(Point::new(0, 3), Size::new(2, 1));
+/// display.take(&area, &[0xf8, 0x00, 0x00, 0x1f])?;
+/// assert_eq!(display.0.get_pixel(Point::new(0, 3)), Some(Rgb565::RED));
+/// assert_eq!(display.0.get_pixel(Point::new(1, 3)), Some(Rgb565::BLUE));
+/// # Ok::<(), core::convert::Infallible>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Blit<D>(pub D);
+
+impl<D: DrawTarget<Color = Rgb565>> Sink for Blit<D> {
+    type Error = D::Error;
+
+    fn take(&mut self, area: &Rectangle, pixels: &[u8]) -> Result<(), Self::Error> {
+        let (pixels, _) = pixels.as_chunks::<PIXEL_BYTES>();
+        let colors = pixels.iter().map(|&pixel| RawU16::new(u16::from_be_bytes(pixel)).into());
+        self.0.fill_contiguous(area, colors)
+    }
+}
+
 /// Draws the scene band by band into a small buffer and hands every band to a [`Sink`].
 ///
 /// A 320x240 picture takes 150 KB; bands of 16 rows take 10 KB, do not flicker, and go to the
@@ -100,12 +127,14 @@ impl<'b, S: Sink> Banded<'b, S> {
         draw: impl Fn(Size, &mut Band<'_>) -> Result<(), Infallible>,
     ) -> Result<(), S::Error> {
         let row_bytes = self.size.width as usize * PIXEL_BYTES;
-        let band_rows = (self.buffer.len() / row_bytes) as u32;
+        // `new` has checked that there is one at least.
+        let band_rows = self.buffer.len().checked_div(row_bytes).unwrap_or(0).max(1) as u32;
         let mut top = 0;
         while top < self.size.height {
             let rows = band_rows.min(self.size.height - top);
             let area = Rectangle::new(Point::new(0, top as i32), Size::new(self.size.width, rows));
-            let pixels = &mut self.buffer[..rows as usize * row_bytes];
+            let bytes = rows as usize * row_bytes;
+            let pixels = self.buffer.get_mut(..bytes).unwrap_or_default();
             let mut band = Band { area, pixels };
             let Ok(()) = draw(self.size, &mut band);
             self.sink.take(&area, band.pixels)?;
@@ -162,7 +191,8 @@ impl DrawTarget for Band<'_> {
     ) -> Result<(), Infallible> {
         for Pixel(point, color) in pixels {
             if self.area.contains(point) {
-                self.row(point.y, point.x, point.x + 1).copy_from_slice(&bytes(color));
+                let pixel = self.row(point.y, point.x, point.x + 1);
+                pixel.iter_mut().zip(bytes(color)).for_each(|(place, byte)| *place = byte);
             }
         }
         Ok(())
@@ -172,9 +202,8 @@ impl DrawTarget for Band<'_> {
         let area = area.intersection(&self.area);
         let columns = area.columns();
         for y in area.rows() {
-            for pixel in self.row(y, columns.start, columns.end).chunks_exact_mut(PIXEL_BYTES) {
-                pixel.copy_from_slice(&bytes(color));
-            }
+            let (pixels, _) = self.row(y, columns.start, columns.end).as_chunks_mut();
+            pixels.fill(bytes(color));
         }
         Ok(())
     }

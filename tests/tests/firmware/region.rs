@@ -17,7 +17,7 @@ use crate::artifacts::quantized_for;
 use crate::{Run, complaint, firmware, random_network};
 
 /// A region with a striped picture.
-fn region_of(artifact: &[u8]) -> Vec<u8> {
+pub fn region_of(artifact: &[u8]) -> Vec<u8> {
     let pixels: Vec<u8> = (0..40 * 30u32).map(|i| (i * 7 % 256) as u8).collect();
     let frame = Frame { width: 40, height: 30, format: PixelFormat::Gray8, pixels: &pixels };
     region::build(artifact, &frame).unwrap()
