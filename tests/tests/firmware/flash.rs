@@ -27,7 +27,7 @@ fn model() -> PathBuf {
     quantized_for("cct_2_3x2_fmnist", "int8", "cortex-m4")
 }
 
-/// The bytes that a UF2 file for the RP2350 puts from an address on, without a gap.
+/// The bytes that a UF2 file for the RP2350 puts from an address on, without a gap; it has nothing else.
 fn flashed(uf2: &[u8], address: u32) -> Vec<u8> {
     let word = |block: &[u8], at: usize| u32::from_le_bytes(block[at..at + 4].try_into().unwrap());
     let (blocks, rest) = uf2.as_chunks::<512>();

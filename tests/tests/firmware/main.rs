@@ -7,6 +7,7 @@ mod aarch64;
 mod artifacts;
 mod figures;
 mod flash;
+mod image;
 mod live;
 mod region;
 mod rpi;

@@ -1,5 +1,6 @@
 //! The subcommands that need no file of their own, and what all of them share.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -75,13 +76,29 @@ struct SizeReport {
     arena_bytes: usize,
     static_bytes: u64,
     stack_reserved_bytes: u64,
-    /// The most that it can take, an exception included; nothing where that cannot be known.
-    stack_worst_bytes: Option<u64>,
-    panic_functions: usize,
-    heap_functions: usize,
+    stacks: Vec<StackReport>,
+    heap_functions: Vec<String>,
+    panic_functions: Vec<String>,
+    /// Calls of these by the crates that they are from.
+    panic_calls: BTreeMap<String, usize>,
     flash_bytes: u64,
     code_bytes: u64,
     model_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct StackReport {
+    name: &'static str,
+    reserved_bytes: u64,
+    /// The most that it can take, an exception included; nothing where that cannot be known.
+    worst_bytes: Option<u64>,
+}
+
+impl From<&Stack> for StackReport {
+    fn from(stack: &Stack) -> Self {
+        let worst_bytes = stack.depth.as_ref().ok().map(Depth::bytes);
+        Self { name: stack.name, reserved_bytes: stack.reserve, worst_bytes }
+    }
 }
 
 /// Builds the firmware and shows its sizes.
@@ -89,33 +106,43 @@ pub(crate) fn size(args: &SizeArgs) -> Result<(), Error> {
     let (board, artifact, program) = compile(&args.build)?;
     let sizes = Sizes::read(&program)?;
     let image = Image::read(&program, board)?;
-    let deepest = |stack: &Stack| stack.depth.as_ref().ok().map(Depth::bytes);
     let report = SizeReport {
         board: board.name,
         model: shown(&artifact.path),
         arena_bytes: artifact.model().arena_bytes(),
         static_bytes: sizes.statics,
         stack_reserved_bytes: sizes.stack,
-        stack_worst_bytes: image.stacks.first().and_then(deepest),
-        panic_functions: image.panics.len(),
-        heap_functions: image.heap.len(),
+        stacks: image.stacks.iter().map(StackReport::from).collect(),
+        heap_functions: image.heap.clone(),
+        panic_functions: image.panics.clone(),
+        panic_calls: image.callers.clone(),
         flash_bytes: sizes.flash,
         code_bytes: sizes.code,
         model_bytes: artifact.model().artifact_bytes(),
     };
     json(args.json.as_deref(), &report)?;
     let bytes = |value: u64| format!("{} B", grouped(value));
+    let (model, ram) = (bytes(report.model_bytes as u64), sizes.statics + sizes.stack);
     let mut rows = vec![
         ("flash", bytes(sizes.flash), format!("of {}", grouped(board.flash))),
         ("  code", bytes(sizes.code), String::new()),
-        ("  model", bytes(report.model_bytes as u64), String::new()),
-        (
-            "RAM",
-            bytes(sizes.statics + sizes.stack),
-            format!("of {}: variables and the whole stack", grouped(args.build.ram_bytes())),
-        ),
-        ("  arena", bytes(report.arena_bytes as u64), String::new()),
     ];
+    rows.push(match board.kind {
+        Kind::Emulated(_) => ("  model", model, String::new()),
+        Kind::Hardware(_) => {
+            let room = grouped(board.region.bytes.into());
+            ("model", model, format!("of {room}, flash of its own"))
+        }
+    });
+    // Chips with several memories have more than they are linked for.
+    let of = match ram <= args.build.ram_bytes() {
+        true => format!("of {}: ", grouped(args.build.ram_bytes())),
+        false => String::new(),
+    };
+    rows.extend([
+        ("RAM", bytes(ram), format!("{of}variables and the whole stack")),
+        ("  arena", bytes(report.arena_bytes as u64), "what this model takes of it".to_owned()),
+    ]);
     for stack in &image.stacks {
         let most = match &stack.depth {
             Ok(depth) => format!(

@@ -10,6 +10,7 @@ use picovit::Model;
 use rustc_demangle::demangle;
 
 use super::lines::Lines;
+use super::names::is_panic;
 use super::scan::{Code, Scan, Target, scan};
 use crate::aligned::Aligned;
 
@@ -59,6 +60,7 @@ pub(super) struct Program {
 impl Program {
     /// Takes a program apart.
     pub(super) fn read(elf: &ElfFile32<'_>) -> Result<Self, String> {
+        let panics = panics(elf);
         let mut functions = Vec::new();
         let mut data: Vec<(u32, &[u8])> = Vec::new();
         let mut vectors = Vec::new();
@@ -77,7 +79,7 @@ impl Program {
             } else {
                 // Functions that run in RAM lie among the variables.
                 let places = places(elf, start..start + bytes.len() as u32);
-                functions.extend(self::functions(elf, start, bytes, &places));
+                functions.extend(self::functions(elf, start, bytes, &places, &panics));
                 if sh_flags & u64::from(SHF_EXECINSTR) == 0 {
                     data.push((start, bytes));
                 }
@@ -237,6 +239,15 @@ fn models(bytes: &[u8]) -> Vec<Range<usize>> {
     starts.filter_map(model).collect()
 }
 
+/// The addresses of functions that panic.
+fn panics(elf: &ElfFile32<'_>) -> BTreeSet<u32> {
+    let functions = elf.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text);
+    let panics = functions.filter(|symbol| {
+        symbol.name().is_ok_and(|name| is_panic(&format!("{:#}", demangle(name))))
+    });
+    panics.map(|symbol| symbol.address() as u32 & !1).collect()
+}
+
 /// Where code and data begin, by the symbols that say so.
 fn places(elf: &ElfFile32<'_>, section: Range<u32>) -> Vec<(u32, bool)> {
     let place = |name: &str, address: u32| match name.get(..2)? {
@@ -259,6 +270,7 @@ fn functions(
     base: u32,
     bytes: &[u8],
     places: &[(u32, bool)],
+    panics: &BTreeSet<u32>,
 ) -> Vec<Function> {
     let end = base + bytes.len() as u32;
     let mut symbols: Vec<(u32, u32, &str)> = elf
@@ -281,7 +293,8 @@ fn functions(
     let function = |(&(start, size, name), next): (&(u32, u32, &str), u32)| {
         let stop = if size == 0 { next } else { (start + size).min(next) };
         let bytes = &bytes[(start - base) as usize..(stop - base) as usize];
-        let scan = scan(&Code { start, bytes, is_data: &is_data });
+        let is_end = |target| panics.contains(&target);
+        let scan = scan(&Code { start, bytes, is_data: &is_data, is_end: &is_end });
         Function { name: format!("{:#}", demangle(name)), start, end: stop, scan }
     };
     symbols.iter().zip(nexts).map(function).collect()

@@ -12,6 +12,8 @@ pub(super) struct Code<'a> {
     pub bytes: &'a [u8],
     /// Whether an address holds data.
     pub is_data: &'a dyn Fn(u32) -> bool,
+    /// Whether an address is that of a function that does not come back.
+    pub is_end: &'a dyn Fn(u32) -> bool,
 }
 
 /// Where a call goes.
@@ -41,7 +43,7 @@ pub(super) struct Scan {
     pub depth: u32,
     /// What it calls.
     pub calls: Vec<Call>,
-    /// Numbers in its code that may be addresses of functions.
+    /// Numbers in its code that may be addresses of functions, but not those for a panic only.
     pub numbers: Vec<u32>,
     /// Where the stack pointer becomes something that cannot be known.
     pub lost: Option<u32>,
@@ -70,6 +72,8 @@ pub(super) fn scan(code: &Code<'_>) -> Scan {
     let mut labels: BTreeMap<u32, i32> = BTreeMap::new();
     let mut registers = [Register::default(); 16];
     let mut conditional = 0_u8;
+    // Numbers before these were there when the flow last could go elsewhere.
+    let mut settled = 0;
     let mut address = code.start;
     while address < end {
         if (code.is_data)(address) {
@@ -141,6 +145,9 @@ pub(super) fn scan(code: &Code<'_>) -> Scan {
             }
             Effect::Call(target) => {
                 leave(now, Target::Address(target));
+                if (code.is_end)(target) && !is_conditional {
+                    scan.numbers.truncate(settled);
+                }
                 // A function may end with a call that does not come back.
                 goes_on = !ends(address);
             }
@@ -164,6 +171,9 @@ pub(super) fn scan(code: &Code<'_>) -> Scan {
             Effect::If(count) => conditional = count,
             Effect::JumpTable | Effect::Return(_) | Effect::Stop => goes_on = is_conditional,
         }
+        if moves(effect) {
+            settled = scan.numbers.len();
+        }
         deepest = deepest.max(now);
         depth = goes_on.then_some(now);
     }
@@ -174,6 +184,22 @@ pub(super) fn scan(code: &Code<'_>) -> Scan {
     }
     scan.depth = deepest as u32;
     scan
+}
+
+/// Whether the flow may go elsewhere.
+fn moves(effect: Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Call(_)
+            | Effect::CallRegister
+            | Effect::Jump(_)
+            | Effect::Branch(_)
+            | Effect::JumpRegister
+            | Effect::JumpTable
+            | Effect::Return(_)
+            | Effect::If(_)
+            | Effect::Stop
+    )
 }
 
 /// What is known about a register.
@@ -193,7 +219,12 @@ mod tests {
 
     fn of(halfwords: &[u16]) -> Scan {
         let bytes: Vec<u8> = halfwords.iter().flat_map(|half| half.to_le_bytes()).collect();
-        scan(&Code { start: 0x1000, bytes: &bytes, is_data: &|_| false })
+        scan(&Code {
+            start: 0x1000,
+            bytes: &bytes,
+            is_data: &|_| false,
+            is_end: &|target| target == 0x3000,
+        })
     }
 
     #[test]
@@ -256,12 +287,24 @@ mod tests {
     }
 
     #[test]
+    fn numbers_for_a_panic_only_do_not_count() {
+        // movw r0, #0x1235; cbz r1, 1f; bx lr; 1: movw r2, #0x1237; bl 0x3000
+        let scan = of(&[0xf241, 0x2035, 0xb101, 0x4770, 0xf241, 0x2237, 0xf001, 0xfff8]);
+        assert_eq!(scan.calls.last().map(|call| call.target), Some(Target::Address(0x3000)));
+        assert_eq!(scan.numbers, [0x1235]);
+        // The same, and a call of something else.
+        let scan = of(&[0xf241, 0x2035, 0xb101, 0x4770, 0xf241, 0x2237, 0xf000, 0xfff8]);
+        assert_eq!(scan.numbers, [0x1235, 0x1237]);
+    }
+
+    #[test]
     fn numbers_and_literals_are_kept_and_used() {
         // ldr r6, [pc, #0]; sub-like add sp, r6; bx lr; .word -1024; movw r0, #0x1235
         let bytes = [0x4e00, 0x44b5, 0xfc00, 0xffff, 0xf241, 0x2035, 0x4770];
         let bytes: Vec<u8> = bytes.iter().flat_map(|half: &u16| half.to_le_bytes()).collect();
         let is_data = |address| (0x1004..0x1008).contains(&address);
-        let scan = scan(&Code { start: 0x1000, bytes: &bytes, is_data: &is_data });
+        let scan =
+            scan(&Code { start: 0x1000, bytes: &bytes, is_data: &is_data, is_end: &|_| false });
         assert_eq!(scan.depth, 1024);
         assert!(scan.numbers.contains(&0x1235) && scan.numbers.contains(&0xffff_fc00));
     }
