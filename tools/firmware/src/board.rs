@@ -67,9 +67,20 @@ pub struct Hardware {
     pub chip: &'static str,
     /// The drive that its boot loader offers, if it has one.
     pub drive: Option<Drive>,
+    /// The stack of a second processor core, if the firmware uses one.
+    pub second: Option<SecondStack>,
     /// Bytes of working memory that the firmware has for a model in 128 KB of RAM; what `--ram` gives
     /// beyond that is added.
     pub arena: usize,
+}
+
+/// The stack of a second core: a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecondStack {
+    /// The function that the core begins with.
+    pub entry: &'static str,
+    /// What the variable's name ends with.
+    pub variable: &'static str,
 }
 
 /// A boot loader that takes UF2 files.
@@ -206,6 +217,10 @@ pub const HARDWARE: [Board; 2] = [
                 family: 0xe48b_ff59,
                 start: "hold BOOTSEL while plugging the USB cable in",
             }),
+            second: Some(SecondStack {
+                entry: "embassy_rp::multicore::spawn_core1::core1_startup",
+                variable: "__cortex_m_rt_main_trampoline::STACK",
+            }),
             arena: 32 * 1024,
         }),
     },
@@ -219,7 +234,12 @@ pub const HARDWARE: [Board; 2] = [
         memory: "stm32h7",
         flash: 512 * 1024,
         region: Region { address: 0x0808_0000, bytes: 1536 * 1024 },
-        kind: Kind::Hardware(Hardware { chip: "STM32H743ZITx", drive: None, arena: 48 * 1024 }),
+        kind: Kind::Hardware(Hardware {
+            chip: "STM32H743ZITx",
+            drive: None,
+            second: None,
+            arena: 48 * 1024,
+        }),
     },
 ];
 

@@ -11,6 +11,7 @@ use crate::board::{self, Board, Kind};
 use crate::build::{self, Contents};
 use crate::elf::Sizes;
 use crate::error::Error;
+use crate::image::{Depth, Image, Stack};
 use crate::measure::{Request, measure};
 use crate::model::Artifact;
 use crate::output::{grouped, table, write};
@@ -74,6 +75,10 @@ struct SizeReport {
     arena_bytes: usize,
     static_bytes: u64,
     stack_reserved_bytes: u64,
+    /// The most that it can take, an exception included; nothing where that cannot be known.
+    stack_worst_bytes: Option<u64>,
+    panic_functions: usize,
+    heap_functions: usize,
     flash_bytes: u64,
     code_bytes: u64,
     model_bytes: usize,
@@ -83,19 +88,24 @@ struct SizeReport {
 pub(crate) fn size(args: &SizeArgs) -> Result<(), Error> {
     let (board, artifact, program) = compile(&args.build)?;
     let sizes = Sizes::read(&program)?;
+    let image = Image::read(&program, board)?;
+    let deepest = |stack: &Stack| stack.depth.as_ref().ok().map(Depth::bytes);
     let report = SizeReport {
         board: board.name,
         model: shown(&artifact.path),
         arena_bytes: artifact.model().arena_bytes(),
         static_bytes: sizes.statics,
         stack_reserved_bytes: sizes.stack,
+        stack_worst_bytes: image.stacks.first().and_then(deepest),
+        panic_functions: image.panics.len(),
+        heap_functions: image.heap.len(),
         flash_bytes: sizes.flash,
         code_bytes: sizes.code,
         model_bytes: artifact.model().artifact_bytes(),
     };
     json(args.json.as_deref(), &report)?;
     let bytes = |value: u64| format!("{} B", grouped(value));
-    let rows = [
+    let mut rows = vec![
         ("flash", bytes(sizes.flash), format!("of {}", grouped(board.flash))),
         ("  code", bytes(sizes.code), String::new()),
         ("  model", bytes(report.model_bytes as u64), String::new()),
@@ -105,9 +115,28 @@ pub(crate) fn size(args: &SizeArgs) -> Result<(), Error> {
             format!("of {}: variables and the whole stack", grouped(args.build.ram_bytes())),
         ),
         ("  arena", bytes(report.arena_bytes as u64), String::new()),
-        ("  stack", bytes(sizes.stack), "reserved; `run` measures its use".to_owned()),
     ];
+    for stack in &image.stacks {
+        let most = match &stack.depth {
+            Ok(depth) => format!(
+                "reserved; it takes {} at most, {} of it for an exception",
+                grouped(depth.bytes()),
+                grouped(depth.exception.into())
+            ),
+            Err(_) => "reserved; `run` measures its use".to_owned(),
+        };
+        rows.push((stack.name, bytes(stack.reserve), most));
+    }
+    if !image.panics.is_empty() {
+        let functions = format!("functions that panic, called by {}", image.sources());
+        rows.push(("panics", image.panics.len().to_string(), functions));
+    }
     println!("{}", table(&rows));
+    for Stack { name, depth, .. } in &image.stacks {
+        if let Err(reason) = depth {
+            println!("how deep the {name} gets cannot be computed: {reason}");
+        }
+    }
     Ok(())
 }
 

@@ -64,6 +64,17 @@ pub enum Error {
         /// What to do.
         help: String,
     },
+    /// The program is none for a board.
+    #[error("the firmware for {board} is not written: {reason}")]
+    #[diagnostic(help("{help}"))]
+    Image {
+        /// The board.
+        board: &'static str,
+        /// What is wrong with it.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
     /// The board did not take what was written.
     #[error("{board} was not flashed: {reason}")]
     #[diagnostic(help("{help}"))]

@@ -17,6 +17,7 @@ mod emulator;
 mod error;
 mod flash;
 pub mod host;
+mod image;
 mod kernels;
 pub mod log;
 mod measure;

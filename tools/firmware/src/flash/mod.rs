@@ -13,6 +13,7 @@ use picovit_app::RegionError;
 use crate::board::{self, Board, Hardware};
 use crate::commands::{Work, compile_for, folder};
 use crate::error::Error;
+use crate::image::Image;
 use crate::model::Artifact;
 use crate::output::{grouped, write};
 use crate::paths::shown;
@@ -36,7 +37,16 @@ pub(crate) fn flash(args: &FlashArgs) -> Result<(), Error> {
     check(board, hardware, &artifact, &region, &build)?;
     let program = match args.model_only {
         true => None,
-        false => Some(compile_for(board, &artifact, &build)?),
+        false => {
+            let program = compile_for(board, &artifact, &build)?;
+            let image = Image::read(&program, board)?;
+            image.check(board)?;
+            if !image.panics.is_empty() {
+                let hint = style("hint:").yellow();
+                eprintln!("{hint} parts of it can panic: {}", image.sources());
+            }
+            Some(program)
+        }
     };
     match way {
         Way::File(family, path) => {
