@@ -52,6 +52,13 @@ extern "C" fn fault(frame: *const ExceptionFrame) -> ! {
     stop()
 }
 
+/// What drivers find wrong, already logged: with their feature `defmt`, they need no formatting and none
+/// of the core library's panics for that.
+#[defmt::panic_handler]
+fn refused() -> ! {
+    stop()
+}
+
 /// Nothing of picovit's panics; drivers do when the chip does not do as it should.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
