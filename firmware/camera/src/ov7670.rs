@@ -8,7 +8,7 @@ use crate::sensor::{Registers, Sensor};
 /// its own, so that models of grey pictures get what the sensor saw.
 ///
 /// `VSYNC` is high between frames, `HREF` during a row, and a byte is to be taken while `PCLK` is high.
-/// With a clock of 12.5 MHz it sends some 12 frames a second.
+/// With a clock of 12.5 MHz it sends at least 7 frames a second.
 pub static OV7670: Sensor = Sensor {
     name: "OV7670",
     address: 0x21,
@@ -25,7 +25,7 @@ pub static OV7670: Sensor = Sensor {
 
 /// The clock as it comes, without PLL.
 const CLOCK: &Registers = &[
-    (0x11, 0x00), // CLKRC: not divided beyond the fixed half
+    (0x11, 0x00), // CLKRC: not divided
     (0x6b, 0x0a), // DBLV: PLL bypassed, internal regulator on
 ];
 
@@ -48,7 +48,7 @@ const SIZE: &Registers = &[
     (0xa2, 0x02), // SCALING_PCLK_DELAY
 ];
 
-/// The part of the array that is read: columns 182 to 38 of the next row's count, rows 10 to 490.
+/// The part of the array that is read: columns 180 to 36 of the next row's count, rows 10 to 490.
 const WINDOW: &Registers = &[
     (0x17, 0x16), // HSTART, upper bits
     (0x18, 0x04), // HSTOP, upper bits

@@ -20,6 +20,8 @@ pub const LAYOUT: Layout =
 
 /// The slowest camera sends more than two frames a second.
 const FRAME_LIMIT: Duration = Duration::from_millis(500);
+/// So many in a row that are disturbed are as good as none.
+const LOST_LIMIT: u32 = 8;
 /// Between two tries to set the camera up.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
@@ -61,33 +63,44 @@ pub async fn run(mut pins: pins::Camera, mut frame: Frame, mut cache: SCB, mut w
             Timer::after(TRY_AGAIN).await;
             continue;
         }
-        // Made anew, it has nothing left of a frame that was cut off.
-        let mut port = Dcmi::new_8bit(
-            pins.port.reborrow(),
-            pins.dma.reborrow(),
-            Irqs,
-            pins.d0.reborrow(),
-            pins.d1.reborrow(),
-            pins.d2.reborrow(),
-            pins.d3.reborrow(),
-            pins.d4.reborrow(),
-            pins.d5.reborrow(),
-            pins.d6.reborrow(),
-            pins.d7.reborrow(),
-            pins.vsync.reborrow(),
-            pins.href.reborrow(),
-            pins.pclk.reborrow(),
-            dcmi::Config::default(),
-        );
-        while let Ok(outcome) = with_timeout(FRAME_LIMIT, port.capture(frame.words())).await {
-            watch.look();
-            if let Err(error) = outcome {
-                defmt::warn!("a frame is lost: {=str}", reason(error));
-                break;
+        let mut lost = 0;
+        while lost < LOST_LIMIT {
+            // Made anew, it has nothing left of a frame that was cut off.
+            let mut port = Dcmi::new_8bit(
+                pins.port.reborrow(),
+                pins.dma.reborrow(),
+                Irqs,
+                pins.d0.reborrow(),
+                pins.d1.reborrow(),
+                pins.d2.reborrow(),
+                pins.d3.reborrow(),
+                pins.d4.reborrow(),
+                pins.d5.reborrow(),
+                pins.d6.reborrow(),
+                pins.d7.reborrow(),
+                pins.vsync.reborrow(),
+                pins.href.reborrow(),
+                pins.pclk.reborrow(),
+                dcmi::Config::default(),
+            );
+            loop {
+                watch.look();
+                match with_timeout(FRAME_LIMIT, port.capture(frame.words())).await {
+                    Ok(Ok(())) => lost = 0,
+                    Ok(Err(error)) => {
+                        defmt::warn!("a frame is lost: {=str}", reason(error));
+                        lost += 1;
+                        break;
+                    }
+                    Err(_) => {
+                        lost = LOST_LIMIT;
+                        break;
+                    }
+                }
+                let (place, bytes) = frame.place();
+                cache.clean_invalidate_dcache_by_address(place, bytes);
+                frame = EXCHANGE.swap(frame);
             }
-            let (place, bytes) = frame.place();
-            cache.clean_invalidate_dcache_by_address(place, bytes);
-            frame = EXCHANGE.swap(frame);
         }
         EXCHANGE.fail(CameraError::Silent);
     }
