@@ -17,6 +17,14 @@ cargo fmt --all --check --manifest-path firmware/Cargo.toml
 step "lints"
 cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 cargo clippy --quiet --locked --manifest-path firmware/Cargo.toml --all-targets -- -D warnings
+# Boards build for their chip only, and only a compiler with its library can be asked.
+lint_board() {
+    [ -d "$(rustc --print sysroot)/lib/rustlib/$2" ] || return 0
+    cargo clippy --quiet --locked --manifest-path firmware/Cargo.toml --package "$1" --target "$2" \
+        -- -D warnings
+}
+lint_board picovit-pico2 thumbv8m.main-none-eabihf
+lint_board picovit-stm32h7 thumbv7em-none-eabihf
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps

@@ -3,6 +3,11 @@
 //! ```text
 //! cargo run --example overlay -- [WIDTHxHEIGHT [FILE.png [32x32-GREY.raw]]]
 //! ```
+//!
+//! A file whose name contains `unsure` shows an unsure answer; `notice-empty`, `notice-damaged`,
+//! `notice-version`, `notice-target`, `notice-arena` and `notice-self-test` show what a board says
+//! whose model region is so, `notice-camera` and `notice-silent` one without a camera or without
+//! frames.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -11,9 +16,12 @@ use std::io::BufWriter;
 use embedded_graphics::geometry::Size;
 use embedded_graphics::primitives::Rectangle;
 use picovit::Prediction;
+use picovit::format::Packing;
 use picovit_app::history::Entry;
 use picovit_app::overlay::Picture;
-use picovit_app::{Banded, Cost, History, Scene, Screen, Sink, Verdict};
+use picovit_app::{
+    Banded, CameraError, Cost, History, Notice, RegionError, Scene, Screen, Sink, Verdict,
+};
 
 const LABELS: [&str; 10] = [
     "T-shirt/top",
@@ -43,6 +51,30 @@ impl Sink for Collect {
         }
         Ok(())
     }
+}
+
+/// The notice that a file's name asks for.
+fn notice(path: &str) -> Option<Notice> {
+    let (_, kind) = path.rsplit_once("notice-")?;
+    let kind = kind.split('.').next()?;
+    let camera = match kind {
+        "camera" => Some(CameraError::SetUp("camera does not answer")),
+        "silent" => Some(CameraError::Silent),
+        _ => None,
+    };
+    if let Some(error) = &camera {
+        return Some(Notice::from(error));
+    }
+    let error = match kind {
+        "empty" => RegionError::Empty,
+        "damaged" => RegionError::Checksum,
+        "version" => RegionError::Version { found: 2 },
+        "target" => RegionError::WrongTarget { found: Packing::Helium, wanted: Packing::CortexM },
+        "arena" => RegionError::ArenaTooSmall { needs: 65_536, has: 49_152 },
+        "self-test" => RegionError::SelfTest { differing: 7, classes: 10 },
+        _ => return None,
+    };
+    Some(Notice::from(&error))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -85,7 +117,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut buffer = vec![0; size.width as usize * 2 * 16];
     let mut screen = Banded::new(size, &mut buffer, Collect::default());
-    let Ok(()) = screen.show(&scene);
+    let Ok(()) = match notice(&path) {
+        Some(notice) => screen.show_notice(&notice),
+        None => screen.show(&scene),
+    };
     let file = BufWriter::new(File::create(&path)?);
     let mut encoder = png::Encoder::new(file, size.width, size.height);
     encoder.set_color(png::ColorType::Rgb);

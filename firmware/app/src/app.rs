@@ -216,6 +216,11 @@ impl<'m, 'a, const CLASSES: usize, const WINDOW: usize> App<'m, 'a, CLASSES, WIN
         &self.model
     }
 
+    /// The engine.
+    pub(crate) const fn engine(&mut self) -> &mut Engine<'m, 'a> {
+        &mut self.engine
+    }
+
     /// Logits of the latest frame.
     #[must_use]
     pub fn logits(&self) -> &[i16] {
@@ -258,7 +263,7 @@ impl<'m, 'a, const CLASSES: usize, const WINDOW: usize> App<'m, 'a, CLASSES, WIN
     #[inline(never)]
     fn judge(&mut self, shot: &Shot<'_>, cost: Cost) -> Outcome {
         let mut probabilities = [0u16; CLASSES];
-        let probabilities = &mut probabilities[..self.logits.len()];
+        let probabilities = probabilities.get_mut(..self.logits.len()).unwrap_or_default();
         postprocess::probabilities(&self.model, &self.logits, probabilities);
         let class = postprocess::argmax(&self.logits);
         let probability = probabilities.get(class).copied().unwrap_or(0);

@@ -15,15 +15,28 @@
 #![warn(missing_docs)]
 
 pub mod app;
+mod boot;
 pub mod clip;
+pub mod exchange;
 pub mod history;
+pub mod live;
 pub mod overlay;
+pub mod pulse;
+pub mod region;
 pub mod screen;
+mod serve;
 pub mod smoothing;
 
 pub use app::{App, AppError, Clock, Cost, FrameSource, Outcome, Settings, Shot, Verdict, WINDOW};
+pub use boot::boot;
 pub use clip::{Clip, ClipHeader};
+pub use exchange::Exchange;
 pub use history::History;
+pub use live::{CameraError, Layout, Live};
+pub use overlay::notice::Notice;
 pub use overlay::{Labels, Scene};
-pub use screen::{Banded, Direct, Screen, Sink};
+pub use pulse::{Pulse, Vigil};
+pub use region::{Region, RegionError, RegionHeader, SelfTest};
+pub use screen::{Banded, Blit, Direct, Screen, Sink};
+pub use serve::serve;
 pub use smoothing::Smoother;

@@ -9,12 +9,13 @@ use embedded_graphics::pixelcolor::raw::{RawData, RawU16};
 use embedded_graphics::prelude::*;
 use embedded_graphics::primitives::Rectangle;
 
-use crate::overlay::{Scene, draw};
+use crate::overlay::notice::{self, Notice};
+use crate::overlay::{self, Scene};
 
 /// Bytes of one pixel on the wire: RGB565, high byte first, as display controllers take it.
 pub const PIXEL_BYTES: usize = 2;
 
-/// Something a scene can be shown on.
+/// Something a scene or a notice can be shown on.
 pub trait Screen {
     /// What can go wrong.
     type Error;
@@ -24,6 +25,12 @@ pub trait Screen {
     /// # Errors
     /// Whatever the display meets.
     fn show(&mut self, scene: &Scene<'_>) -> Result<(), Self::Error>;
+
+    /// Shows a notice.
+    ///
+    /// # Errors
+    /// Whatever the display meets.
+    fn show_notice(&mut self, notice: &Notice) -> Result<(), Self::Error>;
 }
 
 /// A display that is drawn on directly.
@@ -35,7 +42,12 @@ impl<D: DrawTarget<Color = Rgb565>> Screen for Direct<D> {
 
     fn show(&mut self, scene: &Scene<'_>) -> Result<(), Self::Error> {
         let size = self.0.bounding_box().size;
-        draw(scene, size, &mut self.0)
+        overlay::draw(scene, size, &mut self.0)
+    }
+
+    fn show_notice(&mut self, notice: &Notice) -> Result<(), Self::Error> {
+        let size = self.0.bounding_box().size;
+        notice::draw(notice, size, &mut self.0)
     }
 }
 
@@ -50,6 +62,33 @@ pub trait Sink {
     /// # Errors
     /// Whatever the sink meets.
     fn take(&mut self, area: &Rectangle, pixels: &[u8]) -> Result<(), Self::Error>;
+}
+
+/// Writes bands to a display that takes pixels one after the other, as the drivers of SPI displays do.
+///
+/// ```
+/// use embedded_graphics::{mock_display::MockDisplay, pixelcolor::Rgb565, prelude::*};
+/// use embedded_graphics::primitives::Rectangle;
+/// use picovit_app::{Blit, Sink as _};
+///
+/// let mut display = Blit(MockDisplay::<Rgb565>::new());
+/// let area = Rectangle::new(Point::new(0, 3), Size::new(2, 1));
+/// display.take(&area, &[0xf8, 0x00, 0x00, 0x1f])?;
+/// assert_eq!(display.0.get_pixel(Point::new(0, 3)), Some(Rgb565::RED));
+/// assert_eq!(display.0.get_pixel(Point::new(1, 3)), Some(Rgb565::BLUE));
+/// # Ok::<(), core::convert::Infallible>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Blit<D>(pub D);
+
+impl<D: DrawTarget<Color = Rgb565>> Sink for Blit<D> {
+    type Error = D::Error;
+
+    fn take(&mut self, area: &Rectangle, pixels: &[u8]) -> Result<(), Self::Error> {
+        let (pixels, _) = pixels.as_chunks::<PIXEL_BYTES>();
+        let colors = pixels.iter().map(|&pixel| RawU16::new(u16::from_be_bytes(pixel)).into());
+        self.0.fill_contiguous(area, colors)
+    }
 }
 
 /// Draws the scene band by band into a small buffer and hands every band to a [`Sink`].
@@ -80,25 +119,40 @@ impl<'b, S: Sink> Banded<'b, S> {
     pub fn sink_mut(&mut self) -> &mut S {
         &mut self.sink
     }
+
+    /// Draws band by band with what knows how.
+    #[inline(always)]
+    fn bands(
+        &mut self,
+        draw: impl Fn(Size, &mut Band<'_>) -> Result<(), Infallible>,
+    ) -> Result<(), S::Error> {
+        let row_bytes = self.size.width as usize * PIXEL_BYTES;
+        // `new` has checked that there is one at least.
+        let band_rows = self.buffer.len().checked_div(row_bytes).unwrap_or(0).max(1) as u32;
+        let mut top = 0;
+        while top < self.size.height {
+            let rows = band_rows.min(self.size.height - top);
+            let area = Rectangle::new(Point::new(0, top as i32), Size::new(self.size.width, rows));
+            let bytes = rows as usize * row_bytes;
+            let pixels = self.buffer.get_mut(..bytes).unwrap_or_default();
+            let mut band = Band { area, pixels };
+            let Ok(()) = draw(self.size, &mut band);
+            self.sink.take(&area, band.pixels)?;
+            top += rows;
+        }
+        Ok(())
+    }
 }
 
 impl<S: Sink> Screen for Banded<'_, S> {
     type Error = S::Error;
 
     fn show(&mut self, scene: &Scene<'_>) -> Result<(), Self::Error> {
-        let row_bytes = self.size.width as usize * PIXEL_BYTES;
-        let band_rows = (self.buffer.len() / row_bytes) as u32;
-        let mut top = 0;
-        while top < self.size.height {
-            let rows = band_rows.min(self.size.height - top);
-            let area = Rectangle::new(Point::new(0, top as i32), Size::new(self.size.width, rows));
-            let pixels = &mut self.buffer[..rows as usize * row_bytes];
-            let mut band = Band { area, pixels };
-            let Ok(()) = draw(scene, self.size, &mut band);
-            self.sink.take(&area, band.pixels)?;
-            top += rows;
-        }
-        Ok(())
+        self.bands(|size, band| overlay::draw(scene, size, band))
+    }
+
+    fn show_notice(&mut self, notice: &Notice) -> Result<(), Self::Error> {
+        self.bands(|size, band| notice::draw(notice, size, band))
     }
 }
 
@@ -137,7 +191,8 @@ impl DrawTarget for Band<'_> {
     ) -> Result<(), Infallible> {
         for Pixel(point, color) in pixels {
             if self.area.contains(point) {
-                self.row(point.y, point.x, point.x + 1).copy_from_slice(&bytes(color));
+                let pixel = self.row(point.y, point.x, point.x + 1);
+                pixel.iter_mut().zip(bytes(color)).for_each(|(place, byte)| *place = byte);
             }
         }
         Ok(())
@@ -147,9 +202,8 @@ impl DrawTarget for Band<'_> {
         let area = area.intersection(&self.area);
         let columns = area.columns();
         for y in area.rows() {
-            for pixel in self.row(y, columns.start, columns.end).chunks_exact_mut(PIXEL_BYTES) {
-                pixel.copy_from_slice(&bytes(color));
-            }
+            let (pixels, _) = self.row(y, columns.start, columns.end).as_chunks_mut();
+            pixels.fill(bytes(color));
         }
         Ok(())
     }

@@ -16,21 +16,10 @@ fn main() {
         // The check of the kernels has neither.
         return;
     }
-    let model = file("PICOVIT_MODEL").unwrap_or_else(|| {
-        let root = Path::new("../../..").canonicalize().expect("the repository root");
-        root.join("model.pvit")
-    });
-    if !model.is_file() {
-        println!(
-            "cargo:error=no model at {}: make one with `cargo tools quantize best.mpk`, or name \
-             one in the environment variable PICOVIT_MODEL",
-            model.display()
-        );
-        return;
+    // A model in memory of its own is no part of the build.
+    if env::var_os("CARGO_FEATURE_REGION").is_none() {
+        model();
     }
-    println!("cargo:rerun-if-changed={}", model.display());
-    println!("cargo:rustc-env=PICOVIT_MODEL_FILE={}", model.display());
-
     let frames = file("PICOVIT_FRAMES").unwrap_or_else(|| {
         // A clip of no pictures: magic, version 1, grey, 1 x 1, none.
         let empty = out.join("empty.clip");
@@ -39,6 +28,24 @@ fn main() {
     });
     println!("cargo:rerun-if-changed={}", frames.display());
     println!("cargo:rustc-env=PICOVIT_FRAMES_FILE={}", frames.display());
+}
+
+/// Says where the model is.
+fn model() {
+    let model = file("PICOVIT_MODEL").unwrap_or_else(|| {
+        let root = Path::new("../../..").canonicalize().expect("the repository root");
+        root.join("model.pvit")
+    });
+    if model.is_file() {
+        println!("cargo:rerun-if-changed={}", model.display());
+        println!("cargo:rustc-env=PICOVIT_MODEL_FILE={}", model.display());
+    } else {
+        println!(
+            "cargo:error=no model at {}: make one with `cargo tools quantize best.mpk`, or name \
+             one in the environment variable PICOVIT_MODEL",
+            model.display()
+        );
+    }
 }
 
 /// Writes the memory map that `PICOVIT_MEMORY` names, for `PICOVIT_RAM_KB` of RAM (128) with

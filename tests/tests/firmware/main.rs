@@ -6,6 +6,10 @@
 mod aarch64;
 mod artifacts;
 mod figures;
+mod flash;
+mod image;
+mod live;
+mod region;
 mod rpi;
 mod wasm;
 
@@ -98,12 +102,14 @@ struct Run<'a> {
     images: usize,
     /// Frames of a camera, as `--camera` takes them.
     camera: Option<&'a str>,
+    /// The model in memory of its own.
+    region: bool,
 }
 
 impl<'a> Run<'a> {
     /// On the board and with the RAM that commands assume.
     fn new(model: &'a Path, images: usize) -> Self {
-        Self { board: board::DEFAULT, ram: 128, model, images, camera: None }
+        Self { board: board::DEFAULT, ram: 128, model, images, camera: None, region: false }
     }
 
     /// Runs it, checks what must hold of every report, and returns the report.
@@ -125,7 +131,8 @@ impl<'a> Run<'a> {
             json.as_ref(),
         ];
         let camera = self.camera.iter().flat_map(|frames| ["--camera", frames]);
-        let output = firmware(args.into_iter().chain(camera.map(OsStr::new)));
+        let region = self.region.then_some("--region");
+        let output = firmware(args.into_iter().chain(camera.chain(region).map(OsStr::new)));
         assert!(output.status.success(), "{}: {}", self.board, said(&output));
         let report = fs::read(json).expect("the report is there");
         let report = serde_json::from_slice(&report).expect("valid JSON");
@@ -326,8 +333,12 @@ fn what_cannot_work_is_said_before_anything_is_built() {
     let dir = TempDir::new().unwrap();
     let board = complaint(&firmware(["run", "--board", "toaster"]));
     assert!(board.contains("`toaster`") && board.contains("mps2-an386"), "{board}");
-    let flash = complaint(&firmware(["flash", "--board", "pico2"]));
-    assert!(flash.contains("pico2") && flash.contains("emulated"), "{flash}");
+    let flash = complaint(&firmware(["flash", "--board", board::DEFAULT]));
+    assert!(flash.contains("pico2") && flash.contains("it is emulated"), "{flash}");
+    let flash = complaint(&firmware(["flash"]));
+    assert!(flash.contains("no board") && flash.contains("stm32h7"), "{flash}");
+    let run = complaint(&firmware(["run", "--board", "pico2"]));
+    assert!(run.contains("cargo firmware flash --board pico2"), "{run}");
 
     let good = random_network(32, 7);
     let mut flipped = good.clone();

@@ -7,10 +7,10 @@ use crate::error::Error;
 /// The board that commands use unless told otherwise.
 pub const DEFAULT: &str = "mps2-an386";
 
-/// An emulated board.
+/// A board, emulated or real.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Board {
-    /// Its name, which is also QEMU's name of the machine.
+    /// Its name; QEMU's name of the machine where it is emulated.
     pub name: &'static str,
     /// The processor.
     pub cpu: &'static str,
@@ -24,21 +24,109 @@ pub struct Board {
     pub package: &'static str,
     /// The memory map in that package.
     pub memory: &'static str,
+    /// Bytes of flash that the firmware has.
+    pub flash: u64,
+    /// Where the model is that is no part of the firmware.
+    pub region: Region,
+    /// What there is of it.
+    pub kind: Kind,
+}
+
+/// An emulated board, or one that can be touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An emulated one.
+    Emulated(Emulation),
+    /// A real one.
+    Hardware(Hardware),
+}
+
+/// How a board is emulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Emulation {
     /// The emulator.
     pub emulator: &'static str,
-    /// Bytes of flash.
-    pub flash: u64,
     /// Every instruction takes `2^icount_shift` nanoseconds of the emulator's clock.
     pub icount_shift: u32,
     /// Processor clock of the board, Hz.
     pub clock: u64,
 }
 
-impl Board {
+impl Emulation {
     /// Instructions in one tick of the processor clock, as the emulator's settings have it.
     #[must_use]
     pub fn instructions_per_tick(&self) -> f64 {
         1e9 / self.clock as f64 / f64::from(1u32 << self.icount_shift)
+    }
+}
+
+/// How a board is flashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hardware {
+    /// What probe-rs calls the chip.
+    pub chip: &'static str,
+    /// The drive that its boot loader offers, if it has one.
+    pub drive: Option<Drive>,
+    /// The stack of a second processor core, if the firmware uses one.
+    pub second: Option<SecondStack>,
+    /// Bytes of working memory that the firmware has for a model in 128 KB of RAM; what `--ram` gives
+    /// beyond that is added.
+    pub arena: usize,
+}
+
+/// The stack of a second core: a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecondStack {
+    /// The function that the core begins with.
+    pub entry: &'static str,
+    /// What the variable's name ends with.
+    pub variable: &'static str,
+}
+
+/// A boot loader that takes UF2 files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drive {
+    /// What its `INFO_UF2.TXT` calls the board.
+    pub board: &'static str,
+    /// Family of its UF2 files.
+    pub family: u32,
+    /// How a person starts it.
+    pub start: &'static str,
+}
+
+/// Memory for a model that is no part of the firmware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Where it begins.
+    pub address: u32,
+    /// Its length in bytes.
+    pub bytes: u32,
+}
+
+impl Board {
+    /// How it is emulated.
+    ///
+    /// # Errors
+    /// [`Error::NotEmulated`].
+    pub fn emulation(&self) -> Result<&Emulation, Error> {
+        match &self.kind {
+            Kind::Emulated(emulation) => Ok(emulation),
+            Kind::Hardware(_) => Err(Error::NotEmulated { board: self.name, known: list() }),
+        }
+    }
+
+    /// How it is flashed.
+    ///
+    /// # Errors
+    /// [`Error::NoHardware`].
+    pub fn hardware(&self) -> Result<&Hardware, Error> {
+        match &self.kind {
+            Kind::Hardware(hardware) => Ok(hardware),
+            Kind::Emulated(_) => {
+                let what = format!("the board `{}`", self.name);
+                Err(Error::NoHardware { what, known: list() })
+            }
+        }
     }
 }
 
@@ -52,10 +140,9 @@ pub const BOARDS: [Board; 5] = [
         packing: (Packing::CortexM, "cortex-m4"),
         package: "picovit-mps2",
         memory: "mps2-an386",
-        emulator: "qemu-system-arm",
         flash: 4 * 1024 * 1024,
-        icount_shift: 2,
-        clock: 25_000_000,
+        region: Region { address: 0x21C0_0000, bytes: 4 * 1024 * 1024 },
+        kind: emulated(2, 25_000_000),
     },
     Board {
         name: "mps2-an500",
@@ -65,10 +152,9 @@ pub const BOARDS: [Board; 5] = [
         packing: (Packing::CortexM, "cortex-m7"),
         package: "picovit-mps2",
         memory: "mps2-an500",
-        emulator: "qemu-system-arm",
         flash: 4 * 1024 * 1024,
-        icount_shift: 2,
-        clock: 25_000_000,
+        region: Region { address: 0x60C0_0000, bytes: 4 * 1024 * 1024 },
+        kind: emulated(2, 25_000_000),
     },
     Board {
         name: "mps2-an505",
@@ -78,10 +164,9 @@ pub const BOARDS: [Board; 5] = [
         packing: (Packing::CortexM, "cortex-m33"),
         package: "picovit-mps2",
         memory: "mps2-an505",
-        emulator: "qemu-system-arm",
         flash: 4 * 1024 * 1024,
-        icount_shift: 1,
-        clock: 20_000_000,
+        region: Region { address: 0x80C0_0000, bytes: 4 * 1024 * 1024 },
+        kind: emulated(1, 20_000_000),
     },
     Board {
         name: "mps3-an547",
@@ -91,10 +176,9 @@ pub const BOARDS: [Board; 5] = [
         packing: (Packing::Helium, "cortex-m55"),
         package: "picovit-mps2",
         memory: "mps3-an547",
-        emulator: "qemu-system-arm",
         flash: 8 * 1024 * 1024,
-        icount_shift: 2,
-        clock: 32_000_000,
+        region: Region { address: 0x60C0_0000, bytes: 4 * 1024 * 1024 },
+        kind: emulated(2, 32_000_000),
     },
     // No board with a Cortex-M0+ is emulated; a Cortex-M3 executes the same code, instruction by
     // instruction.
@@ -106,37 +190,120 @@ pub const BOARDS: [Board; 5] = [
         packing: (Packing::Portable, "portable"),
         package: "picovit-mps2",
         memory: "mps2-an386",
-        emulator: "qemu-system-arm",
         flash: 4 * 1024 * 1024,
-        icount_shift: 2,
-        clock: 25_000_000,
+        region: Region { address: 0x21C0_0000, bytes: 4 * 1024 * 1024 },
+        kind: emulated(2, 25_000_000),
     },
 ];
+
+/// The boards that can be touched.
+pub const HARDWARE: [Board; 2] = [
+    Board {
+        name: "pico2",
+        cpu: "Cortex-M33 (RP2350)",
+        target: "thumbv8m.main-none-eabihf",
+        target_features: &["dsp"],
+        packing: (Packing::CortexM, "cortex-m33"),
+        package: "picovit-pico2",
+        memory: "pico2",
+        flash: 1024 * 1024,
+        region: Region { address: 0x1010_0000, bytes: 3 * 1024 * 1024 },
+        kind: Kind::Hardware(Hardware {
+            chip: "RP235x",
+            drive: Some(Drive {
+                board: "RP2350",
+                // rp2350-arm-s. Without a table of partitions its addresses are those of the flash,
+                // so that it serves for the model, too.
+                family: 0xe48b_ff59,
+                start: "hold BOOTSEL while plugging the USB cable in",
+            }),
+            second: Some(SecondStack {
+                entry: "embassy_rp::multicore::spawn_core1::core1_startup",
+                variable: "__cortex_m_rt_main_trampoline::STACK",
+            }),
+            arena: 32 * 1024,
+        }),
+    },
+    Board {
+        name: "stm32h7",
+        cpu: "Cortex-M7 (STM32H743)",
+        target: "thumbv7em-none-eabihf",
+        target_features: &[],
+        packing: (Packing::CortexM, "cortex-m7"),
+        package: "picovit-stm32h7",
+        memory: "stm32h7",
+        flash: 512 * 1024,
+        region: Region { address: 0x0808_0000, bytes: 1536 * 1024 },
+        kind: Kind::Hardware(Hardware {
+            chip: "STM32H743ZITx",
+            drive: None,
+            second: None,
+            arena: 48 * 1024,
+        }),
+    },
+];
+
+/// All boards.
+pub fn all() -> impl Iterator<Item = &'static Board> {
+    static EMULATED: [Board; 5] = BOARDS;
+    static REAL: [Board; 2] = HARDWARE;
+    EMULATED.iter().chain(&REAL)
+}
+
+/// QEMU with the time of an instruction and the clock of the board, Hz.
+const fn emulated(icount_shift: u32, clock: u64) -> Kind {
+    Kind::Emulated(Emulation { emulator: "qemu-system-arm", icount_shift, clock })
+}
 
 /// The board of this name.
 ///
 /// # Errors
 /// [`Error::UnknownBoard`], which lists the known ones.
 pub fn named(name: &str) -> Result<&'static Board, Error> {
-    let found = BOARDS.iter().find(|board| board.name == name);
+    let found = all().find(|board| board.name == name);
     found.ok_or_else(|| Error::UnknownBoard { name: name.to_owned(), known: list() })
 }
 
 /// The boards, each on a line of its own.
 #[must_use]
 pub fn list() -> String {
-    BOARDS.map(|board| format!("\n  {:12} {}, emulated", board.name, board.cpu)).concat()
+    let line = |board: &Board| {
+        let emulated = match board.kind {
+            Kind::Emulated(_) => ", emulated",
+            Kind::Hardware(_) => "",
+        };
+        format!("\n  {:12} {}{emulated}", board.name, board.cpu)
+    };
+    all().map(line).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn error_of(name: &str, of: fn(&Board) -> Result<(), Error>) -> String {
+        of(named(name).unwrap()).unwrap_err().to_string()
+    }
+
+    /// What is written to the same flash must not overlap.
+    #[test]
+    fn firmware_and_model_lie_apart() {
+        for board in HARDWARE {
+            let region = board.region;
+            assert!(region.address.is_multiple_of(128 * 1024), "{}", board.name);
+            assert!(u64::from(region.address & 0x00ff_ffff) >= board.flash, "{}", board.name);
+        }
+    }
+
     #[test]
     fn boards_are_found_by_name() {
         assert_eq!(named(DEFAULT).map(|board| board.cpu).ok(), Some("Cortex-M4F"));
         let error = named("toaster").unwrap_err().to_string();
         assert!(error.contains("toaster"), "{error}");
-        assert_eq!(BOARDS[0].instructions_per_tick(), 10.0);
+        assert_eq!(BOARDS[0].emulation().unwrap().instructions_per_tick(), 10.0);
+        assert!(
+            error_of("pico2", |board| board.emulation().map(|_| ())).contains("cargo firmware")
+        );
+        assert!(error_of(DEFAULT, |board| board.hardware().map(|_| ())).contains("emulated"));
     }
 }

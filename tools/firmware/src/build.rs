@@ -9,7 +9,7 @@ use std::thread;
 use indicatif::ProgressBar;
 use picovit::format::Packing;
 
-use crate::board::Board;
+use crate::board::{Board, Kind};
 use crate::error::Error;
 use crate::model::Artifact;
 use crate::output::spinner;
@@ -23,8 +23,8 @@ const WASM: &str = "wasm32-unknown-unknown";
 /// What goes into the firmware: files that are named after their content, so that cargo builds
 /// again exactly when the content changes.
 pub(crate) struct Contents {
-    /// The model.
-    pub model: PathBuf,
+    /// The model, unless it is in memory of its own.
+    pub model: Option<PathBuf>,
     /// The pictures.
     pub clip: Option<PathBuf>,
     /// What the firmware has to be able to do beside running the model.
@@ -43,13 +43,22 @@ pub(crate) fn build(
     let spinner = spinner(format!("Building firmware for {}", board.name));
     let (toolchain, mut command, _lock) = command(board, args.toolchain, &spinner)?;
     command
-        .env("PICOVIT_MODEL", &contents.model)
         .env("PICOVIT_RAM_KB", args.ram.to_string())
         .env("PICOVIT_STACK_KB", args.stack.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    for feature in artifact.features(board.packing.0).iter().chain(&contents.features) {
+    let features = match &contents.model {
+        Some(model) => {
+            command.env("PICOVIT_MODEL", model);
+            artifact.features(board.packing.0)
+        }
+        None => {
+            command.env_remove("PICOVIT_MODEL");
+            any_model(board, artifact)
+        }
+    };
+    for feature in features.iter().chain(&contents.features) {
         command.args(["--features", feature]);
     }
     if args.optimize == Optimize::Size {
@@ -80,6 +89,14 @@ pub(crate) fn build(
     let compiler = toolchain.describe();
     eprintln!("Built firmware for {} ({compiler})", board.name);
     Ok(compiler)
+}
+
+/// Features of firmware that does not know its model: all but what runs artifacts for another chip,
+/// and floats only where there is reason to think of them, because few boards have the memory.
+fn any_model(board: &Board, artifact: &Artifact) -> Vec<&'static str> {
+    let features = artifact.features(board.packing.0).into_iter().filter(|&name| name == "f16");
+    let emulated = matches!(board.kind, Kind::Emulated(_));
+    features.chain(emulated.then_some("region")).chain(["class-token", "mobilevit"]).collect()
 }
 
 /// How to build a board's package. The next build overwrites its program: the lock holds others off

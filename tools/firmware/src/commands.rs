@@ -1,5 +1,6 @@
 //! The subcommands that need no file of their own, and what all of them share.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -7,10 +8,11 @@ use std::path::{Path, PathBuf};
 use console::style;
 use serde::Serialize;
 
-use crate::board::{self, Board};
+use crate::board::{self, Board, Kind};
 use crate::build::{self, Contents};
 use crate::elf::Sizes;
 use crate::error::Error;
+use crate::image::{Depth, Image, Stack};
 use crate::measure::{Request, measure};
 use crate::model::Artifact;
 use crate::output::{grouped, table, write};
@@ -43,13 +45,28 @@ pub(crate) fn hint(board: &Board, artifact: &Artifact) {
 fn compile(args: &BuildArgs) -> Result<(&'static Board, Artifact, PathBuf), Error> {
     let board = board::named(&args.board)?;
     let artifact = Artifact::find(args.model.as_deref())?;
-    hint(board, &artifact);
-    let folder = folder(board)?;
-    let program = folder.join("firmware.elf");
-    let model = stored("model", "pvit", artifact.bytes())?;
-    let contents = Contents { model, clip: None, features: Vec::new() };
-    build::build(board, &artifact, &contents, args, &program)?;
+    let program = compile_for(board, &artifact, args)?;
     Ok((board, artifact, program))
+}
+
+/// The same for a board and a model that have been found. Real boards have the model in flash of its
+/// own.
+pub(crate) fn compile_for(
+    board: &'static Board,
+    artifact: &Artifact,
+    args: &BuildArgs,
+) -> Result<PathBuf, Error> {
+    let program = folder(board)?.join("firmware.elf");
+    let model = match board.kind {
+        Kind::Emulated(_) => {
+            hint(board, artifact);
+            Some(stored("model", "pvit", artifact.bytes())?)
+        }
+        Kind::Hardware(_) => None,
+    };
+    let contents = Contents { model, clip: None, features: Vec::new() };
+    build::build(board, artifact, &contents, args, &program)?;
+    Ok(program)
 }
 
 #[derive(Serialize)]
@@ -59,50 +76,95 @@ struct SizeReport {
     arena_bytes: usize,
     static_bytes: u64,
     stack_reserved_bytes: u64,
+    stacks: Vec<StackReport>,
+    heap_functions: Vec<String>,
+    panic_functions: Vec<String>,
+    /// Calls of these by the crates that they are from.
+    panic_calls: BTreeMap<String, usize>,
     flash_bytes: u64,
     code_bytes: u64,
     model_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct StackReport {
+    name: &'static str,
+    reserved_bytes: u64,
+    /// The most that it can take, an exception included; nothing where that cannot be known.
+    worst_bytes: Option<u64>,
+}
+
+impl From<&Stack> for StackReport {
+    fn from(stack: &Stack) -> Self {
+        let worst_bytes = stack.depth.as_ref().ok().map(Depth::bytes);
+        Self { name: stack.name, reserved_bytes: stack.reserve, worst_bytes }
+    }
 }
 
 /// Builds the firmware and shows its sizes.
 pub(crate) fn size(args: &SizeArgs) -> Result<(), Error> {
     let (board, artifact, program) = compile(&args.build)?;
     let sizes = Sizes::read(&program)?;
+    let image = Image::read(&program, board)?;
     let report = SizeReport {
         board: board.name,
         model: shown(&artifact.path),
         arena_bytes: artifact.model().arena_bytes(),
         static_bytes: sizes.statics,
         stack_reserved_bytes: sizes.stack,
+        stacks: image.stacks.iter().map(StackReport::from).collect(),
+        heap_functions: image.heap.clone(),
+        panic_functions: image.panics.clone(),
+        panic_calls: image.callers.clone(),
         flash_bytes: sizes.flash,
         code_bytes: sizes.code,
         model_bytes: artifact.model().artifact_bytes(),
     };
     json(args.json.as_deref(), &report)?;
     let bytes = |value: u64| format!("{} B", grouped(value));
-    let rows = [
+    let (model, ram) = (bytes(report.model_bytes as u64), sizes.statics + sizes.stack);
+    let mut rows = vec![
         ("flash", bytes(sizes.flash), format!("of {}", grouped(board.flash))),
         ("  code", bytes(sizes.code), String::new()),
-        ("  model", bytes(report.model_bytes as u64), String::new()),
-        (
-            "RAM",
-            bytes(sizes.statics + sizes.stack),
-            format!("of {}: variables and the whole stack", grouped(args.build.ram_bytes())),
-        ),
-        ("  arena", bytes(report.arena_bytes as u64), String::new()),
-        ("  stack", bytes(sizes.stack), "reserved; `run` measures its use".to_owned()),
     ];
-    println!("{}", table(&rows));
-    Ok(())
-}
-
-/// Explains that there is no hardware yet.
-pub(crate) fn flash(name: Option<&str>) -> Result<(), Error> {
-    let what = match name {
-        Some(name) => format!("the board `{name}`"),
-        None => "a board".to_owned(),
+    rows.push(match board.kind {
+        Kind::Emulated(_) => ("  model", model, String::new()),
+        Kind::Hardware(_) => {
+            let room = grouped(board.region.bytes.into());
+            ("model", model, format!("of {room}, flash of its own"))
+        }
+    });
+    // Chips with several memories have more than they are linked for.
+    let of = match ram <= args.build.ram_bytes() {
+        true => format!("of {}: ", grouped(args.build.ram_bytes())),
+        false => String::new(),
     };
-    Err(Error::NoHardware { what, known: board::list() })
+    rows.extend([
+        ("RAM", bytes(ram), format!("{of}variables and the whole stack")),
+        ("  arena", bytes(report.arena_bytes as u64), "what this model takes of it".to_owned()),
+    ]);
+    for stack in &image.stacks {
+        let most = match &stack.depth {
+            Ok(depth) => format!(
+                "reserved; it takes {} at most, {} of it for an exception",
+                grouped(depth.bytes()),
+                grouped(depth.exception.into())
+            ),
+            Err(_) => "reserved; `run` measures its use".to_owned(),
+        };
+        rows.push((stack.name, bytes(stack.reserve), most));
+    }
+    if !image.panics.is_empty() {
+        let functions = format!("functions that panic, called by {}", image.sources());
+        rows.push(("panics", image.panics.len().to_string(), functions));
+    }
+    println!("{}", table(&rows));
+    for Stack { name, depth, .. } in &image.stacks {
+        if let Err(reason) = depth {
+            println!("how deep the {name} gets cannot be computed: {reason}");
+        }
+    }
+    Ok(())
 }
 
 /// Builds the firmware with pictures, runs it, and compares it with the host.
@@ -114,6 +176,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Error> {
         images: args.images,
         frames: args.frames.as_deref(),
         camera: args.camera,
+        region: args.region.as_ref().map(Option::as_deref),
         overlay: Some(display),
         timeout: args.timeout,
         quiet: args.quiet,

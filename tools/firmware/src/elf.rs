@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use object::elf::SHF_WRITE;
-use object::read::elf::ElfFile32;
-use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SectionKind};
+use object::elf::{PT_LOAD, ProgramHeader32, SHF_WRITE};
+use object::read::elf::{ElfFile32, ProgramHeader as _};
+use object::{Endianness, Object, ObjectSection, ObjectSymbol, SectionFlags, SectionKind};
 
 use crate::error::Error;
+use crate::flash::Part;
 
 mod symbols;
 
@@ -76,6 +77,29 @@ impl Sizes {
     }
 }
 
+/// What a program puts into flash: the initial values of variables lie there, too.
+///
+/// # Errors
+/// If the file is not a program for a 32-bit chip.
+pub(crate) fn segments(path: &Path) -> Result<Vec<Part>, Error> {
+    let bytes = fs::read(path).map_err(Error::file("read", path))?;
+    parse_segments(&bytes).map_err(|reason| Error::Elf { path: path.to_owned(), reason })
+}
+
+fn parse_segments(bytes: &[u8]) -> Result<Vec<Part>, String> {
+    let elf: ElfFile32<'_> = ElfFile32::parse(bytes).map_err(|error| error.to_string())?;
+    let endian = elf.endian();
+    let stored = |segment: &&ProgramHeader32<Endianness>| {
+        segment.p_type(endian) == PT_LOAD && segment.p_filesz(endian) > 0
+    };
+    let part = |segment: &ProgramHeader32<Endianness>| {
+        let content = segment.data(endian, bytes);
+        let content = content.map_err(|()| "a segment lies outside the file".to_owned())?;
+        Ok(Part { address: segment.p_paddr(endian), bytes: content.to_vec() })
+    };
+    elf.elf_program_headers().iter().filter(stored).map(part).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +108,6 @@ mod tests {
     fn other_files_are_refused() {
         assert!(Sizes::parse(b"not a program").is_err());
         assert!(Sizes::parse(&[]).is_err());
+        assert!(parse_segments(b"not a program").is_err());
     }
 }

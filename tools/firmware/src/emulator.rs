@@ -30,6 +30,9 @@ pub(crate) struct End {
 /// The file in the working folder that the firmware writes overlays to.
 pub(crate) const OVERLAY_FILE: &str = "overlay.rgb565";
 
+/// The file in the working folder with the model that is no part of the firmware.
+pub(crate) const REGION_FILE: &str = "region.bin";
+
 /// A running emulator. Dropping it ends it.
 pub(crate) struct Emulator {
     child: Child,
@@ -40,15 +43,16 @@ pub(crate) struct Emulator {
 
 /// Makes sure that the emulator is there before anything slow is done for it.
 pub(crate) fn require(board: &'static Board) -> Result<(), Error> {
-    let mut command = Command::new(board.emulator);
+    let emulator = board.emulation()?.emulator;
+    let mut command = Command::new(emulator);
     let run = command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    run.map(|_| ()).map_err(|reason| cannot_start(board, reason))
+    run.map(|_| ()).map_err(|reason| cannot_start(emulator, reason))
 }
 
-fn cannot_start(board: &'static Board, reason: std::io::Error) -> Error {
+fn cannot_start(emulator: &'static str, reason: std::io::Error) -> Error {
     match reason.kind() {
-        ErrorKind::NotFound => Error::NoEmulator { emulator: board.emulator },
-        _ => Error::Program { program: board.emulator.to_owned(), reason },
+        ErrorKind::NotFound => Error::NoEmulator { emulator },
+        _ => Error::Program { program: emulator.to_owned(), reason },
     }
 }
 
@@ -63,11 +67,13 @@ pub(crate) enum Event {
 }
 
 impl Emulator {
-    /// Starts a program with `folder` as its working folder.
+    /// Starts a program with `folder` as its working folder, with what [`REGION_FILE`] in there holds
+    /// in the board's memory for a model if there is one.
     pub(crate) fn start(
         board: &'static Board,
         program: &Path,
         folder: &Path,
+        region: bool,
         overlays: Overlays,
         limit: Duration,
     ) -> Result<Self, Error> {
@@ -76,10 +82,17 @@ impl Emulator {
             Overlays::All => "all",
         };
         let semihosting = format!("enable=on,target=native,arg=picovit,arg=overlay={overlays}");
-        let child = Command::new(board.emulator)
+        let emulation = board.emulation()?;
+        let mut command = Command::new(emulation.emulator);
+        if region {
+            let address = board.region.address;
+            let loader = format!("loader,file={REGION_FILE},addr={address:#x},force-raw=on");
+            command.args(["-device", &loader]);
+        }
+        let child = command
             .args(["-machine", board.name, "-display", "none", "-serial", "none"])
             .args(["-monitor", "none", "-semihosting-config", &semihosting])
-            .args(["-icount", &format!("shift={}", board.icount_shift)])
+            .args(["-icount", &format!("shift={}", emulation.icount_shift)])
             .arg("-kernel")
             .arg(program)
             .current_dir(folder)
@@ -87,7 +100,7 @@ impl Emulator {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        let mut child = child.map_err(|reason| cannot_start(board, reason))?;
+        let mut child = child.map_err(|reason| cannot_start(emulation.emulator, reason))?;
 
         let (sender, output) = mpsc::channel();
         let mut stdout = child.stdout.take().expect("piped");

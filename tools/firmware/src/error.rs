@@ -18,17 +18,73 @@ pub enum Error {
         /// What there is.
         known: String,
     },
-    /// Hardware is not supported yet.
-    #[error("{what} cannot be flashed: so far there is firmware for emulated boards only")]
+    /// A board that nobody can touch.
+    #[error("{what} cannot be flashed: it is emulated, or there is none of that name")]
     #[diagnostic(help(
-        "emulated boards, to be started with `cargo firmware run --board NAME`:{known}\n\
-         Boards on hardware come later."
+        "name a board with --board; emulated ones are started with `cargo firmware run --board NAME`:{known}"
     ))]
     NoHardware {
         /// The board asked for.
         what: String,
-        /// The emulated boards.
+        /// What there is.
         known: String,
+    },
+    /// A board that is not emulated.
+    #[error(
+        "{board} is not emulated: `cargo firmware flash --board {board}` writes firmware to it"
+    )]
+    #[diagnostic(help("the boards are:{known}"))]
+    NotEmulated {
+        /// The board asked for.
+        board: &'static str,
+        /// What there is.
+        known: String,
+    },
+    /// The board would refuse the model.
+    #[error("{} is not for {board}: {reason}", path.display())]
+    #[diagnostic(help("{help}"))]
+    Unfit {
+        /// The artifact.
+        path: PathBuf,
+        /// The board.
+        board: &'static str,
+        /// Why not.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
+    /// There is no way to the board.
+    #[error("no {board} to write to: {reason}")]
+    #[diagnostic(help("{help}"))]
+    NoBoard {
+        /// The board.
+        board: &'static str,
+        /// What was looked for.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
+    /// The program is none for a board.
+    #[error("the firmware for {board} is not written: {reason}")]
+    #[diagnostic(help("{help}"))]
+    Image {
+        /// The board.
+        board: &'static str,
+        /// What is wrong with it.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
+    /// The board did not take what was written.
+    #[error("{board} was not flashed: {reason}")]
+    #[diagnostic(help("{help}"))]
+    NotFlashed {
+        /// The board.
+        board: &'static str,
+        /// What happened.
+        reason: String,
+        /// What to do.
+        help: String,
     },
     /// No model was named and none was found.
     #[error("there is no model to put into the firmware: {looked} do not exist")]
@@ -174,6 +230,19 @@ pub enum Error {
     Module {
         /// Why.
         reason: String,
+    },
+    /// The board does not take the model in its region, and shows why.
+    #[error("{board} does not start: {reason}")]
+    #[diagnostic(help(
+        "its display shows the notice that the host draws for this, pixel for pixel: {display}"
+    ))]
+    Refused {
+        /// The board.
+        board: &'static str,
+        /// Why not.
+        reason: picovit_app::RegionError,
+        /// Where the notice was written to.
+        display: String,
     },
     /// Chip and host disagree.
     #[error("{board} and host disagree: {what}")]

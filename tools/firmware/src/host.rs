@@ -1,7 +1,7 @@
 //! The same pictures through the same application on the host.
 
 use picovit::{Engine, Model};
-use picovit_app::{App, Banded, Clip, Clock, Cost, Screen as _, Settings, Sink, WINDOW};
+use picovit_app::{App, Banded, Clip, Clock, Cost, Notice, Screen as _, Settings, Sink, WINDOW};
 
 use embedded_graphics::geometry::Size;
 use embedded_graphics::primitives::Rectangle;
@@ -38,6 +38,16 @@ impl Sink for Collect<'_> {
         self.0.extend_from_slice(pixels);
         Ok(())
     }
+}
+
+/// Draws a notice as a board with this screen does: RGB565, high byte first.
+#[must_use]
+pub fn notice(notice: &Notice, screen: (u32, u32)) -> Vec<u8> {
+    let size = Size::new(screen.0, screen.1);
+    let mut pixels = Vec::new();
+    let mut band = vec![0; (screen.0 * screen.1) as usize * picovit_app::screen::PIXEL_BYTES];
+    let Ok(()) = Banded::new(size, &mut band, Collect(&mut pixels)).show_notice(notice);
+    pixels
 }
 
 /// Classifies the pictures of a clip and draws the overlay of all of them or of the last.

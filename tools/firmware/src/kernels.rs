@@ -46,7 +46,7 @@ pub(crate) fn check(args: &KernelsArgs) -> Result<(), Error> {
 /// What the program prints.
 fn output(board: &'static Board, program: &std::path::Path, work: &Work) -> Result<String, Error> {
     let limit = Duration::from_secs(LIMIT);
-    let mut emulator = Emulator::start(board, program, &work.0, Overlays::Last, limit)?;
+    let mut emulator = Emulator::start(board, program, &work.0, false, Overlays::Last, limit)?;
     let mut said = Vec::new();
     loop {
         match emulator.next()? {

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod aarch64;
+mod aligned;
 pub mod board;
 mod build;
 mod camera;
@@ -14,7 +15,9 @@ mod commands;
 pub mod elf;
 mod emulator;
 mod error;
+mod flash;
 pub mod host;
+mod image;
 mod kernels;
 pub mod log;
 mod measure;
@@ -24,6 +27,7 @@ mod overlay;
 pub mod paths;
 pub mod pictures;
 mod profile;
+pub mod region;
 mod regression;
 mod report;
 pub mod toolchain;
@@ -64,7 +68,7 @@ enum Command {
     Wasm(WasmArgs),
     /// Flash, RAM and code of the firmware, without running it.
     Size(SizeArgs),
-    /// Write the firmware to a board.
+    /// Write firmware and model, or the model only, to a board.
     Flash(FlashArgs),
 }
 
@@ -124,6 +128,10 @@ struct RunArgs {
     /// rgb565le, rgb888, yuyv, uyvy, gray8.
     #[arg(long, value_name = "FRAME")]
     camera: Option<camera::Camera>,
+    /// Put the model into memory of its own instead of into the firmware, which is then the same for
+    /// all models; with =FILE, put there what is in the file, which need not be a model.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    region: Option<Option<PathBuf>>,
     /// Write the figures as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -263,9 +271,41 @@ struct FlashArgs {
     /// The board.
     #[arg(long)]
     board: Option<String>,
-    /// The artifact.
+    /// The artifact [default: model.pvit, else that of the shipped model].
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
+    /// Write the model only, which has flash of its own: the firmware stays as it is, and nothing is
+    /// compiled.
+    #[arg(long)]
+    model_only: bool,
+    /// The drive of the board's boot loader [default: the one under /media, /run/media, /mnt or
+    /// /Volumes].
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["uf2", "probe"])]
+    drive: Option<PathBuf>,
+    /// Write a UF2 file and leave the board alone.
+    #[arg(long, value_name = "FILE", conflicts_with = "probe")]
+    uf2: Option<PathBuf>,
+    /// Use a debug probe, by the program `probe-rs`, also where the board has a boot loader.
+    #[arg(long)]
+    probe: bool,
+    /// What probe-rs calls the chip, where it is not the one that is expected.
+    #[arg(long, value_name = "NAME")]
+    chip: Option<String>,
+    /// How long to wait for the drive to go once all has been copied.
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    wait: u64,
+    /// Which compiler and core library to use.
+    #[arg(long, value_enum, default_value_t, env = "PICOVIT_TOOLCHAIN")]
+    toolchain: toolchain::Choice,
+    /// RAM to link the firmware for, in KB; linking fails where it does not suffice.
+    #[arg(long, value_name = "KB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(32..=4096))]
+    ram: u32,
+    /// How much of it is the stack, in KB.
+    #[arg(long, value_name = "KB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=28))]
+    stack: u32,
+    /// What the engine's code is compiled for.
+    #[arg(long, value_enum, default_value_t)]
+    optimize: Optimize,
 }
 
 /// Executes a command line.
@@ -284,7 +324,7 @@ pub fn run(cli: Cli) -> miette::Result<()> {
         Command::Rpi(args) => println!("{}", aarch64::camera(args.toolchain)?.display()),
         Command::Wasm(args) => wasm::count(&args)?,
         Command::Size(args) => commands::size(&args)?,
-        Command::Flash(args) => commands::flash(args.board.as_deref())?,
+        Command::Flash(args) => flash::flash(&args)?,
     }
     Ok(())
 }

@@ -37,6 +37,11 @@ pub enum Record {
     Span(Span),
     /// All pictures have been classified.
     Done(Done),
+    /// The board has shown a notice and then idled for so many ticks of its clock.
+    Idle {
+        /// Ticks.
+        ticks: u64,
+    },
     /// Something else.
     Message {
         /// `INFO`, `ERROR` and so on; empty for a plain line.
@@ -157,6 +162,7 @@ fn record(level: String, text: String) -> Result<Record, Error> {
             .and_then(|index| Some(Record::Op { index, at: fields.number("at")? })),
         "span" => fields.span().map(Record::Span),
         "done" => fields.done().map(Record::Done),
+        "idle" => fields.number("ticks").map(|ticks| Record::Idle { ticks }),
         _ => return Ok(Record::Message { level, text }),
     };
     record.ok_or_else(|| Error::Log { reason: format!("unexpected line `{text}`") })
@@ -230,6 +236,7 @@ mod tests {
             plain("done frames=3 stack=40 inference_stack=30").ok(),
             Some(Record::Done(Done { frames: 3, stack: 40, inference_stack: 30 }))
         );
+        assert_eq!(plain("idle ticks=7").ok(), Some(Record::Idle { ticks: 7 }));
         assert_eq!(plain("op index=3 at=40").ok(), Some(Record::Op { index: 3, at: 40 }));
         assert_eq!(
             plain("span before=1 inference=20 after=3").ok(),

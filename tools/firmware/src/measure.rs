@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use console::style;
+use picovit_app::region::ARENA_BYTES;
+use picovit_app::{Notice, RegionError};
 
 use crate::BuildArgs;
 use crate::board::{self, Board};
@@ -12,15 +14,16 @@ use crate::build::{self, Contents};
 use crate::camera::Camera;
 use crate::commands::{Work, folder, hint, stored};
 use crate::elf::Sizes;
-use crate::emulator::{self, Emulator, End, Event, OVERLAY_FILE, Overlays};
+use crate::emulator::{self, Emulator, End, Event, OVERLAY_FILE, Overlays, REGION_FILE};
 use crate::error::Error;
 use crate::host::{self, Replay};
 use crate::log::{self, Decoder, Done, Inference, Record, Span};
 use crate::model::Artifact;
-use crate::output::{bar, grouped};
+use crate::output::{bar, grouped, write};
 use crate::overlay::Destination;
 use crate::paths::shown;
 use crate::pictures;
+use crate::region;
 use crate::report::{Extra, Report};
 
 /// What to run.
@@ -33,6 +36,8 @@ pub(crate) struct Request<'a> {
     pub frames: Option<&'a Path>,
     /// The camera that sees them, or the pictures as they are.
     pub camera: Option<Camera>,
+    /// Whether the model goes into memory of its own, or what goes there instead.
+    pub region: Option<Option<&'a Path>>,
     /// Where the display goes, if it is to be kept.
     pub overlay: Option<&'a Path>,
     /// Seconds the emulator may take.
@@ -86,10 +91,18 @@ impl Measured {
 /// Whatever goes wrong, but not that board and host disagree: see [`Measured::agreement`].
 pub(crate) fn measure(args: &Request<'_>) -> Result<Measured, Error> {
     let board = board::named(&args.build.board)?;
+    board.emulation()?;
     let artifact = Artifact::find(args.build.model.as_deref())?;
-    let model = artifact.model();
     emulator::require(board)?;
-    hint(board, &artifact);
+    let region = args.region.map(|file| region::find(&artifact, file)).transpose()?;
+    let booted = region.as_ref().map(|region| region.boot(board, ARENA_BYTES));
+    let model = match &booted {
+        None => {
+            hint(board, &artifact);
+            artifact.model()
+        }
+        Some(booted) => booted.unwrap_or_else(|_| artifact.model()),
+    };
 
     // The classes of the pictures mean nothing to a model that was trained on something else.
     let known = artifact.dataset().is_none_or(|name| name.contains("fashion"));
@@ -103,7 +116,10 @@ pub(crate) fn measure(args: &Request<'_>) -> Result<Measured, Error> {
     let folder = folder(board)?;
     let camera = args.camera.and_then(Camera::feature);
     let contents = Contents {
-        model: stored("model", "pvit", artifact.bytes())?,
+        model: match region {
+            Some(_) => None,
+            None => Some(stored("model", "pvit", artifact.bytes())?),
+        },
         clip: Some(stored("pictures", "clip", &clip)?),
         features: camera.into_iter().chain(args.profile.then_some("profile")).collect(),
     };
@@ -111,17 +127,41 @@ pub(crate) fn measure(args: &Request<'_>) -> Result<Measured, Error> {
     let program = work.0.join("firmware.elf");
     let compiler = build::build(board, &artifact, &contents, args.build, &program)?;
     let sizes = Sizes::read(&program)?;
+    if let Some(region) = &region {
+        write(&work.0.join(REGION_FILE), region.bytes())?;
+        // The same for all models: kept, so that one can see that.
+        let kept = folder.join("firmware-region.elf");
+        write(&kept, &fs::read(&program).map_err(Error::file("read", &program))?)?;
+    }
 
     let destination = args.overlay.map(Destination::new);
     let all = matches!(destination, Some(Destination::Folder(_)));
     let labels: Vec<&str> = model.labels().collect();
-    let log = emulate(board, &program, &work.0, all, args, &labels)?;
+    let ended = emulate(board, &program, &work.0, all, args, &labels)?;
 
     let pixels = work.0.join(OVERLAY_FILE);
     let pixels = fs::read(&pixels).map_err(Error::file("read", &pixels))?;
+    let (Ended::Done(Log { screen, .. }) | Ended::Refused { screen, .. }) = ended;
     if let Some(destination) = destination {
-        destination.write(&pixels, log.screen)?;
+        destination.write(&pixels, screen)?;
     }
+    let log = match (ended, booted) {
+        (Ended::Done(log), None | Some(Ok(_))) => log,
+        (Ended::Refused { errors, .. }, Some(Err(reason))) => {
+            let display = args.overlay.map_or_else(String::new, shown);
+            return Err(refusal(board, reason, display, &errors, (&pixels, screen)));
+        }
+        (Ended::Refused { errors, .. }, _) => {
+            let reason = format!("it does not take the model: {}", errors.join("; "));
+            let help = "the host takes it: this is a fault in picovit".to_owned();
+            return Err(Error::Firmware { board: board.name, reason, help });
+        }
+        (Ended::Done(_), Some(Err(reason))) => {
+            let reason = format!("it takes a model that the host refuses: {reason}");
+            let help = "this is a fault in picovit".to_owned();
+            return Err(Error::Firmware { board: board.name, reason, help });
+        }
+    };
 
     let costs: Vec<u64> = log.inferences.iter().map(|inference| inference.cost).collect();
     let replay = host::replay(&model, &clip, log.screen, &costs, all).map_err(|error| {
@@ -138,7 +178,7 @@ pub(crate) fn measure(args: &Request<'_>) -> Result<Measured, Error> {
         arena_bytes: model.arena_bytes(),
         stack_bytes: log.done.stack,
         ram_bytes: sizes.statics + log.done.stack,
-        flash_bytes: sizes.flash,
+        flash_bytes: sizes.flash + region.as_ref().map_or(0, |region| region.bytes().len() as u64),
         code_bytes: sizes.code,
         engine_code_bytes: sizes.engine,
         image_code_bytes: sizes.image,
@@ -150,6 +190,7 @@ pub(crate) fn measure(args: &Request<'_>) -> Result<Measured, Error> {
         inference_stack: log.done.inference_stack,
         ram: args.build.ram_bytes(),
         artifact: model.artifact_bytes(),
+        region: region.is_some(),
         sizes,
     };
     let disagreement = disagreement(board, &log, &replay, &pixels);
@@ -192,6 +233,43 @@ fn disagreement(board: &'static Board, log: &Log, replay: &Replay, pixels: &[u8]
     })
 }
 
+/// What a board shows that does not start, and whether it is what the host shows.
+fn refusal(
+    board: &'static Board,
+    reason: RegionError,
+    display: String,
+    errors: &[String],
+    (pixels, screen): (&[u8], (u32, u32)),
+) -> Error {
+    let expected = host::notice(&Notice::from(&reason), screen);
+    if errors.is_empty() {
+        return Error::Log { reason: format!("the board does not say that {reason}") };
+    }
+    if pixels == expected {
+        return Error::Refused { board: board.name, reason, display };
+    }
+    Error::Mismatch {
+        board: board.name,
+        what: "the notice on the display".to_owned(),
+        first: 0,
+        on_board: errors.join("; "),
+        on_host: reason.to_string(),
+    }
+}
+
+/// How the firmware ended.
+enum Ended {
+    /// It has classified all pictures.
+    Done(Log),
+    /// It has shown why it does not take the model.
+    Refused {
+        /// Size of its display.
+        screen: (u32, u32),
+        /// What it logged.
+        errors: Vec<String>,
+    },
+}
+
 /// What the firmware said.
 struct Log {
     inferences: Vec<Inference>,
@@ -208,17 +286,19 @@ fn emulate(
     all: bool,
     args: &Request<'_>,
     labels: &[&str],
-) -> Result<Log, Error> {
+) -> Result<Ended, Error> {
     let elf = fs::read(program).map_err(Error::file("read", program))?;
     let table = log::table(&elf)?;
     let mut decoder = Decoder::new(&table);
     let overlays = if all { Overlays::All } else { Overlays::Last };
     let limit = Duration::from_secs(args.timeout);
-    let mut emulator = Emulator::start(board, program, folder, overlays, limit)?;
+    let mut emulator =
+        Emulator::start(board, program, folder, args.region.is_some(), overlays, limit)?;
 
     let progress = bar(args.images as usize, &format!("Running on {}", board.name));
     let (mut inferences, mut screen, mut done) = (Vec::new(), (0, 0), None);
     let (mut errors, mut starts, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
+    let mut idled = false;
     let end = loop {
         let bytes = match emulator.next()? {
             Event::Output(bytes) => bytes,
@@ -233,7 +313,13 @@ fn emulate(
                 Record::Calibration { instructions, ticks } => {
                     check_calibration(board, instructions, ticks)?;
                 }
+                Record::Screen { .. } if screen != (0, 0) => {
+                    let help = "a board that cannot go on shows why, and waits".to_owned();
+                    let reason = "it started again".to_owned();
+                    return Err(Error::Firmware { board: board.name, reason, help });
+                }
                 Record::Screen { width, height } => screen = (width, height),
+                Record::Idle { ticks } => idled = ticks > 0,
                 Record::Inference(inference) => {
                     if !args.quiet {
                         progress.suspend(|| println!("{}", line(&inference, labels)));
@@ -261,8 +347,9 @@ fn emulate(
     progress.finish_and_clear();
     match done {
         Some(done) if end.status.success() && inferences.len() == args.images as usize => {
-            Ok(Log { inferences, pictures, screen, done })
+            Ok(Ended::Done(Log { inferences, pictures, screen, done }))
         }
+        _ if idled && end.status.code() == Some(4) => Ok(Ended::Refused { screen, errors }),
         _ => Err(failure(board, &end, &errors, inferences.len())),
     }
 }
@@ -298,7 +385,7 @@ fn line(inference: &Inference, labels: &[&str]) -> String {
 /// The clock must be what the emulator's settings say: otherwise the count means nothing.
 fn check_calibration(board: &'static Board, instructions: u64, ticks: u64) -> Result<(), Error> {
     let measured = instructions as f64 / ticks.max(1) as f64;
-    let expected = board.instructions_per_tick();
+    let expected = board.emulation()?.instructions_per_tick();
     if (measured / expected - 1.0).abs() <= 1e-4 {
         return Ok(());
     }

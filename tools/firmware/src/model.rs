@@ -8,6 +8,7 @@ use picovit::format::Packing;
 use picovit::ops::Op;
 use serde::Deserialize;
 
+use crate::aligned::Aligned;
 use crate::error::Error;
 use crate::paths::{root, shown};
 
@@ -15,8 +16,7 @@ use crate::paths::{root, shown};
 pub(crate) struct Artifact {
     /// The file, absolute.
     pub path: PathBuf,
-    words: Vec<u128>,
-    length: usize,
+    bytes: Aligned,
 }
 
 impl Artifact {
@@ -30,9 +30,7 @@ impl Artifact {
             path: PathBuf::from(shown(&path)),
             reason: error.to_string(),
         })?;
-        let mut artifact = Self { words: Vec::new(), length: bytes.len(), path };
-        artifact.words.resize(bytes.len().div_ceil(size_of::<u128>()), 0);
-        bytemuck::cast_slice_mut(&mut artifact.words)[..bytes.len()].copy_from_slice(&bytes);
+        let mut artifact = Self { bytes: Aligned::copy(&bytes), path };
         artifact.path =
             artifact.path.canonicalize().map_err(Error::file("read", &artifact.path))?;
         artifact.checked()?;
@@ -41,7 +39,7 @@ impl Artifact {
 
     /// The file's bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.words)[..self.length]
+        self.bytes.as_ref()
     }
 
     fn checked(&self) -> Result<Model<'_>, Error> {

@@ -46,6 +46,7 @@ pub(crate) fn profile(args: &ProfileArgs) -> Result<(), Error> {
         images: args.images,
         frames: args.frames.as_deref(),
         camera: args.camera,
+        region: None,
         overlay: None,
         timeout: args.timeout,
         quiet: true,

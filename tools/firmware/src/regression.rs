@@ -137,6 +137,7 @@ fn figures(
         images: 1,
         frames: None,
         camera: None,
+        region: None,
         overlay: None,
         timeout: args.timeout,
         quiet: true,

@@ -51,6 +51,8 @@ pub(crate) struct Extra {
     pub ram: u64,
     /// Bytes of the artifact.
     pub artifact: usize,
+    /// Whether the model is in memory of its own.
+    pub region: bool,
     /// Sizes of the program.
     pub sizes: Sizes,
 }
@@ -80,7 +82,10 @@ impl Report {
             (
                 "  other variables",
                 format!("{} B", grouped(extra.sizes.statics - self.arena_bytes as u64)),
-                "most of it one band of the display".to_owned(),
+                match extra.region {
+                    false => "most of it one band of the display".to_owned(),
+                    true => "what other models have of the arena, and the display".to_owned(),
+                },
             ),
             (
                 "  stack",

@@ -7,6 +7,7 @@
 mod bars;
 mod headline;
 mod layout;
+pub mod notice;
 mod palette;
 mod picture;
 mod strip;

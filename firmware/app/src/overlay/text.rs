@@ -84,8 +84,8 @@ impl Type {
         if self.width(label) <= width {
             return self.write(label, position, Align::Left, color, target);
         }
-        let ends = label.char_indices().rev().map(|(end, _)| label[..end].trim_end());
-        for part in ends {
+        let ends = label.char_indices().rev().filter_map(|(end, _)| label.get(..end));
+        for part in ends.map(str::trim_end) {
             let text = format_args!("{part}...");
             if self.width(text) <= width {
                 return self.write(text, position, Align::Left, color, target);

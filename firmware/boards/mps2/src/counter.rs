@@ -13,7 +13,7 @@ use cortex_m_rt::exception;
 use picovit_app::{Clock, Cost};
 
 /// SysTick counts 24 bits.
-const PERIOD: u64 = 1 << 24;
+pub const PERIOD: u64 = 1 << 24;
 
 static WRAPS: AtomicU32 = AtomicU32::new(0);
 

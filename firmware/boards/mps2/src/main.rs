@@ -6,29 +6,33 @@
 #![no_std]
 #![no_main]
 
+#[cfg(not(feature = "region"))]
+mod built_in;
 mod counter;
 mod fault;
 mod host;
 #[cfg(feature = "profile")]
 mod profile;
+#[cfg(feature = "region")]
+mod region;
 mod stack;
 
 use core::hint::black_box;
-use core::mem::offset_of;
 use core::panic::PanicInfo;
 
 use cortex_m_rt::entry;
 use defmt_semihosting as _;
 use embedded_graphics::geometry::Size;
-use picovit::format::Header;
-use picovit::{Arena, Engine, Model};
+use picovit::Arena;
 use picovit_app::screen::PIXEL_BYTES;
-use picovit_app::{App, Banded, Clip, Outcome, Screen as _, Settings, Shot, WINDOW};
+use picovit_app::{App, Banded, Clip, Outcome, Screen as _, Shot, WINDOW};
 
+#[cfg(not(feature = "region"))]
+use built_in::{ARENA_BYTES, CLASSES, start};
 use counter::InstructionCounter;
 use host::{OverlayFile, Overlays};
-
-static MODEL: &[u8] = picovit::include_artifact!(env!("PICOVIT_MODEL_FILE"));
+#[cfg(feature = "region")]
+use region::{ARENA_BYTES, CLASSES, start};
 
 /// The pictures: what a camera would see. No part of the firmware, so they lie in memory of their own.
 // The section is the memory map's, and nothing else is in it.
@@ -37,11 +41,6 @@ static MODEL: &[u8] = picovit::include_artifact!(env!("PICOVIT_MODEL_FILE"));
 static FRAMES: [u8; include_bytes!(env!("PICOVIT_FRAMES_FILE")).len()] =
     *include_bytes!(env!("PICOVIT_FRAMES_FILE"));
 
-/// Classes of the model.
-const CLASSES: usize = {
-    let at = offset_of!(Header, classes);
-    u16::from_le_bytes([MODEL[at], MODEL[at + 1]]) as usize
-};
 /// The board's display.
 const SCREEN: Size = Size::new(320, 240);
 /// Rows drawn at a time.
@@ -50,36 +49,22 @@ const BAND_BYTES: usize = SCREEN.width as usize * BAND_ROWS * PIXEL_BYTES;
 
 #[entry]
 fn main() -> ! {
-    static mut ARENA: Arena<{ picovit::arena_bytes(MODEL) }> = Arena::new();
+    static mut ARENA: Arena<ARENA_BYTES> = Arena::new();
     static mut BAND: [u8; BAND_BYTES] = [0; BAND_BYTES];
     // Variables that live as long as the board are not for the stack.
     static mut APP: Option<Application> = None;
 
-    match start(APP, ARENA).and_then(|app| run(app, BAND)) {
+    match start(APP, ARENA, BAND).and_then(|app| run(app, BAND)) {
         Ok(()) => host::exit(0),
         Err(Failure) => host::exit(1),
     }
 }
 
-/// The camera application for the model's classes.
+/// The camera application with room for the model's classes.
 type Application = App<'static, 'static, CLASSES, WINDOW>;
 
 /// Something went wrong and has been logged.
 struct Failure;
-
-/// Puts the application into its place. Not inlined: the stack that this needs is free again before
-/// the first inference.
-#[inline(never)]
-fn start<'p>(
-    place: &'p mut Option<Application>,
-    arena: &'static mut [u8],
-) -> Result<&'p mut Application, Failure> {
-    let model = Model::parse(MODEL).map_err(|error| defmt::error!("model: {}", error))?;
-    let engine = Engine::new(&model, arena).map_err(|error| defmt::error!("engine: {}", error))?;
-    let app = Application::new(engine, Settings::default())
-        .map_err(|_: picovit_app::AppError<Failure>| defmt::error!("too many classes"))?;
-    Ok(place.insert(app))
-}
 
 fn run(app: &mut Application, band: &mut [u8]) -> Result<(), Failure> {
     let overlays = host::overlays();

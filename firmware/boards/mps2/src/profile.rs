@@ -5,7 +5,7 @@ use core::mem::offset_of;
 use picovit::format::Header;
 use picovit_app::{Clock, Cost};
 
-use crate::MODEL;
+use crate::built_in::MODEL;
 use crate::counter::{InstructionCounter, ticks};
 
 /// Operations of the model.

@@ -1,0 +1,115 @@
+//! The camera: clock from the chip, control by I2C, pixels by DCMI and DMA.
+
+use cortex_m::peripheral::SCB;
+use embassy_stm32::dcmi::{self, Dcmi};
+use embassy_stm32::gpio::{Level, Output, Speed};
+use embassy_stm32::i2c::{self, I2c};
+use embassy_stm32::peripherals::{DCMI, DMA1_CH0};
+use embassy_stm32::rcc::{Mco, Mco1Source, McoConfig, McoPrescaler};
+use embassy_stm32::{bind_interrupts, dma};
+use embassy_time::{Delay, Duration, Timer, with_timeout};
+use picovit_app::{CameraError, Layout};
+
+use crate::frame::{Frame, SENSOR};
+use crate::watch::Watch;
+use crate::{EXCHANGE, pins};
+
+/// What its frames are.
+pub const LAYOUT: Layout =
+    Layout { width: SENSOR.width, height: SENSOR.height, format: SENSOR.format };
+
+/// The slowest camera sends more than two frames a second.
+const FRAME_LIMIT: Duration = Duration::from_millis(500);
+/// So many in a row that are disturbed are as good as none.
+const LOST_LIMIT: u32 = 8;
+/// Between two tries to set the camera up.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+
+bind_interrupts!(struct Irqs {
+    DCMI => dcmi::InterruptHandler<DCMI>;
+    DMA1_STREAM0 => dma::InterruptHandler<DMA1_CH0>;
+});
+
+/// Reads frames for ever and hands over the newest. A camera that is missing or falls silent is set up
+/// again and again: it may have been plugged in late.
+///
+/// The data cache is on, and DMA writes behind its back. Nothing but DMA ever writes to a frame, so the
+/// cache has nothing of it that memory has not; but it may have old lines, read ahead by the processor
+/// as it likes. They are thrown away when a frame is complete, before anybody reads it. That needs no
+/// memory without cache, through which the processor would read pixel after pixel.
+#[embassy_executor::task]
+pub async fn run(mut pins: pins::Camera, mut frame: Frame, mut cache: SCB, mut watch: Watch) {
+    let mut clock = McoConfig::default();
+    clock.prescaler = McoPrescaler::DIV2;
+    let _clock = Mco::new(pins.output, pins.xclk, Mco1Source::HSI48, clock);
+    let _on = Output::new(pins.power_down, Level::Low, Speed::Low);
+    Timer::after_millis(10).await;
+
+    loop {
+        watch.look();
+        let mut config = i2c::Config::default();
+        (config.sda_pullup, config.scl_pullup) = (true, true);
+        // A line that is held costs no more than this.
+        config.timeout = Duration::from_millis(20);
+        let mut bus = I2c::new_blocking(
+            pins.i2c.reborrow(),
+            pins.scl.reborrow(),
+            pins.sda.reborrow(),
+            config,
+        );
+        if let Err(error) = SENSOR.start(&mut bus, &mut Delay) {
+            defmt::warn!("{=str}: {}", SENSOR.name, error);
+            EXCHANGE.fail(CameraError::SetUp(error.reason()));
+            Timer::after(TRY_AGAIN).await;
+            continue;
+        }
+        let mut lost = 0;
+        while lost < LOST_LIMIT {
+            // Made anew, it has nothing left of a frame that was cut off.
+            let mut port = Dcmi::new_8bit(
+                pins.port.reborrow(),
+                pins.dma.reborrow(),
+                Irqs,
+                pins.d0.reborrow(),
+                pins.d1.reborrow(),
+                pins.d2.reborrow(),
+                pins.d3.reborrow(),
+                pins.d4.reborrow(),
+                pins.d5.reborrow(),
+                pins.d6.reborrow(),
+                pins.d7.reborrow(),
+                pins.vsync.reborrow(),
+                pins.href.reborrow(),
+                pins.pclk.reborrow(),
+                dcmi::Config::default(),
+            );
+            loop {
+                watch.look();
+                match with_timeout(FRAME_LIMIT, port.capture(frame.words())).await {
+                    Ok(Ok(())) => lost = 0,
+                    Ok(Err(error)) => {
+                        defmt::warn!("a frame is lost: {=str}", reason(error));
+                        lost += 1;
+                        break;
+                    }
+                    Err(_) => {
+                        lost = LOST_LIMIT;
+                        break;
+                    }
+                }
+                let (place, bytes) = frame.place();
+                cache.clean_invalidate_dcache_by_address(place, bytes);
+                frame = EXCHANGE.swap(frame);
+            }
+        }
+        EXCHANGE.fail(CameraError::Silent);
+    }
+}
+
+fn reason(error: dcmi::Error) -> &'static str {
+    match error {
+        dcmi::Error::Overrun => "the memory was not fast enough",
+        dcmi::Error::PeripheralError => "its rows do not fit together",
+        _ => "unknown",
+    }
+}

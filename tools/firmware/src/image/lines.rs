@@ -1,0 +1,38 @@
+//! What the compiler's notes for debuggers say about places in the code.
+
+use std::rc::Rc;
+
+use gimli::{EndianRcSlice, LittleEndian, SectionId};
+use object::read::elf::ElfFile32;
+use object::{Object, ObjectSection};
+
+type Reader = EndianRcSlice<LittleEndian>;
+
+/// Which functions were merged where.
+pub(super) struct Lines(addr2line::Context<Reader>);
+
+impl Lines {
+    /// Reads the notes; a program without has no merged functions as far as this knows.
+    pub(super) fn read(elf: &ElfFile32<'_>) -> Result<Self, String> {
+        let section = |id: SectionId| -> Result<Reader, gimli::Error> {
+            let section = elf.section_by_name(id.name());
+            let bytes = section.and_then(|section| section.data().ok()).unwrap_or_default();
+            Ok(EndianRcSlice::new(Rc::from(bytes), LittleEndian))
+        };
+        let dwarf = gimli::Dwarf::load(section).map_err(|error| error.to_string())?;
+        addr2line::Context::from_dwarf(dwarf).map(Self).map_err(|error| error.to_string())
+    }
+
+    /// Names of the functions that an instruction belongs to, the one that was merged into the others
+    /// first.
+    pub(super) fn functions(&self, address: u32) -> Vec<String> {
+        let frames = self.0.find_frames(u64::from(address)).skip_all_loads();
+        let Ok(mut frames) = frames else { return Vec::new() };
+        let mut names = Vec::new();
+        while let Ok(Some(frame)) = frames.next() {
+            let name = frame.function.and_then(|name| Some(name.raw_name().ok()?.into_owned()));
+            names.extend(name.map(|name| format!("{:#}", rustc_demangle::demangle(&name))));
+        }
+        names
+    }
+}
