@@ -89,7 +89,7 @@ mod tests {
     fn the_engine_is_told_from_crates_of_similar_names() {
         for engine in [
             "_ZN7picovit3ops2Op3run17h92f9b0bdd2110d46E",
-            "_ZN57_$LT$picovit..error..Error$u20$as$u20$defmt..traits..Format$GT$12_format_data17h0123456789abcdefE",
+            "_ZN63_$LT$picovit..error..Error$u20$as$u20$defmt..traits..Format$GT$12_format_data17h0123456789abcdefE",
             "_RNvNtCs1234_7picovit3ops3run",
             "picovit_cortex_m_run",
             "picovit_helium_signed",
