@@ -32,9 +32,13 @@ impl Frame {
         if TAKEN.swap(true, Ordering::Relaxed) {
             return None;
         }
-        // SAFETY: nobody else can name the buffers, and only the first call gets here.
-        let buffers = unsafe { &mut *addr_of_mut!(BUFFERS) };
-        let [first, second] = buffers.write([const { Buffer([0; WORDS]) }; 2]);
+        // Written where they are: as a value they may get onto the stack first, which has no room.
+        // SAFETY: nobody else can name the buffers, only the first call gets here, and zeros are words.
+        let [first, second] = unsafe {
+            let buffers = addr_of_mut!(BUFFERS);
+            buffers.write_bytes(0, 1);
+            (*buffers).assume_init_mut()
+        };
         Some((Self(first), Self(second)))
     }
 

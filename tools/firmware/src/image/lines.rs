@@ -6,6 +6,8 @@ use gimli::{EndianRcSlice, LittleEndian, SectionId};
 use object::read::elf::ElfFile32;
 use object::{Object, ObjectSection};
 
+use super::names::readable;
+
 type Reader = EndianRcSlice<LittleEndian>;
 
 /// Which functions were merged where.
@@ -31,7 +33,7 @@ impl Lines {
         let mut names = Vec::new();
         while let Ok(Some(frame)) = frames.next() {
             let name = frame.function.and_then(|name| Some(name.raw_name().ok()?.into_owned()));
-            names.extend(name.map(|name| format!("{:#}", rustc_demangle::demangle(&name))));
+            names.extend(name.map(|name| readable(&name)));
         }
         names
     }

@@ -20,7 +20,6 @@ use std::path::Path;
 
 use object::read::elf::ElfFile32;
 use object::{Object, ObjectSymbol};
-use rustc_demangle::demangle;
 
 use crate::board::{Board, Kind, SecondStack};
 use crate::error::Error;
@@ -145,7 +144,7 @@ fn symbol(elf: &ElfFile32<'_>, name: &str) -> Result<u64, String> {
 
 /// The length of a variable whose name ends so.
 fn size(elf: &ElfFile32<'_>, end: &str) -> Result<u64, String> {
-    let is = |name: &str| format!("{:#}", demangle(name)).ends_with(end);
+    let is = |name: &str| names::readable(name).ends_with(end);
     let found = elf.symbols().find(|symbol| symbol.name().is_ok_and(is));
     found.map(|symbol| symbol.size()).ok_or_else(|| format!("no variable {end}"))
 }

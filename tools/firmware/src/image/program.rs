@@ -7,10 +7,9 @@ use object::elf::{EF_ARM_ABI_FLOAT_HARD, SHF_EXECINSTR};
 use object::read::elf::{ElfFile32, FileHeader as _};
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SymbolKind};
 use picovit::Model;
-use rustc_demangle::demangle;
 
 use super::lines::Lines;
-use super::names::is_panic;
+use super::names::{is_panic, readable};
 use super::scan::{Code, Scan, Target, scan};
 use crate::aligned::Aligned;
 
@@ -242,9 +241,8 @@ fn models(bytes: &[u8]) -> Vec<Range<usize>> {
 /// The addresses of functions that panic.
 fn panics(elf: &ElfFile32<'_>) -> BTreeSet<u32> {
     let functions = elf.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text);
-    let panics = functions.filter(|symbol| {
-        symbol.name().is_ok_and(|name| is_panic(&format!("{:#}", demangle(name))))
-    });
+    let panics =
+        functions.filter(|symbol| symbol.name().is_ok_and(|name| is_panic(&readable(name))));
     panics.map(|symbol| symbol.address() as u32 & !1).collect()
 }
 
@@ -295,7 +293,7 @@ fn functions(
         let bytes = &bytes[(start - base) as usize..(stop - base) as usize];
         let is_end = |target| panics.contains(&target);
         let scan = scan(&Code { start, bytes, is_data: &is_data, is_end: &is_end });
-        Function { name: format!("{:#}", demangle(name)), start, end: stop, scan }
+        Function { name: readable(name), start, end: stop, scan }
     };
     symbols.iter().zip(nexts).map(function).collect()
 }

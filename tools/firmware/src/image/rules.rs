@@ -36,11 +36,12 @@ fn kind(function: &str, callers: &[String]) -> Kind {
     let caller = callers.first().map_or(function, String::as_str);
     match caller {
         _ if is_assembly(function) => Kind::Assembly,
-        "<core::fmt::rt::Argument>::fmt" => Kind::Argument,
+        "core::fmt::rt::Argument::fmt" => Kind::Argument,
         _ if caller.starts_with("<&dyn core::fmt::") => Kind::Value,
         _ if is_formatting(caller) || caller.contains(" as core::fmt::") => Kind::Writer,
         _ if is_engine(caller) => Kind::Engine,
-        _ if caller.starts_with("<core::task::wake::Waker") => Kind::Waker,
+        // Its own methods, and those of traits: a waker that is dropped.
+        _ if caller.trim_start_matches('<').starts_with("core::task::wake::Waker") => Kind::Waker,
         _ if caller.starts_with("embassy_executor::raw::SyncExecutor::poll") => Kind::Task,
         "defmt_rtt::channel::Channel::write_all" => Kind::Log,
         _ => Kind::Other,
@@ -91,7 +92,7 @@ pub(super) fn is_assembly(name: &str) -> bool {
 
 /// Whether a function is the core library's for formatting.
 pub(super) fn is_formatting(name: &str) -> bool {
-    name.starts_with("core::fmt::") || name.starts_with("<core::fmt::")
+    name.trim_start_matches('<').starts_with("core::fmt::")
 }
 
 /// Whether a function formats a value. It needs a formatter, and only the core library makes them.
@@ -118,16 +119,16 @@ mod tests {
     fn calls_of_a_kind_reach_their_kind_only() {
         let display = "<u64 as core::fmt::Display>::fmt";
         let write = "<a::B as core::fmt::Write>::write_str";
-        let argument = "<core::fmt::rt::Argument>::fmt";
+        let argument = "core::fmt::rt::Argument::fmt";
         assert!(allowed(argument, display, false) && !allowed(argument, display, true));
         assert!(!allowed(argument, write, true));
-        let pad = "<core::fmt::Formatter>::pad";
+        let pad = "core::fmt::Formatter::pad";
         assert!(allowed(pad, write, true) && !allowed(pad, display, true));
         assert!(!allowed(pad, "core::fmt::Write::write_fmt", true));
         assert!(allowed("<&dyn core::fmt::Debug as core::fmt::Debug>::fmt", display, true));
         let engine = "picovit::kernels::matmul::matmul";
         assert!(allowed(engine, "picovit_cortex_m_int8", false) && !allowed(engine, write, true));
-        let waker = "<core::task::wake::Waker>::wake_by_ref";
+        let waker = "core::task::wake::Waker::wake_by_ref";
         assert!(allowed(waker, "embassy_executor::raw::waker::wake", false));
         assert!(!allowed(waker, "embassy_executor::raw::TaskStorage<F>::poll", false));
         // What nobody knows may be anything.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lines::Lines;
-use super::names::is_panic;
+use super::names::{is_of, is_panic};
 use super::program::{Pointer, Program};
 use super::rules::{self, Candidate};
 use super::scan::Target;
@@ -49,7 +49,7 @@ pub(super) fn depth(
     let handlers: BTreeSet<usize> =
         handlers.filter_map(|&vector| program.entered_by(vector)).collect();
     let entry = match entry {
-        Some(name) => program.functions.iter().position(|function| function.name == name),
+        Some(name) => program.functions.iter().position(|function| is_of(&function.name, name)),
         None => program.vectors.first().and_then(|&vector| program.entered_by(vector)),
     };
     let entry = entry.ok_or("the function that it begins with is not there")?;
