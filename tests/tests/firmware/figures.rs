@@ -13,13 +13,13 @@ use tempfile::TempDir;
 use crate::artifacts::{folder, quantized_for, shipped};
 use crate::{Run, complaint, firmware, said};
 
-/// The figures of a profile.
-fn profile(board: &str, model: &Path, json: &Path) -> Value {
-    let args = ["profile", "--board", board, "--model"].map(OsStr::new);
+/// What a command says of a board in its JSON file.
+pub fn figures(command: &str, board: &str, model: &Path, json: &Path) -> Value {
+    let args = [command, "--board", board, "--model"].map(OsStr::new);
     let rest = [model.as_os_str(), "--json".as_ref(), json.as_os_str()];
     let output = firmware(args.into_iter().chain(rest));
     assert!(output.status.success(), "{board}: {}", said(&output));
-    serde_json::from_slice(&fs::read(json).expect("the profile is there")).expect("valid JSON")
+    serde_json::from_slice(&fs::read(json).expect("the file is there")).expect("valid JSON")
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn the_operations_of_a_profile_add_up_to_what_a_run_takes() {
     let json = dir.path().join("figures.json");
     for board in board::BOARDS {
         let artifact = quantized_for("cct_2_3x2_fmnist", "int8", board.packing.1);
-        let profile = profile(board.name, &artifact, &json);
+        let profile = figures("profile", board.name, &artifact, &json);
 
         let bytes = Aligned::copy(&fs::read(&artifact).unwrap());
         let model = Model::parse(&bytes).unwrap();

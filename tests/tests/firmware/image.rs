@@ -3,22 +3,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
 
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::artifacts::quantized_for;
+use crate::figures::figures;
 use crate::{Run, complaint, firmware, said};
-
-/// What `cargo firmware size` says of a board.
-fn size(board: &str, model: &Path, json: &Path) -> Value {
-    let args = ["size", "--board", board, "--model"].map(OsStr::new);
-    let rest = [model.as_os_str(), "--json".as_ref(), json.as_os_str()];
-    let output = firmware(args.into_iter().chain(rest));
-    assert!(output.status.success(), "{board}: {}", said(&output));
-    serde_json::from_slice(&fs::read(json).expect("the sizes are there")).expect("valid JSON")
-}
 
 #[test]
 fn no_board_takes_more_stack_than_was_computed() {
@@ -29,7 +19,7 @@ fn no_board_takes_more_stack_than_was_computed() {
     {
         for name in ["cct_2_3x2_fmnist", "mobilevit_xxs_fmnist"] {
             let model = quantized_for(name, "int8", target);
-            let size = size(board, &model, &json);
+            let size = figures("size", board, &model, &json);
             let worst = size["stacks"][0]["worst_bytes"].as_u64().expect("it can be computed");
             let run = Run { board, ..Run::new(&model, 3) }.report(&displays, &json);
             let taken = run["stack_bytes"].as_u64().unwrap();
@@ -54,7 +44,7 @@ fn firmware_for_boards_has_no_heap_and_enough_stack_and_none_of_it_of_ours_panic
     let (json, file) = (dir.path().join("size.json"), dir.path().join("pico2.uf2"));
     let model = quantized_for("cct_2_3x2_fmnist", "int8", "cortex-m4");
     for (board, stacks) in [("pico2", 2), ("stm32h7", 1)] {
-        let size = size(board, &model, &json);
+        let size = figures("size", board, &model, &json);
         assert_eq!(size["heap_functions"].as_array().map(Vec::len), Some(0), "{size}");
         let all = size["stacks"].as_array().unwrap();
         assert_eq!(all.len(), stacks, "{size}");

@@ -41,10 +41,10 @@ pub(crate) fn build(
     program: &Path,
 ) -> Result<String, Error> {
     let spinner = spinner(format!("Building firmware for {}", board.name));
-    let (toolchain, mut command, _lock) = command(board, args.toolchain, &spinner)?;
+    let (toolchain, mut command, _lock) = command(board, args.link.toolchain, &spinner)?;
     command
-        .env("PICOVIT_RAM_KB", args.ram.to_string())
-        .env("PICOVIT_STACK_KB", args.stack.to_string())
+        .env("PICOVIT_RAM_KB", args.link.ram.to_string())
+        .env("PICOVIT_STACK_KB", args.link.stack.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -61,7 +61,7 @@ pub(crate) fn build(
     for feature in features.iter().chain(&contents.features) {
         command.args(["--features", feature]);
     }
-    if args.optimize == Optimize::Size {
+    if args.link.optimize == Optimize::Size {
         command.args(["--config", "profile.release.package.picovit.opt-level='z'"]);
     }
     match &contents.clip {

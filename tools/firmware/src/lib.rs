@@ -81,6 +81,13 @@ struct BuildArgs {
     /// The artifact [default: model.pvit, else that of the shipped model].
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
+    #[command(flatten)]
+    link: LinkArgs,
+}
+
+/// How to build it.
+#[derive(Clone, Debug, clap::Args)]
+struct LinkArgs {
     /// Which compiler and core library to use.
     #[arg(long, value_enum, default_value_t, env = "PICOVIT_TOOLCHAIN")]
     toolchain: toolchain::Choice,
@@ -109,7 +116,7 @@ enum Optimize {
 impl BuildArgs {
     /// Bytes of RAM to link for.
     fn ram_bytes(&self) -> u64 {
-        u64::from(self.ram) * 1024
+        u64::from(self.link.ram) * 1024
     }
 }
 
@@ -294,18 +301,8 @@ struct FlashArgs {
     /// How long to wait for the drive to go once all has been copied.
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     wait: u64,
-    /// Which compiler and core library to use.
-    #[arg(long, value_enum, default_value_t, env = "PICOVIT_TOOLCHAIN")]
-    toolchain: toolchain::Choice,
-    /// RAM to link the firmware for, in KB; linking fails where it does not suffice.
-    #[arg(long, value_name = "KB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(32..=4096))]
-    ram: u32,
-    /// How much of it is the stack, in KB.
-    #[arg(long, value_name = "KB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=28))]
-    stack: u32,
-    /// What the engine's code is compiled for.
-    #[arg(long, value_enum, default_value_t)]
-    optimize: Optimize,
+    #[command(flatten)]
+    link: LinkArgs,
 }
 
 /// Executes a command line.

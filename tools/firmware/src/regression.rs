@@ -15,7 +15,7 @@ use crate::measure::{Request, measure};
 use crate::output::{grouped, sheet, spinner};
 use crate::paths::{results, root, shown};
 use crate::report::{Report, json};
-use crate::{BuildArgs, Optimize, RegressionArgs};
+use crate::{BuildArgs, LinkArgs, Optimize, RegressionArgs};
 use table::{Figures, TOLERANCE, Table};
 
 /// Measures the shipped models and compares with the table, or writes it anew.
@@ -127,10 +127,12 @@ fn figures(
     let build = BuildArgs {
         board: board.name.to_owned(),
         model: Some(artifact),
-        toolchain: args.toolchain,
-        ram: 128,
-        stack: 8,
-        optimize: Optimize::default(),
+        link: LinkArgs {
+            toolchain: args.toolchain,
+            ram: 128,
+            stack: 8,
+            optimize: Optimize::default(),
+        },
     };
     let measured = measure(&Request {
         build: &build,

@@ -3,7 +3,7 @@
 use picovit::Site;
 use picovit::format::{AttentionRecord, EXP_STEPS};
 
-use super::scale::{Affine, InputQuant, multiplier, quantize_weights, shift_for};
+use super::scale::{Affine, InputQuant, QWeights, multiplier, quantize_weights, shift_for};
 use super::{Context, QOp, RAILS8, RAILS16, SiteInfo};
 use crate::error::CompileError;
 use crate::fuse::FusedOp;
@@ -24,6 +24,16 @@ impl Context<'_> {
             |bias| bias.iter().copied().map(f64::from).collect(),
         );
         (linear, bias)
+    }
+
+    /// The weights of a linear layer behind such an input.
+    pub(super) fn quantized_linear(
+        &self,
+        id: NodeId,
+        input: &InputQuant,
+    ) -> Result<QWeights, CompileError> {
+        let (linear, bias) = self.linear(id);
+        quantize_weights(&self.name(id), &linear.weights, &bias, input, self.covariance(id))
     }
 
     /// Real value in the middle of each channel of keys and values; queries stay where they are.
@@ -123,14 +133,7 @@ impl Context<'_> {
         let out_mult = (0..heads).map(|h| (ratio(h * head_dim) * 2f64.powi(32)).round() as u64);
         let out_mult = out_mult.collect();
         let input: InputQuant = self.input(attention, out.clone());
-        let (linear, bias) = self.linear(proj);
-        let proj_weights = quantize_weights(
-            &self.name(proj),
-            &linear.weights,
-            &bias,
-            &input,
-            self.covariance(proj),
-        )?;
+        let proj_weights = self.quantized_linear(proj, &input)?;
         let streams = vec![stream; shape.channels];
         let (proj_mult, proj_shift) = proj_weights.multipliers(&self.name(proj), &streams, 128)?;
 

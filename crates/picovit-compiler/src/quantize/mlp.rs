@@ -3,7 +3,7 @@
 use picovit::Site;
 use picovit::format::MlpRecord;
 
-use super::scale::{Affine, quantize_weights};
+use super::scale::Affine;
 use super::{Context, QOp, RAILS8, RAILS16};
 use crate::error::CompileError;
 use crate::fuse::FusedOp;
@@ -27,14 +27,7 @@ impl Context<'_> {
         let norm8 = self.norm8(norm, before, &norm_channels)?;
         let residual = replaces.then(|| self.norm16(norm, after)).transpose()?;
         let input = self.input(norm, norm_channels.clone());
-        let (linear, bias) = self.linear(linear1);
-        let weights1 = quantize_weights(
-            &self.name(linear1),
-            &linear.weights,
-            &bias,
-            &input,
-            self.covariance(linear1),
-        )?;
+        let weights1 = self.quantized_linear(linear1, &input)?;
         let between = weights1.output(activation.input_range(self.calibration.range(linear1)));
         let first = weights1.layer(&self.name(linear1), between)?;
 
@@ -42,14 +35,7 @@ impl Context<'_> {
         let out = Affine::int8(lo, hi);
         let entries = activation.table(between, out);
         let input = self.input(table, vec![out; hidden]);
-        let (linear, bias) = self.linear(linear2);
-        let weights2 = quantize_weights(
-            &self.name(linear2),
-            &linear.weights,
-            &bias,
-            &input,
-            self.covariance(linear2),
-        )?;
+        let weights2 = self.quantized_linear(linear2, &input)?;
         // Behind a second activation, int8 between the two, else straight to the stream.
         let second = table2.map(|table2| {
             let activation = self.graph.activation(table2);

@@ -16,6 +16,13 @@ use crate::format::{Packing, TOKENS};
 /// memory of a validated model they do all of their own.
 const LEAVES_REST: bool = cfg!(not(dsp)) || Packing::ALL_TAKEN;
 
+/// Whether so many outputs are all that there is to do.
+#[inline(always)]
+fn is_all(done: usize, outputs: usize) -> bool {
+    debug_assert!(LEAVES_REST || done == outputs, "memory that no validated model gives");
+    done == outputs || !LEAVES_REST
+}
+
 /// How sums become int8: `clamp(zero + mulhi(sum << shift, mult), low, 127)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Int8 {
@@ -67,7 +74,7 @@ pub fn linear_int8(
     }
     #[cfg(not(dsp))]
     let done = 0;
-    if done == matrix.outputs || !LEAVES_REST {
+    if is_all(done, matrix.outputs) {
         return;
     }
     matmul::<i8>(matrix, done, bias, block, &mut |output, sums| {
@@ -110,7 +117,7 @@ pub fn linear_add16(
     }
     #[cfg(not(dsp))]
     let done = 0;
-    if done == matrix.outputs || !LEAVES_REST {
+    if is_all(done, matrix.outputs) {
         return;
     }
     matmul::<i8>(matrix, done, bias, block, &mut |output, sums| {
@@ -145,7 +152,7 @@ pub fn scores(keys: Matrix<'_>, queries: &Block<'_>, mut out: [&mut [i32]; TOKEN
     }
     #[cfg(not(dsp))]
     let done = 0;
-    if done == keys.outputs || !LEAVES_REST {
+    if is_all(done, keys.outputs) {
         return;
     }
     matmul::<i8>(keys, done, &[], queries, &mut |token, sums| {
@@ -184,7 +191,7 @@ pub fn weighted_sums(
     }
     #[cfg(not(dsp))]
     let done = 0;
-    if done == values.outputs || !LEAVES_REST {
+    if is_all(done, values.outputs) {
         return;
     }
     matmul::<u8>(values, done, &[], weights, &mut |channel, sums| {

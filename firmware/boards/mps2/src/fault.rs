@@ -1,54 +1,7 @@
-//! Hard faults: in all likelihood the stack ran over its end.
+//! Hard faults end the program with an exit status of their own.
 
-// The handler has to begin without a stack.
-#![allow(unsafe_code)]
+picovit_fault::hard_fault!(super::stop);
 
-use core::arch::global_asm;
-
-use cortex_m_rt::ExceptionFrame;
-
-use crate::host;
-
-/// The Configurable Fault Status Register; 0 on Cortex-M0+, which has none.
-const STATUS: *const u32 = 0xe000_ed28 as *const u32;
-
-/// Bits of it that say that the stack has no room: `STKOF` where
-/// the processor knows its limit, `STKERR` where there is no memory below it.
-const NO_STACK: u32 = 1 << 20 | 1 << 12;
-
-// Where the stack is full, the handler begins at its start again: what is there is lost anyway. The
-// frame that the processor saved is at the end of it.
-global_asm!(
-    ".section .HardFault.user, \"ax\", %progbits",
-    ".global HardFault",
-    ".type HardFault, %function",
-    ".thumb_func",
-    "HardFault:",
-    "mov r0, sp",
-    "ldr r1, =_stack_end",
-    "ldr r2, =512",
-    "adds r1, r1, r2",
-    "cmp r0, r1",
-    "bhi 1f",
-    "ldr r1, =_stack_start",
-    "mov sp, r1",
-    "1:",
-    "ldr r1, ={fault}",
-    "bx r1",
-    ".pool",
-    fault = sym fault,
-);
-
-/// Says what happened.
-extern "C" fn fault(frame: *const ExceptionFrame) -> ! {
-    // SAFETY: the register may be read at any time.
-    let status = unsafe { STATUS.read_volatile() };
-    if status & NO_STACK != 0 {
-        defmt::error!("hard fault: the stack ran over its end");
-    } else {
-        // SAFETY: the processor has put the frame there, unless the stack had no room.
-        let pc = unsafe { (*frame).pc() };
-        defmt::error!("hard fault at {=u32:#010x}", pc);
-    }
-    host::exit(3)
+fn stop() -> ! {
+    crate::host::exit(3)
 }

@@ -91,14 +91,7 @@ pub(crate) fn flash(args: &FlashArgs) -> Result<(), Error> {
 impl FlashArgs {
     /// What to build.
     fn build(&self, board: &str) -> BuildArgs {
-        BuildArgs {
-            board: board.to_owned(),
-            model: self.model.clone(),
-            toolchain: self.toolchain,
-            ram: self.ram,
-            stack: self.stack,
-            optimize: self.optimize,
-        }
+        BuildArgs { board: board.to_owned(), model: self.model.clone(), link: self.link.clone() }
     }
 }
 
@@ -175,7 +168,7 @@ fn check(
             format!("it takes {} bytes of flash, there are {}", grouped(needs as u64), has);
         return Err(unfit(reason, "take a smaller model".to_owned()));
     }
-    let arena = hardware.arena + (build.ram as usize).saturating_sub(128) * 1024;
+    let arena = hardware.arena + (build.link.ram as usize).saturating_sub(128) * 1024;
     let Err(error) = region.boot(board, arena) else { return Ok(()) };
     let target = board.packing.1;
     let help = match error {
@@ -185,7 +178,7 @@ fn check(
         RegionError::ArenaTooSmall { needs, has } => format!(
             "cargo tools quantize --target {target} --arena-budget {has}; or give the firmware more RAM: \
              --ram {}",
-            build.ram as usize + (needs - has).div_ceil(1024)
+            build.link.ram as usize + (needs - has).div_ceil(1024)
         ),
         _ => "take another model".to_owned(),
     };
