@@ -12,7 +12,7 @@ use picovit::format::{
     winograd_patches, winograd_weights,
 };
 use picovit::kernels::{
-    Block, Depthwise, Int8, Matrix, Shortcut, Window, Winograd, copy_patch, depthwise,
+    Block, Depthwise, Int8, Matrix, PatchPairs, Shortcut, Window, Winograd, copy_patch, depthwise,
     linear_add16, linear_int8, look_up, max_into_row, normalize, residual_add8, scores,
     softmax_weights, weighted_sums, winograd, winograd_patch,
 };
@@ -88,7 +88,7 @@ type Case = fn(&mut Memory, &mut Random) -> Sum;
 pub const CASES: u32 = 300;
 
 /// The groups of kernels, by name.
-pub const GROUPS: [(&str, Case); 12] = [
+pub const GROUPS: [(&str, Case); 13] = [
     ("products, portable", |memory, random| products(memory, random, Packing::Portable)),
     ("products, cortex-m-dsp", |memory, random| products(memory, random, Packing::CortexM)),
     ("products, cortex-m-helium", |memory, random| products(memory, random, Packing::Helium)),
@@ -97,6 +97,7 @@ pub const GROUPS: [(&str, Case); 12] = [
     ("softmaxes", |memory, random| softmaxes(memory, random)),
     ("tables", |_, random| tables(random)),
     ("windows", |memory, random| windows(memory, random)),
+    ("pairs of patches", |memory, random| patch_pairs(memory, random)),
     ("winograd", |memory, random| winograd_tiles(memory, random)),
     ("depthwise", |memory, random| depthwise_rows(memory, random)),
     ("shortcuts", |_, random| shortcuts(random)),
@@ -262,6 +263,60 @@ fn windows(memory: &mut Memory, random: &mut Random) -> Sum {
     let mut out = [i8::MIN; 8 * CHANNELS];
     max_into_row(&map[..width * channels], channels, window, &mut out[..steps.min(8) * channels]);
     sum.add_all(&out);
+    sum
+}
+
+/// Patches that a kernel may write to a block two at once, and what is behind them in their last step.
+fn patch_pairs(memory: &mut Memory, random: &mut Random) -> Sum {
+    const CHANNELS: usize = 10;
+    // Wide enough for patches whose values lie too far from each other.
+    const EDGES: [u32; 2] = [8, 90];
+    let kernel = 1 + random.below(5) as usize;
+    // Few channels for large kernels, so that about half of the patches are small enough for it.
+    let most = (40 / (kernel * kernel)).clamp(1, CHANNELS);
+    let channels = 1 + random.below(most as u32) as usize;
+    let window = Window {
+        kernel,
+        stride: 1 + random.below(3) as usize,
+        padding: random.below(kernel as u32) as usize,
+    };
+    let [height, width] = EDGES.map(|edge| kernel + random.below(edge) as usize);
+    let extent = (height, width, channels);
+    let packing = Packing::Helium;
+    let values = kernel * kernel * channels;
+    let inputs = values.next_multiple_of(packing.step());
+    let Memory { matrix, packed, block, .. } = memory;
+    let (weights, map) = matrix.0.split_at_mut(inputs);
+    let map = &mut map[..height * width * channels];
+    random.fill(map, token);
+    random.fill(weights, weight);
+    let packed = &mut packed.0[..packing.matrix_bytes(1, inputs)];
+    packing.pack(weights, inputs, packed);
+    let weights = Matrix { packing, outputs: 1, inputs, bytes: packed };
+    let mut zero = [0i8; CHANNELS];
+    random.fill(&mut zero, token);
+    let zero = &zero[..channels];
+    let steps = |size| (size + 2 * window.padding - kernel) / window.stride + 1;
+    // The second patch may be behind the last.
+    let [y, x] = [height, width].map(|size| random.extreme(0, steps(size) as i32 - 1) as usize);
+    let bytes = &mut block.0[..packing.block_bytes(inputs)];
+    bytes.fill(0x5a);
+    let mut block = Block::new(packing, inputs, bytes);
+    match PatchPairs::new(packing, map, extent, window, zero) {
+        Some(pairs) => pairs.write((y, x), &mut block),
+        None => {
+            for token in 0..TOKENS {
+                let corner = (y * window.stride, (x + token) * window.stride);
+                let mut patch = [0i8; INPUTS];
+                copy_patch(map, extent, window, corner, zero, &mut patch[..values]);
+                block.set(token, &patch[..inputs]);
+            }
+        }
+    }
+    let (mut one, mut two) = ([0; 1], [0; 1]);
+    scores(weights, &block, [&mut one, &mut two]);
+    let mut sum = Sum::EMPTY;
+    sum.add_all(&[one[0], two[0]]);
     sum
 }
 

@@ -52,6 +52,13 @@ impl<'s> Block<'s> {
         self.bytes
     }
 
+    /// The memory, to be written, if the block is one of Helium's.
+    #[cfg(mve)]
+    #[must_use]
+    pub(super) fn steps_mut(&mut self) -> Option<&mut [u8]> {
+        (self.packing.known() == Packing::Helium).then_some(&mut *self.bytes)
+    }
+
     /// Writes a row. All rows of a block are of one type.
     #[inline]
     pub fn set<T: Operand>(&mut self, token: usize, row: &[T]) {

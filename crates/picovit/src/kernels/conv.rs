@@ -1,9 +1,13 @@
 //! Building blocks of the streamed convolution: the input patch of one pixel, and pooling of a
 //! finished row into the output.
 
+#[cfg(not(mve))]
+use core::marker::PhantomData;
+
 use super::block::Block;
 #[cfg(wide)]
 use super::wide::{Kernel, Simd, dispatch};
+use crate::format::Packing;
 use crate::rows::{rows, rows_mut};
 
 /// Where a square window lies: edge, step and border.
@@ -205,6 +209,48 @@ pub fn patches_into_block(
     for x in 0..width {
         let corner = (y * window.stride, x * window.stride);
         patch_into_block(map, extent, window, corner, zero, (block, x));
+    }
+}
+
+/// Patches of a convolution's map that a kernel writes to a block two at once; only Helium has one.
+#[derive(Debug)]
+pub struct PatchPairs<'m> {
+    #[cfg(mve)]
+    patches: super::helium::Patches<'m>,
+    #[cfg(not(mve))]
+    patches: PhantomData<&'m [i8]>,
+}
+
+impl<'m> PatchPairs<'m> {
+    /// Those of a map `[height][width][channels]`, if there is a kernel for them and for blocks of this
+    /// packing; pixels outside the map are `zero`.
+    #[must_use]
+    pub fn new(
+        packing: Packing,
+        map: &'m [i8],
+        extent: (usize, usize, usize),
+        window: Window,
+        zero: &[i8],
+    ) -> Option<Self> {
+        #[cfg(mve)]
+        if packing.known() == Packing::Helium {
+            let patches = super::helium::Patches::new(map, extent, window, zero)?;
+            return Some(Self { patches });
+        }
+        let _ = (packing, map, extent, window, zero);
+        None
+    }
+
+    /// Writes patches `x` and `x + 1` of row `y` as the rows of a block, whose last step ends with
+    /// zeros.
+    #[inline]
+    pub fn write(&self, place: (usize, usize), block: &mut Block<'_>) {
+        #[cfg(mve)]
+        if let Some(steps) = block.steps_mut() {
+            self.patches.write(place, steps);
+        }
+        #[cfg(not(mve))]
+        let _ = (self.patches, place, block);
     }
 }
 

@@ -38,8 +38,8 @@ mod x86;
 
 pub use block::{Block, Operand};
 pub use conv::{
-    Window, copy, copy_patch, copy_patch_pair, max_into, max_into_row, patch_into_block,
-    patches_into_block,
+    PatchPairs, Window, copy, copy_patch, copy_patch_pair, max_into, max_into_row,
+    patch_into_block, patches_into_block,
 };
 #[cfg(all(dsp, not(mve)))]
 pub(crate) use cortex_m::{pack_columns, pack_rows};

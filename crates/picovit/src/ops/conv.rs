@@ -6,6 +6,8 @@ mod winograd;
 use super::{Layer, Table, Value, pools, slides};
 use crate::engine::{Probe, Site, Tap};
 use crate::format::{ConvRecord, Packing, TOKENS};
+#[cfg(mve)]
+use crate::kernels::PatchPairs;
 use crate::kernels::{self, Block, Int8, Window};
 use crate::model::Constants;
 use crate::rows::{pairs_mut, rows_mut};
@@ -111,9 +113,20 @@ impl<'a> Conv<'a> {
         let block = self.packing().row_block_bytes(patch_len, map_width);
         let block: &mut [u8] = scratch.take(block);
         let out_row = out_width * channels;
+        #[cfg(mve)]
+        let patches = &self.patch_pairs(input);
         if r.pool_kernel == 0 {
             for (y, out) in rows_mut(output, out_row).enumerate() {
-                self.map_row(y, [input, second], patch, block, out, tap);
+                self.map_row(
+                    y,
+                    [input, second],
+                    patch,
+                    block,
+                    out,
+                    tap,
+                    #[cfg(mve)]
+                    patches,
+                );
             }
         } else {
             let pool = self.pool();
@@ -121,7 +134,16 @@ impl<'a> Conv<'a> {
             // No value of the map is below `low`, so it is neutral for the maximum.
             output.fill(r.low);
             for y in 0..map_height {
-                self.map_row(y, [input, second], patch, block, row, tap);
+                self.map_row(
+                    y,
+                    [input, second],
+                    patch,
+                    block,
+                    row,
+                    tap,
+                    #[cfg(mve)]
+                    patches,
+                );
                 for step in pool.covering(y, out_height) {
                     let out = output.get_mut(step * out_row..(step + 1) * out_row);
                     kernels::max_into_row(row, channels, pool, out.unwrap_or_default());
@@ -129,6 +151,26 @@ impl<'a> Conv<'a> {
             }
         }
         tap.i8(Site::Output, 0, 0, output);
+    }
+
+    /// The convolution's window.
+    fn window(&self) -> Window {
+        Window {
+            kernel: self.record.kernel as usize,
+            stride: self.record.stride as usize,
+            padding: self.record.padding as usize,
+        }
+    }
+
+    /// Patches that need not be copied one by one.
+    #[cfg(mve)]
+    fn patch_pairs<'m>(&self, input: &'m [i8]) -> Option<PatchPairs<'m>> {
+        let r = self.record;
+        let extent = (r.in_height as usize, r.in_width as usize, r.in_channels as usize);
+        // Whole steps are copied as fast.
+        let fits = r.in_channels2 == 0 && !extent.2.is_multiple_of(self.packing().step());
+        let window = self.window();
+        fits.then(|| PatchPairs::new(self.packing(), input, extent, window, self.zero_in))?
     }
 
     /// The pooling window.
@@ -141,6 +183,7 @@ impl<'a> Conv<'a> {
     }
 
     /// Row `y` of the convolution's map, behind its activation.
+    #[cfg_attr(mve, allow(clippy::too_many_arguments, reason = "a row, and the memory for it"))]
     fn map_row<P: Probe>(
         &self,
         y: usize,
@@ -149,13 +192,10 @@ impl<'a> Conv<'a> {
         block: &mut [u8],
         row: &mut [i8],
         tap: &mut Tap<'_, P>,
+        #[cfg(mve)] patches: &Option<PatchPairs<'_>>,
     ) {
         let r = self.record;
-        let window = Window {
-            kernel: r.kernel as usize,
-            stride: r.stride as usize,
-            padding: r.padding as usize,
-        };
+        let window = self.window();
         let (height, width) = (r.in_height as usize, r.in_width as usize);
         let channels = [r.in_channels as usize, r.in_channels2 as usize];
         let form = Int8 { low: r.low, ..Int8::around(r.zero_out as i32) };
@@ -178,7 +218,14 @@ impl<'a> Conv<'a> {
             }
             block.set(token, patch);
         };
-        if self.packing().by_rows() {
+        #[cfg(mve)]
+        let gathered =
+            patches.as_ref().map(|patches| self.gather_row(patches, y, form, row, &mut block));
+        #[cfg(not(mve))]
+        let gathered: Option<()> = None;
+        if gathered.is_some() {
+            // The row is complete.
+        } else if self.packing().by_rows() {
             let map_width = r.map_size().1;
             if steps {
                 let (extent, row) = ((height, width, channels[0]), (y, map_width));
@@ -200,6 +247,23 @@ impl<'a> Conv<'a> {
         if let Some(table) = self.table {
             tap.i8(Site::Hidden, y * r.map_size().1, 0, row);
             table.apply(row);
+        }
+    }
+
+    /// Row `y` of the convolution's map, of patches that need not be copied one by one.
+    #[cfg(mve)]
+    fn gather_row(
+        &self,
+        patches: &PatchPairs<'_>,
+        y: usize,
+        form: Int8,
+        row: &mut [i8],
+        block: &mut Block<'_>,
+    ) {
+        let pixels = pairs_mut(row, self.record.out_channels as usize);
+        for (pair, pixels) in pixels.enumerate() {
+            patches.write((y, pair * TOKENS), block);
+            self.layer.int8(block, form, pixels);
         }
     }
 }
