@@ -83,6 +83,8 @@ struct Candidate {
     bytes: usize,
     /// Products of the convolution as it is; Winograd saves the same share of every one.
     macs: u64,
+    /// Which of Winograd's algorithms.
+    winograd: u8,
 }
 
 /// As [`fit`], for one packing; gives the smallest plan where none fits.
@@ -122,7 +124,7 @@ fn fit_packing(
     // What turns out not to be needed is taken back, what costs the most first.
     chosen.sort_by_key(|candidate| std::cmp::Reverse(candidate.macs));
     chosen.retain(|candidate| {
-        set_winograd(q, candidate.op, 1);
+        set_winograd(q, candidate.op, candidate.winograd);
         let needed = planned(graph, q, packing).arena_bytes > budget;
         if needed {
             set_winograd(q, candidate.op, 0);
@@ -143,7 +145,8 @@ fn candidates(q: &QGraph, packing: Packing) -> Vec<Candidate> {
         let bytes = bytes.checked_sub(scratch_bytes_conv(&direct, packing))?;
         let (height, width) = record.map_size();
         let taps = 9 * record.all_channels() * usize::from(record.out_channels);
-        (bytes > 0).then_some(Candidate { op, bytes, macs: (height * width * taps) as u64 })
+        let macs = (height * width * taps) as u64;
+        (bytes > 0).then_some(Candidate { op, bytes, macs, winograd: record.winograd })
     };
     q.ops.iter().enumerate().filter_map(convolution).collect()
 }

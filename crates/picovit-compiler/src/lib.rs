@@ -103,7 +103,7 @@ pub fn compile_within(
     let Layout { packing, winograd } = layout.into();
     let mut quantized = quantize::quantize(graph, calibration, format)?;
     if winograd {
-        mark_winograd(&mut quantized);
+        mark_winograd(&mut quantized, packing);
     }
     let (packing, economies) = budget::fit(graph, &mut quantized, packing, arena_budget)?;
     let info = Info {

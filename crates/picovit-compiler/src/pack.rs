@@ -8,9 +8,10 @@ use std::mem::size_of;
 use bytemuck::{Pod, Zeroable, bytes_of, cast_slice};
 use picovit::format::{
     EXP_ENTRIES, EXP_STEPS, FORMAT_F16, FORMAT_INT8, FORMAT_MIXED, Header, MAGIC, NormRecord,
-    OpKind, Packing, RECORD_BYTES, RecordHead, VERSION, align_up, pack_winograd,
+    OpKind, Packing, RECORD_BYTES, RecordHead, VERSION, align_up, pack_winograd, pack_winograd4,
     scratch_bytes_attention, scratch_bytes_avg_pool, scratch_bytes_conv, scratch_bytes_embed,
     scratch_bytes_inverted_residual, scratch_bytes_mlp, scratch_bytes_seq_pool, winograd_weights,
+    winograd4_weights,
 };
 use serde::{Deserialize, Serialize};
 
@@ -290,10 +291,16 @@ impl Writer {
     }
 
     /// As [`Self::layer`] for a convolution of so many inputs, its weights transformed.
-    fn winograd(&mut self, layer: &QLayer, inputs: usize) -> [u32; 3] {
+    fn winograd(&mut self, layer: &QLayer, inputs: usize, form: u8) -> [u32; 3] {
         let QLayer { weights, bias, mult } = layer;
-        let mut packed = vec![0i16; winograd_weights(bias.len(), inputs)];
-        pack_winograd(weights, inputs, &mut packed);
+        let mut packed = vec![];
+        if form == 1 {
+            packed.resize(winograd_weights(bias.len(), inputs), 0i16);
+            pack_winograd(weights, inputs, &mut packed);
+        } else {
+            packed.resize(winograd4_weights(bias.len(), inputs), 0i16);
+            pack_winograd4(weights, inputs, &mut packed);
+        }
         [self.constant(&packed), self.constant(bias), self.constant(mult)]
     }
 
@@ -307,7 +314,7 @@ impl Writer {
                 record.zero_in = self.constant(zero_in);
                 [record.weights, record.bias, record.mult] = match record.winograd {
                     0 => self.layer(layer),
-                    _ => self.winograd(layer, record.all_channels()),
+                    form => self.winograd(layer, record.all_channels(), form),
                 };
                 record.table = table.as_ref().map_or(0, |table| self.constant(table));
                 bytemuck::cast(record)

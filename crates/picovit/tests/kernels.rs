@@ -4,13 +4,14 @@
 use std::sync::{Mutex, PoisonError};
 
 use picovit::format::{
-    EXP_ENTRIES, Packing, TABLE_ENTRIES, TOKENS, WINOGRAD_SUMS, pack_winograd, winograd_patches,
-    winograd_weights,
+    EXP_ENTRIES, Packing, TABLE_ENTRIES, TOKENS, WINOGRAD_SUMS, WINOGRAD4_POSITIONS,
+    WINOGRAD4_SUMS, pack_winograd, pack_winograd4, winograd_patches, winograd_weights,
+    winograd4_patch as winograd4_values, winograd4_weights,
 };
 use picovit::kernels::{
     Block, Int8, Isa, Matrix, Operand, Window, Winograd, linear_add16, linear_int8, look_up,
     max_into_row, mulhi_add, normalize, patch_into_block, scores, softmax_weights, weighted_sums,
-    winograd, winograd_patch,
+    winograd, winograd_patch, winograd4, winograd4_patch,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -128,6 +129,57 @@ proptest! {
             scores(matrix, &block, [&mut one, &mut two]);
             (one, two)
         })?;
+    }
+
+    /// Against the definition of a convolution.
+    #[test]
+    fn convolutions_by_winograd_in_larger_tiles(
+        (outputs, inputs, kernel, pixels, bias, mult) in (1..3usize, 1..7usize).prop_flat_map(|(o, i)| {
+            let (outputs, inputs) = (8 * o, 8 * i);
+            (
+                Just(outputs),
+                Just(inputs),
+                vec(weight(), outputs * 9 * inputs),
+                vec(token(), WINOGRAD4_POSITIONS * inputs),
+                vec(-(1 << 20)..1 << 20, outputs),
+                vec(extreme(0..1 << 28, &[0, i32::MAX]), outputs),
+            )
+        }),
+        zero in -128..=127,
+        split in 0..7usize,
+    ) {
+        let mut weights = vec![0; winograd4_weights(outputs, inputs)];
+        pack_winograd4(&kernel, inputs, &mut weights);
+        let layer = Winograd { weights: &weights, bias: &bias, mult: &mult, zero };
+        let split = (8 * split).min(inputs);
+        let results = with_every_isa(|| {
+            let mut patch = vec![0x5a; winograd4_values(inputs)];
+            let mut sums = [0x5a; WINOGRAD4_SUMS];
+            let part = |from: usize, to: usize| -> [&[i8]; WINOGRAD4_POSITIONS] {
+                std::array::from_fn(|place| &pixels[place * inputs..][from..to])
+            };
+            winograd4_patch(&part(0, split), (inputs, 0), &mut sums, &mut patch);
+            winograd4_patch(&part(split, inputs), (inputs, split), &mut sums, &mut patch);
+            let mut out = vec![0; 16 * outputs];
+            winograd4(layer, &patch, &mut sums, &mut out);
+            out
+        });
+        let mut direct = Vec::new();
+        for place in 0..16 {
+            for (output, kernel) in kernel.chunks(9 * inputs).enumerate() {
+                let taps = kernel.chunks(inputs).enumerate();
+                let products = taps.flat_map(|(tap, weights)| {
+                    let pixel = (place / 4 + tap / 3) * 6 + place % 4 + tap % 3;
+                    let values = &pixels[pixel * inputs..][..inputs];
+                    weights.iter().zip(values).map(|(&w, &x)| i32::from(w) * i32::from(x))
+                });
+                let sum = products.sum::<i32>() + bias[output];
+                direct.push(mulhi_add(zero, sum, mult[output]).clamp(-128, 127) as i8);
+            }
+        }
+        for (isa, result) in results {
+            prop_assert_eq!(&result, &direct, "{}", isa);
+        }
     }
 
     /// Against the definition of a convolution.

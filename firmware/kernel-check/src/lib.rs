@@ -8,13 +8,14 @@ mod frames;
 mod random;
 
 use picovit::format::{
-    EXP_ENTRIES, Packing, TABLE_ENTRIES, TOKENS, WINOGRAD_POSITIONS, WINOGRAD_SUMS, pack_winograd,
-    winograd_patches, winograd_weights,
+    EXP_ENTRIES, Packing, TABLE_ENTRIES, TOKENS, WINOGRAD_POSITIONS, WINOGRAD_SUMS,
+    WINOGRAD4_POSITIONS, WINOGRAD4_SUMS, pack_winograd, pack_winograd4, winograd_patches,
+    winograd_weights, winograd4_patch as winograd4_values, winograd4_weights,
 };
 use picovit::kernels::{
     Block, Depthwise, Int8, Matrix, PatchPairs, Shortcut, Window, Winograd, copy_patch, depthwise,
     linear_add16, linear_int8, look_up, max_into_row, normalize, residual_add8, scores,
-    softmax_weights, weighted_sums, winograd, winograd_patch,
+    softmax_weights, weighted_sums, winograd, winograd_patch, winograd4, winograd4_patch,
 };
 use random::Random;
 
@@ -88,7 +89,7 @@ type Case = fn(&mut Memory, &mut Random) -> Sum;
 pub const CASES: u32 = 300;
 
 /// The groups of kernels, by name.
-pub const GROUPS: [(&str, Case); 13] = [
+pub const GROUPS: [(&str, Case); 14] = [
     ("products, portable", |memory, random| products(memory, random, Packing::Portable)),
     ("products, cortex-m-dsp", |memory, random| products(memory, random, Packing::CortexM)),
     ("products, cortex-m-helium", |memory, random| products(memory, random, Packing::Helium)),
@@ -99,6 +100,7 @@ pub const GROUPS: [(&str, Case); 13] = [
     ("windows", |memory, random| windows(memory, random)),
     ("pairs of patches", |memory, random| patch_pairs(memory, random)),
     ("winograd", |memory, random| winograd_tiles(memory, random)),
+    ("winograd, larger tiles", |memory, random| winograd4_tiles(memory, random)),
     ("depthwise", |memory, random| depthwise_rows(memory, random)),
     ("shortcuts", |_, random| shortcuts(random)),
     ("frames", |memory, random| frames::frames(memory, random)),
@@ -350,6 +352,46 @@ fn winograd_tiles(memory: &mut Memory, random: &mut Random) -> Sum {
     let layer = Winograd { weights, bias: &bias[..outputs], mult: &mult[..outputs], zero };
     let (mut sums, mut out) = ([0; WINOGRAD_SUMS], [0; 8 * TILES]);
     winograd(layer, patches, &mut sums, &mut out[..8 * outputs]);
+    let mut sum = Sum::EMPTY;
+    sum.add_all(&out);
+    sum
+}
+
+/// Larger tiles of convolutions by Winograd, of one map or two.
+fn winograd4_tiles(memory: &mut Memory, random: &mut Random) -> Sum {
+    const CHANNELS: usize = 32;
+    const OUTPUTS: usize = 16;
+    let inputs = 8 * (1 + random.below(CHANNELS as u32 / 8) as usize);
+    // As many weights as there is memory for.
+    let groups = if inputs < CHANNELS { OUTPUTS / 8 } else { 1 };
+    let outputs = 8 * (1 + random.below(groups as u32) as usize);
+    let first = 8 * random.below(inputs as u32 / 8) as usize;
+    let (kernel, rest) = memory.matrix.0.split_at_mut(9 * CHANNELS * OUTPUTS);
+    let kernel = &mut kernel[..9 * inputs * outputs];
+    random.fill(kernel, weight);
+    let (pixels, _) = rest.split_at_mut(WINOGRAD4_POSITIONS * inputs);
+    random.fill(pixels, token);
+    let weights = &mut memory.packed.0[..2 * winograd4_weights(outputs, inputs)];
+    let weights = bytemuck::cast_slice_mut(weights);
+    pack_winograd4(kernel, inputs, weights);
+    // What is left of earlier cases must not matter.
+    let patch = &mut memory.block.0[..2 * winograd4_values(inputs)];
+    patch.fill(0x5a);
+    let patch: &mut [i16] = bytemuck::cast_slice_mut(patch);
+    let mut sums = [0x5a; WINOGRAD4_SUMS];
+    let pixels = &*pixels;
+    let part = |from: usize, to: usize| -> [&[i8]; WINOGRAD4_POSITIONS] {
+        core::array::from_fn(|place| &pixels[place * inputs..][from..to])
+    };
+    winograd4_patch(&part(0, first), (inputs, 0), &mut sums, patch);
+    winograd4_patch(&part(first, inputs), (inputs, first), &mut sums, patch);
+    let (mut bias, mut mult) = ([0; OUTPUTS], [0; OUTPUTS]);
+    random.fill(&mut bias, |random| random.extreme(-(1 << 20), 1 << 20));
+    random.fill(&mut mult, |random| random.extreme(0, 1 << 28));
+    let zero = random.extreme(-128, 127);
+    let layer = Winograd { weights, bias: &bias[..outputs], mult: &mult[..outputs], zero };
+    let mut out = [0; 16 * OUTPUTS];
+    winograd4(layer, patch, &mut sums, &mut out[..16 * outputs]);
     let mut sum = Sum::EMPTY;
     sum.add_all(&out);
     sum

@@ -105,6 +105,33 @@ impl File<'_> {
         self.matrices(offset, 1, rows, columns)
     }
 
+    /// As [`Self::winograd`], in larger tiles.
+    fn winograd4(&self, offset: u32, outputs: usize, inputs: usize) -> Matrix<i8> {
+        const G: [[i32; 3]; 6] =
+            [[1, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4], [0, 0, 1]];
+        let halves = self.i16s(offset, 36 * outputs * inputs);
+        Matrix::from_fn(outputs, 9 * inputs, |output, column| {
+            let channel = column % inputs;
+            // `[outputs / 8][position][inputs / 8][8][8]`.
+            let value = |y: usize, x: usize| {
+                let step = (output / 8 * 36 + 6 * y + x) * (inputs / 8) + channel / 8;
+                i32::from(halves[(step * 8 + output % 8) * 8 + channel % 8])
+            };
+            // Of a column a, b, c: a, a + b + c, a - b + c, .., c.
+            let shrink = |v: [i32; 6]| [v[0], (v[1] - v[2]) / 2, v[5]];
+            let all = [0, 1, 2, 3, 4, 5];
+            let rows = all.map(|y| shrink(all.map(|x| value(y, x))));
+            let columns = [0, 1, 2].map(|x| shrink(all.map(|y| rows[y][x])));
+            for (y, x) in (0..36).map(|i| (i / 6, i % 6)) {
+                let taps = (0..9).map(|i| (i / 3, i % 3));
+                let sum: i32 = taps.map(|(v, u)| G[y][v] * columns[u][v] * G[x][u]).sum();
+                assert_eq!(value(y, x), sum, "output {output}, channel {channel}");
+            }
+            let (y, x) = (column / inputs / 3, column / inputs % 3);
+            i8::try_from(columns[x][y]).expect("weights are in -127..127")
+        })
+    }
+
     /// The kernels of a convolution by Winograd, from what they were transformed to, which must be what
     /// they give again.
     fn winograd(&self, offset: u32, outputs: usize, inputs: usize) -> Matrix<i8> {
@@ -189,7 +216,8 @@ impl File<'_> {
             low: r.low,
             weights: match r.winograd {
                 0 => self.matrix(r.weights, outputs, kernel * kernel * inputs),
-                _ => self.winograd(r.weights, outputs, inputs),
+                1 => self.winograd(r.weights, outputs, inputs),
+                _ => self.winograd4(r.weights, outputs, inputs),
             },
             bias: self.i32s(r.bias, outputs),
             mult: self.i32s(r.mult, outputs),

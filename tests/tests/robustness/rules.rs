@@ -248,7 +248,7 @@ fn rules_of_the_ranges() {
 #[test]
 fn rules_of_the_operations() {
     rule(13).op::<ConvRecord>(CONV, |r| r.padding = r.kernel);
-    rule(13).op::<ConvRecord>(CONV, |r| r.winograd = 2);
+    rule(13).op::<ConvRecord>(CONV, |r| r.winograd = 3);
     rule(13).op::<ConvRecord>(CONV, |r| r.kernel = 200);
     rule(13).op::<ConvRecord>(CONV, |r| r.pool_stride = 0);
     rule(13).op::<ConvRecord>(CONV, |r| r.pool_padding = r.pool_kernel);

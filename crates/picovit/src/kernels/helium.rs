@@ -16,6 +16,7 @@ mod product;
 mod residual;
 mod softmax;
 mod sums;
+mod winograd4;
 
 pub(crate) use block::{columns, output};
 pub(super) use block::{gather, interleave};
@@ -27,3 +28,4 @@ pub(super) use product::{add16, int8, rows, sums};
 pub(super) use residual::residual_add8;
 pub(super) use softmax::{largest, weights};
 pub(super) use sums::{add_scaled, add_scaled_channels, dot, multiply_add};
+pub(super) use winograd4::{winograd4, winograd4_patch};

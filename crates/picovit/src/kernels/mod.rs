@@ -33,6 +33,7 @@ mod wasm;
 #[cfg(wide)]
 mod wide;
 mod winograd;
+mod winograd4;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -60,5 +61,6 @@ pub use residual::{Shortcut, residual_add8};
 pub use softmax::{row_mult, softmax_weights};
 pub use table::look_up;
 pub use winograd::{Winograd, winograd, winograd_patch};
+pub use winograd4::{winograd4, winograd4_patch};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::interleave;

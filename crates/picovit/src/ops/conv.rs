@@ -2,6 +2,7 @@
 //! never exists, only one row of it.
 
 mod winograd;
+mod winograd4;
 
 use super::{Layer, Table, Value, pools, slides};
 use crate::engine::{Probe, Site, Tap};
@@ -12,6 +13,12 @@ use crate::kernels::{self, Block, Int8, Window};
 use crate::model::Constants;
 use crate::rows::{pairs_mut, rows_mut};
 use crate::scratch::Scratch;
+
+/// Whether the build has Winograd's F(2x2, 3x3): chips have what is made for them.
+const WINOGRAD2: bool = Packing::ALL_TAKEN || cfg!(all(dsp, not(mve)));
+
+/// Whether it has F(4x4, 3x3).
+const WINOGRAD4: bool = Packing::ALL_TAKEN || cfg!(mve);
 
 /// See [`ConvRecord`].
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +37,7 @@ impl<'a> Conv<'a> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.out_channels];
         let borders = [r.pool_padding, r.pool_padding_after];
         let pool = pools(r.pool_kernel, r.pool_stride, borders);
-        let plain = r.padding_bytes == [0; 13] && r.winograd <= 1 && r.head.reserved == 0;
+        let plain = r.padding_bytes == [0; 13] && r.winograd <= 2 && r.head.reserved == 0;
         let second = r.in_channels2 > 0 || r.input2 == 0;
         let clamp = r.table == 0 || r.low == i8::MIN;
         let window = slides(r.kernel, r.stride, r.padding);
@@ -45,8 +52,12 @@ impl<'a> Conv<'a> {
         let (layer, winograd) = if r.winograd == 0 {
             let extents = (channels, kernel * kernel * in_channels);
             (Layer::decode(constants, [r.weights, r.bias, r.mult], extents), &[][..])
-        } else {
+        } else if r.winograd == 1 {
+            constants.ensure(WINOGRAD2);
             winograd::decode(r, constants)
+        } else {
+            constants.ensure(WINOGRAD4);
+            winograd4::decode(r, constants)
         };
         Self {
             record: r,
@@ -102,7 +113,11 @@ impl<'a> Conv<'a> {
     ) {
         let r = self.record;
         if r.winograd != 0 {
-            self.run_winograd([input, second], output, scratch, tap);
+            if r.winograd == 1 && WINOGRAD2 {
+                self.run_winograd([input, second], output, scratch, tap);
+            } else if WINOGRAD4 {
+                self.run_winograd4([input, second], output, scratch, tap);
+            }
             return tap.i8(Site::Output, 0, 0, output);
         }
         let channels = r.out_channels as usize;
