@@ -8,7 +8,9 @@ use super::block::Block;
 #[cfg(wide)]
 use super::wide::{Kernel, Simd, dispatch};
 use crate::format::Packing;
-use crate::rows::{rows, rows_mut};
+#[cfg(not(mve))]
+use crate::rows::rows;
+use crate::rows::rows_mut;
 
 /// Where a square window lies: edge, step and border.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -327,14 +329,25 @@ pub fn max_into_row(row: &[i8], channels: usize, window: Window, out: &mut [i8])
         // SAFETY: AVX-512 is current.
         return unsafe { super::x86::maps512::max_into_row(row, channels, window, out) };
     }
+    #[cfg(mve)]
+    {
+        let width = row.len().checked_div(channels).unwrap_or(0);
+        for (column, out) in rows_mut(out, channels).enumerate() {
+            let pixels = row.get(window.covered(column, width, channels)).unwrap_or_default();
+            super::helium::max_into_pixel(pixels, out);
+        }
+        return;
+    }
     #[cfg(wide)]
     if dispatch(MaxIntoRow { row, channels, window, out: &mut *out }).is_some() {
         return;
     }
+    #[cfg(not(mve))]
     max_into_row_by(max_into, row, channels, window, out);
 }
 
 /// As [`max_into_row`], by a function that takes one pixel into another.
+#[cfg(not(mve))]
 #[inline(always)]
 fn max_into_row_by(
     max_into: impl Fn(&[i8], &mut [i8]),
@@ -389,6 +402,17 @@ pub fn max_into(values: &[i8], out: &mut [i8]) {
     #[cfg(not(mve))]
     for (out, &value) in out.iter_mut().zip(values).skip(done) {
         *out = (*out).max(value);
+    }
+}
+
+/// Takes pixels, one after the other, into one.
+#[inline]
+pub fn max_into_pixel(pixels: &[i8], out: &mut [i8]) {
+    #[cfg(mve)]
+    super::helium::max_into_pixel(pixels, out);
+    #[cfg(not(mve))]
+    for pixel in rows(pixels, out.len()) {
+        max_into(pixel, out);
     }
 }
 

@@ -20,7 +20,7 @@ mod winograd4;
 
 pub(crate) use block::{columns, output};
 pub(super) use block::{gather, interleave};
-pub(super) use bytes::{copy, copy_rows, look_up, max_into};
+pub(super) use bytes::{copy, copy_rows, look_up, max_into, max_into_pixel};
 pub(super) use depthwise::depthwise;
 pub(super) use norm::{sums_of_squares, write8, write16};
 pub(super) use patches::Patches;

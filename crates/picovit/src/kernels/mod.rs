@@ -39,7 +39,7 @@ mod x86;
 
 pub use block::{Block, Operand};
 pub use conv::{
-    PatchPairs, Window, copy, copy_patch, copy_patch_pair, max_into, max_into_row,
+    PatchPairs, Window, copy, copy_patch, copy_patch_pair, max_into, max_into_pixel, max_into_row,
     patch_into_block, patches_into_block,
 };
 #[cfg(all(dsp, not(mve)))]

@@ -85,6 +85,51 @@ picovit_helium_max_into:
 2:
     pop {{r7, pc}}
     .size picovit_helium_max_into, . - picovit_helium_max_into
+
+    .balign 4
+    .global picovit_helium_max_of_2
+    .type picovit_helium_max_of_2, %function
+    .thumb_func
+    @ r0: two pixels, r1: what they are taken into, r2: channels.
+picovit_helium_max_of_2:
+    push {{r7, lr}}
+    add r3, r0, r2
+    wlstp.8 lr, r2, 2f
+1:
+    vldrb.u8 q0, [r0], #16
+    vldrb.u8 q1, [r3], #16
+    vldrb.u8 q2, [r1]
+    vmax.s8 q0, q0, q1
+    vmax.s8 q0, q0, q2
+    vstrb.8 q0, [r1], #16
+    letp lr, 1b
+2:
+    pop {{r7, pc}}
+    .size picovit_helium_max_of_2, . - picovit_helium_max_of_2
+
+    .balign 4
+    .global picovit_helium_max_of_3
+    .type picovit_helium_max_of_3, %function
+    .thumb_func
+    @ As above, three pixels.
+picovit_helium_max_of_3:
+    push {{r7, lr}}
+    add r3, r0, r2
+    add r12, r3, r2
+    wlstp.8 lr, r2, 2f
+1:
+    vldrb.u8 q0, [r0], #16
+    vldrb.u8 q1, [r3], #16
+    vldrb.u8 q2, [r12], #16
+    vldrb.u8 q3, [r1]
+    vmax.s8 q0, q0, q1
+    vmax.s8 q2, q2, q3
+    vmax.s8 q0, q0, q2
+    vstrb.8 q0, [r1], #16
+    letp lr, 1b
+2:
+    pop {{r7, pc}}
+    .size picovit_helium_max_of_3, . - picovit_helium_max_of_3
     .text
     "#
 );
@@ -100,6 +145,8 @@ unsafe extern "C" {
     );
     fn picovit_helium_look_up(values: *mut i8, table: *const i8, count: usize);
     fn picovit_helium_max_into(values: *const i8, out: *mut i8, count: usize);
+    fn picovit_helium_max_of_2(pixels: *const i8, out: *mut i8, channels: usize);
+    fn picovit_helium_max_of_3(pixels: *const i8, out: *mut i8, channels: usize);
 }
 
 /// Copies as much as there is.
@@ -146,4 +193,20 @@ pub(in crate::kernels) fn max_into(values: &[i8], out: &mut [i8]) {
     let count = values.len().min(out.len());
     // SAFETY: reads `count` values of each and writes as many of `out`. As above.
     unsafe { picovit_helium_max_into(values.as_ptr(), out.as_mut_ptr(), count) }
+}
+
+/// Takes pixels, one after the other, into one.
+#[inline]
+pub(in crate::kernels) fn max_into_pixel(pixels: &[i8], out: &mut [i8]) {
+    let channels = out.len();
+    let (source, target) = (pixels.as_ptr(), out.as_mut_ptr());
+    if pixels.len() == 3 * channels {
+        // SAFETY: reads three pixels and writes one. As above.
+        unsafe { picovit_helium_max_of_3(source, target, channels) }
+    } else if pixels.len() == 2 * channels {
+        // SAFETY: reads two pixels and writes one. As above.
+        unsafe { picovit_helium_max_of_2(source, target, channels) }
+    } else {
+        pixels.chunks(channels.max(1)).for_each(|pixel| max_into(pixel, out));
+    }
 }

@@ -100,7 +100,7 @@ picovit_helium_winograd4:
     ldr r5, [sp, #SUMS]
     add r11, r5, #{sums}
     mov r7, r3
-    @ A position: the first step, then into a loop of four at the step that makes it end with the last.
+    @ A position: the first step, then into a loop of eight at the step that makes it end with the last.
     .balign 4
 2:
     add r7, r7, r9
@@ -108,16 +108,12 @@ picovit_helium_winograd4:
     ldr pc, [sp, #ENTRY]
     .balign 4
 3:
+    .rept 8
     picovit_step a
-    picovit_step a
-    picovit_step a
-    picovit_step a
+    .endr
     cmp r3, r7
     bne.w 3b
-    strd r0, r2, [r5], #8
-    strd r4, r6, [r5], #8
-    strd r8, r10, [r5], #8
-    strd r12, lr, [r5], #8
+    stmia r5!, {{r0, r2, r4, r6, r8, r10, r12, lr}}
     cmp r5, r11
     bne.w 2b
     str r1, [sp, #WEIGHTS]
@@ -353,8 +349,8 @@ pub(in crate::kernels) fn winograd4(
         && out.len() >= 16 * outputs;
     if fits {
         let skip = match inputs / WINOGRAD4_INPUTS {
-            1 => 4,
-            steps => 3 - (steps + 2) % 4,
+            1 => 8,
+            steps => 7 - (steps + 6) % 8,
         };
         let job = Job {
             patch: patch.as_ptr(),

@@ -107,7 +107,7 @@ impl Conv<'_> {
     }
 
     /// Takes a pixel of the convolution's map, behind its activation, into the output.
-    pub(super) fn put<P: Probe>(
+    fn put<P: Probe>(
         &self,
         (y, x): (usize, usize),
         pixel: &mut [i8],

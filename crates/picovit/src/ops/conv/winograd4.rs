@@ -3,7 +3,7 @@
 use core::array;
 
 use super::Conv;
-use crate::engine::{Probe, Tap};
+use crate::engine::{Probe, Site, Tap};
 use crate::format::{
     ConvRecord, WINOGRAD4_INPUTS, WINOGRAD4_OUTPUTS, WINOGRAD4_POSITIONS, WINOGRAD4_SUMS,
     winograd4_patch, winograd4_weights,
@@ -66,12 +66,47 @@ impl Conv<'_> {
             for x in (0..width).step_by(TILE) {
                 self.patch4(maps, (y, x), sums, patch);
                 kernels::winograd4(layer, patch, sums, pixels);
-                for (place, pixel) in rows_mut(pixels, channels).enumerate() {
-                    let (y, x) = (y + place / TILE, x + place % TILE);
-                    if y < height && x < width {
-                        self.put((y, x), pixel, output, tap);
-                    }
+                let columns = TILE.min(width - x);
+                for (y, row) in (y..height).zip(rows_mut(pixels, TILE * channels)) {
+                    let row = row.get_mut(..columns * channels).unwrap_or_default();
+                    self.put_row((y, x), row, output, tap);
                 }
+            }
+        }
+    }
+
+    /// Takes pixels of a row of the convolution's map, behind its activation, into the output.
+    fn put_row<P: Probe>(
+        &self,
+        (y, x): (usize, usize),
+        pixels: &mut [i8],
+        output: &mut [i8],
+        tap: &mut Tap<'_, P>,
+    ) {
+        let r = self.record;
+        if let Some(table) = self.table {
+            tap.i8(Site::Hidden, y * r.map_size().1 + x, 0, pixels);
+            table.apply(pixels);
+        }
+        let channels = r.out_channels as usize;
+        let (out_height, out_width) = r.out_size();
+        if r.pool_kernel == 0 {
+            let start = (y * out_width + x) * channels;
+            let out = output.get_mut(start..start + pixels.len());
+            return kernels::copy(pixels, out.unwrap_or_default());
+        }
+        let pool = self.pool();
+        let end = x + pixels.len() / channels.max(1);
+        let steps = pool.covering(x, out_width).start..pool.covering(end - 1, out_width).end;
+        for row in pool.covering(y, out_height) {
+            let start = (row * out_width + steps.start) * channels;
+            let out = output.get_mut(start..start + steps.len() * channels).unwrap_or_default();
+            for (step, out) in steps.clone().zip(rows_mut(out, channels)) {
+                let first = step * pool.stride;
+                let from = first.saturating_sub(pool.padding).max(x);
+                let to = (first + pool.kernel).saturating_sub(pool.padding).clamp(from, end);
+                let pixels = pixels.get((from - x) * channels..(to - x) * channels);
+                kernels::max_into_pixel(pixels.unwrap_or_default(), out);
             }
         }
     }
