@@ -19,7 +19,7 @@
 #![no_std]
 #![warn(missing_docs)]
 
-#[cfg(feature = "std")]
+#[cfg(any(feature = "std", test))]
 extern crate std;
 
 #[cfg(target_endian = "big")]

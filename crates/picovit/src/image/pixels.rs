@@ -135,12 +135,14 @@ pub(super) fn sums(format: PixelFormat, row: &[u8], xs: Range<usize>, only_grey:
 }
 
 /// The sum of the brightness of pixels of `N` bytes.
+#[cfg(any(feature = "rgb565", feature = "rgb888", feature = "yuv422"))]
 #[inline(always)]
 fn greys<const N: usize>(bytes: &[u8], grey: impl Fn(&[u8; N]) -> u8) -> [u32; 3] {
     [bytes.as_chunks().0.iter().map(|pixel| u32::from(grey(pixel))).sum(), 0, 0]
 }
 
 /// Sums of colours.
+#[cfg(any(feature = "rgb565", feature = "rgb888", feature = "yuv422"))]
 #[inline(always)]
 fn colours(pixels: impl Iterator<Item = [u8; 3]>) -> [u32; 3] {
     pixels.fold([0; 3], |[r, g, b], [red, green, blue]| {
@@ -149,6 +151,7 @@ fn colours(pixels: impl Iterator<Item = [u8; 3]>) -> [u32; 3] {
 }
 
 /// A colour of 16 bits, its lowest bits filled up with its highest.
+#[cfg(feature = "rgb565")]
 #[inline(always)]
 const fn rgb565(high: u8, low: u8) -> [u8; 3] {
     let (r, g, b) = (high >> 3, (high & 7) << 3 | low >> 5, low & 31);
@@ -156,6 +159,7 @@ const fn rgb565(high: u8, low: u8) -> [u8; 3] {
 }
 
 /// Red, green and blue of full-range YUV: ITU-T T.871 (JFIF), in 256ths.
+#[cfg(feature = "yuv422")]
 #[inline(always)]
 fn colour(y: u8, u: u8, v: u8) -> [u8; 3] {
     let (y, u, v) = (i32::from(y) * 256 + 128, i32::from(u) - 128, i32::from(v) - 128);

@@ -2,9 +2,7 @@
 
 use core::arch::global_asm;
 
-use crate::format::{
-    TOKENS, WINOGRAD_OUTPUTS, WINOGRAD_POSITIONS, WINOGRAD_SUMS, winograd_weights,
-};
+use crate::format::{TOKENS, WINOGRAD_OUTPUTS, WINOGRAD_POSITIONS, WINOGRAD_SUMS};
 use crate::kernels::winograd::Winograd;
 
 #[cfg(armv8m)]
