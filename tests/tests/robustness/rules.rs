@@ -475,25 +475,60 @@ fn rules_of_the_chain() {
     }
 }
 
-/// One pointwise convolution and a pooling.
-fn tiny(size: (usize, usize), channels: usize, pooling: Pooling) -> Vec<u8> {
-    let plan = Plan {
-        height: size.0,
-        width: size.1,
-        channels: 1,
-        stages: vec![Stage::Conv(ConvPlan {
+/// Plain convolutions and a pooling.
+fn convolutions(
+    (height, width): (usize, usize),
+    shapes: &[(usize, usize)],
+    pooling: Pooling,
+) -> Vec<u8> {
+    let stage = |&(kernel, channels): &(usize, usize)| {
+        Stage::Conv(ConvPlan {
             channels,
-            kernel: 1,
+            kernel,
             stride: 1,
-            padding: 0,
+            padding: kernel / 2,
             table: false,
             second: None,
             pool: None,
-        })],
-        pooling,
-        classes: 1,
+        })
     };
+    let stages = shapes.iter().map(stage).collect();
+    let plan = Plan { height, width, channels: 1, stages, pooling, classes: 1 };
     build(&plan.network(0, Style::Typical), Layout::Tight)
+}
+
+/// One pointwise convolution and a pooling.
+fn tiny(size: (usize, usize), channels: usize, pooling: Pooling) -> Vec<u8> {
+    convolutions(size, &[(1, channels)], pooling)
+}
+
+/// Rule 13 of transformed weights: only where the record allows them. Where it does, it is their place that
+/// is wrong here.
+#[test]
+fn rules_of_winograd() {
+    rule(13).op::<ConvRecord>(CONV, |r| r.winograd = 1);
+    rule(13).op::<ConvRecord>(CONV, |r| r.winograd = 2);
+    let artifact = |rule, shapes: &[(usize, usize)]| Breaker {
+        bytes: convolutions((8, 8), shapes, Pooling::Average),
+        rule,
+    };
+    for (form, inputs, outputs) in [(1, 16, 4), (2, 8, 8)] {
+        let fits = [(1, inputs), (3, outputs)];
+        let transformed = |r: &mut ConvRecord| (r.winograd, r.low) = (form, -128);
+        artifact(17, &fits).op(1, transformed);
+        artifact(13, &[(1, inputs), (1, outputs)]).op(1, transformed);
+        artifact(13, &[(1, inputs), (5, outputs)]).op(1, transformed);
+        artifact(13, &[(1, inputs - 1), (3, outputs)]).op(1, transformed);
+        artifact(13, &[(1, inputs), (3, outputs - 1)]).op(1, transformed);
+        artifact(13, &fits).op(1, |r| {
+            transformed(r);
+            r.stride = 2;
+        });
+        artifact(13, &fits).op(1, |r| {
+            transformed(r);
+            r.low = 0;
+        });
+    }
 }
 
 /// Rule 12, and nothing narrower.

@@ -7,9 +7,7 @@ mod winograd4;
 use super::{Layer, Table, Value, pools, slides};
 use crate::engine::{Probe, Site, Tap};
 use crate::format::{ConvRecord, Packing, TOKENS};
-#[cfg(mve)]
-use crate::kernels::PatchPairs;
-use crate::kernels::{self, Block, Int8, Window};
+use crate::kernels::{self, Block, Int8, PatchPairs, Window};
 use crate::model::Constants;
 use crate::rows::{pairs_mut, rows_mut};
 use crate::scratch::Scratch;
@@ -19,6 +17,9 @@ const WINOGRAD2: bool = Packing::ALL_TAKEN || cfg!(all(dsp, not(mve)));
 
 /// Whether it has F(4x4, 3x3).
 const WINOGRAD4: bool = Packing::ALL_TAKEN || cfg!(mve);
+
+/// Whether it may have [`PatchPairs`].
+const PATCH_PAIRS: bool = cfg!(mve);
 
 /// See [`ConvRecord`].
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +38,7 @@ impl<'a> Conv<'a> {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.out_channels];
         let borders = [r.pool_padding, r.pool_padding_after];
         let pool = pools(r.pool_kernel, r.pool_stride, borders);
-        let plain = r.padding_bytes == [0; 13] && r.winograd <= 2 && r.head.reserved == 0;
+        let plain = r.padding_bytes == [0; 13] && r.head.reserved == 0;
         let second = r.in_channels2 > 0 || r.input2 == 0;
         let clamp = r.table == 0 || r.low == i8::MIN;
         let window = slides(r.kernel, r.stride, r.padding);
@@ -52,12 +53,13 @@ impl<'a> Conv<'a> {
         let (layer, winograd) = if r.winograd == 0 {
             let extents = (channels, kernel * kernel * in_channels);
             (Layer::decode(constants, [r.weights, r.bias, r.mult], extents), &[][..])
-        } else if r.winograd == 1 {
-            constants.ensure(WINOGRAD2);
+        } else if r.winograd == 1 && WINOGRAD2 {
             winograd::decode(r, constants)
-        } else {
-            constants.ensure(WINOGRAD4);
+        } else if r.winograd == 2 && WINOGRAD4 {
             winograd4::decode(r, constants)
+        } else {
+            constants.ensure(false);
+            Default::default()
         };
         Self {
             record: r,
@@ -113,7 +115,8 @@ impl<'a> Conv<'a> {
     ) {
         let r = self.record;
         if r.winograd != 0 {
-            if r.winograd == 1 && WINOGRAD2 {
+            // The other kind was refused.
+            if WINOGRAD2 && (r.winograd == 1 || !WINOGRAD4) {
                 self.run_winograd([input, second], output, scratch, tap);
             } else if WINOGRAD4 {
                 self.run_winograd4([input, second], output, scratch, tap);
@@ -128,20 +131,11 @@ impl<'a> Conv<'a> {
         let block = self.packing().row_block_bytes(patch_len, map_width);
         let block: &mut [u8] = scratch.take(block);
         let out_row = out_width * channels;
-        #[cfg(mve)]
-        let patches = &self.patch_pairs(input);
+        let patches = self.patch_pairs(input);
+        let source = (input, second, patches.as_ref());
         if r.pool_kernel == 0 {
             for (y, out) in rows_mut(output, out_row).enumerate() {
-                self.map_row(
-                    y,
-                    [input, second],
-                    patch,
-                    block,
-                    out,
-                    tap,
-                    #[cfg(mve)]
-                    patches,
-                );
+                self.map_row(y, source, (patch, block), out, tap);
             }
         } else {
             let pool = self.pool();
@@ -149,16 +143,7 @@ impl<'a> Conv<'a> {
             // No value of the map is below `low`, so it is neutral for the maximum.
             output.fill(r.low);
             for y in 0..map_height {
-                self.map_row(
-                    y,
-                    [input, second],
-                    patch,
-                    block,
-                    row,
-                    tap,
-                    #[cfg(mve)]
-                    patches,
-                );
+                self.map_row(y, source, (patch, block), row, tap);
                 for step in pool.covering(y, out_height) {
                     let out = output.get_mut(step * out_row..(step + 1) * out_row);
                     kernels::max_into_row(row, channels, pool, out.unwrap_or_default());
@@ -178,7 +163,7 @@ impl<'a> Conv<'a> {
     }
 
     /// Patches that need not be copied one by one.
-    #[cfg(mve)]
+    #[inline(always)]
     fn patch_pairs<'m>(&self, input: &'m [i8]) -> Option<PatchPairs<'m>> {
         let r = self.record;
         let extent = (r.in_height as usize, r.in_width as usize, r.in_channels as usize);
@@ -198,16 +183,13 @@ impl<'a> Conv<'a> {
     }
 
     /// Row `y` of the convolution's map, behind its activation.
-    #[cfg_attr(mve, allow(clippy::too_many_arguments, reason = "a row, and the memory for it"))]
     fn map_row<P: Probe>(
         &self,
         y: usize,
-        inputs: [&[i8]; 2],
-        patch: &mut [i8],
-        block: &mut [u8],
+        (input, second, patches): (&[i8], &[i8], Option<&PatchPairs<'_>>),
+        (patch, block): (&mut [i8], &mut [u8]),
         row: &mut [i8],
         tap: &mut Tap<'_, P>,
-        #[cfg(mve)] patches: &Option<PatchPairs<'_>>,
     ) {
         let r = self.record;
         let window = self.window();
@@ -221,31 +203,33 @@ impl<'a> Conv<'a> {
             let extent = (height, width, channels[0]);
             if steps {
                 let place = (block, token);
-                kernels::patch_into_block(inputs[0], extent, window, corner, self.zero_in, place);
+                kernels::patch_into_block(input, extent, window, corner, self.zero_in, place);
                 return;
             }
             // Only MobileViT joins maps.
             if channels[1] == 0 || !cfg!(feature = "mobilevit") {
-                kernels::copy_patch(inputs[0], extent, window, corner, self.zero_in, patch);
+                kernels::copy_patch(input, extent, window, corner, self.zero_in, patch);
             } else {
                 let extent = (height, width, channels);
-                kernels::copy_patch_pair(inputs, extent, window, corner, self.zero_in, patch);
+                kernels::copy_patch_pair(
+                    [input, second],
+                    extent,
+                    window,
+                    corner,
+                    self.zero_in,
+                    patch,
+                );
             }
             block.set(token, patch);
         };
-        #[cfg(mve)]
-        let gathered =
-            patches.as_ref().map(|patches| self.gather_row(patches, y, form, row, &mut block));
-        #[cfg(not(mve))]
-        let gathered: Option<()> = None;
-        if gathered.is_some() {
-            // The row is complete.
+        if let Some(patches) = patches.filter(|_| PATCH_PAIRS) {
+            self.gather_row(patches, y, form, row, &mut block);
         } else if self.packing().by_rows() {
             let map_width = r.map_size().1;
             if steps {
                 let (extent, row) = ((height, width, channels[0]), (y, map_width));
                 let zero = self.zero_in;
-                kernels::patches_into_block(inputs[0], extent, window, row, zero, &mut block);
+                kernels::patches_into_block(input, extent, window, row, zero, &mut block);
             } else {
                 (0..map_width).for_each(|x| put(&mut block, x, x));
             }
@@ -266,7 +250,6 @@ impl<'a> Conv<'a> {
     }
 
     /// Row `y` of the convolution's map, of patches that need not be copied one by one.
-    #[cfg(mve)]
     fn gather_row(
         &self,
         patches: &PatchPairs<'_>,
