@@ -5,6 +5,7 @@
 //! only what lies inside the target's bounding box, so a screen can be drawn in bands.
 
 mod bars;
+mod font;
 mod headline;
 mod layout;
 pub mod notice;

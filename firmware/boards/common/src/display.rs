@@ -54,7 +54,7 @@ impl Panel {
         band: &'b mut [u8],
         wire: &'b mut [u8; WIRE_BYTES],
     ) -> Option<impl Screen> {
-        let device = ExclusiveDevice::new_no_delay(bus, select).ok()?;
+        let device = ExclusiveDevice::new(bus, select, Delay).ok()?;
         let display = Builder::new(controller, SpiInterface::new(device, data, wire))
             .reset_pin(reset)
             .display_size(self.size.0, self.size.1)
