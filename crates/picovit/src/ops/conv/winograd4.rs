@@ -104,7 +104,8 @@ impl Conv<'_> {
             for (step, out) in steps.clone().zip(rows_mut(out, channels)) {
                 let first = step * pool.stride;
                 let from = first.saturating_sub(pool.padding).max(x);
-                let to = (first + pool.kernel).saturating_sub(pool.padding).clamp(from, end);
+                // `clamp` checks its limits, and panics.
+                let to = (first + pool.kernel).saturating_sub(pool.padding).min(end).max(from);
                 let pixels = pixels.get((from - x) * channels..(to - x) * channels);
                 kernels::max_into_pixel(pixels.unwrap_or_default(), out);
             }
