@@ -52,7 +52,8 @@ fn root() -> PathBuf {
 fn build(target: &str, extensions: &[&str], features: &str) -> (PathBuf, String) {
     let toolchain = Toolchain::find(target, Choice::default(), &|_| {})
         .unwrap_or_else(|error| panic!("{target}: {error:?}; run tools/setup.sh"));
-    let dir = root().join("target/engine").join(features);
+    // Of its own, as tests run side by side.
+    let dir = root().join("target/engine").join([extensions, &[features]].concat().join("-"));
     let output = toolchain
         .cargo_build(&dir, extensions)
         .args(["--release", "--package", "picovit", "--features", features])
@@ -65,9 +66,9 @@ fn build(target: &str, extensions: &[&str], features: &str) -> (PathBuf, String)
     (dir.join(target).join("release"), String::from_utf8(output.stdout).expect("JSON is UTF-8"))
 }
 
-/// Builds the engine for a target with these features and returns the library.
-fn library(target: &str, features: &str) -> Vec<u8> {
-    let (dir, _) = build(target, &[], features);
+/// Builds the engine for a target with these extensions and features and returns the library.
+fn library(target: &str, extensions: &[&str], features: &str) -> Vec<u8> {
+    let (dir, _) = build(target, extensions, features);
     let path = dir.join("libpicovit.rlib");
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -112,7 +113,7 @@ fn has_thumb_float(code: &[u8]) -> Option<usize> {
 #[test]
 fn engine_builds_for_every_chip_without_allocator_panics_and_floating_point() {
     for target in TARGETS {
-        let (code, symbols) = objects(&library(target, ""));
+        let (code, symbols) = objects(&library(target, &[], ""));
         refuse_panics(target, &symbols);
         for symbol in &symbols {
             // Helpers of the compiler; other names may contain anything.
@@ -133,6 +134,18 @@ fn engine_builds_for_every_chip_without_allocator_panics_and_floating_point() {
     }
 }
 
+/// The kernels of extensions that a target's name does not bring.
+#[test]
+fn extensions_bring_neither_allocator_nor_panics() {
+    for extension in ["dsp", "mve"] {
+        let target = "thumbv8m.main-none-eabihf";
+        let (_, symbols) = objects(&library(target, &[extension], "f16"));
+        let kernels = if extension == "mve" { "picovit_helium" } else { "picovit_cortex_m" };
+        assert!(symbols.iter().any(|symbol| symbol.contains(kernels)), "no kernels: {extension}");
+        refuse_panics(target, &symbols);
+    }
+}
+
 /// Fails where a library refers to what Rust calls when it panics, or to the allocator.
 fn refuse_panics(target: &str, symbols: &[String]) {
     assert!(symbols.iter().any(|s| s.contains("picovit")), "{target}: no engine in the library");
@@ -144,7 +157,7 @@ fn refuse_panics(target: &str, symbols: &[String]) {
 #[test]
 fn float_operations_bring_neither_allocator_nor_panics() {
     for target in ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf"] {
-        let (_, symbols) = objects(&library(target, "f16"));
+        let (_, symbols) = objects(&library(target, &[], "f16"));
         assert!(symbols.iter().any(|symbol| symbol.contains("float")), "{target}: no floats");
         refuse_panics(target, &symbols);
     }

@@ -1,4 +1,5 @@
-//! 3x3 convolutions by Winograd's F(2x2, 3x3), two tiles of 2x2 outputs at a time.
+//! 3x3 convolutions by Winograd's F(2x2, 3x3), two tiles of 2x2 outputs at a time, and what other tiles
+//! share with them.
 
 use core::array;
 
@@ -17,21 +18,33 @@ use crate::scratch::Scratch;
 /// Edge of a tile of outputs.
 const TILE: usize = 2;
 
+/// Edge of the patch that they come from.
+const PATCH: usize = 4;
+
 /// Bias and multipliers of a record, and its transformed weights.
 pub(super) fn decode<'a>(r: &ConvRecord, constants: &Constants<'a>) -> (Layer<'a>, &'a [i16]) {
     let (inputs, outputs) = (r.all_channels(), r.out_channels as usize);
     let whole = [r.in_channels, r.in_channels2].iter().all(|channels| channels.is_multiple_of(4))
         && inputs.is_multiple_of(WINOGRAD_INPUTS)
         && outputs.is_multiple_of(WINOGRAD_OUTPUTS);
-    let window = r.kernel == 3 && r.stride == 1 && r.low == i8::MIN;
-    constants.ensure(whole && window);
+    decode_weights(r, whole, winograd_weights(outputs, inputs), constants)
+}
+
+/// The same for numbers of channels that fit, or not, and so many weights.
+pub(super) fn decode_weights<'a>(
+    r: &ConvRecord,
+    fits: bool,
+    weights: usize,
+    constants: &Constants<'a>,
+) -> (Layer<'a>, &'a [i16]) {
+    constants.ensure(fits && r.kernel == 3 && r.stride == 1 && r.low == i8::MIN);
+    let outputs = r.out_channels as usize;
     let layer = Layer {
         bias: constants.slice(r.bias, outputs),
         mult: constants.slice(r.mult, outputs),
         ..Default::default()
     };
-    let weights = constants.slice(r.weights, winograd_weights(outputs, inputs));
-    (layer, weights)
+    (layer, constants.slice(r.weights, weights))
 }
 
 impl Conv<'_> {
@@ -49,12 +62,7 @@ impl Conv<'_> {
         let patches: &mut [i16] = scratch.take(winograd_patches(inputs));
         let sums: &mut [i32] = scratch.take(WINOGRAD_SUMS);
         let pixels: &mut [i8] = scratch.take(TILE * TILE * TOKENS * channels);
-        let layer = Winograd {
-            weights: self.winograd,
-            bias: self.layer.bias,
-            mult: self.layer.mult,
-            zero: r.zero_out.into(),
-        };
+        let layer = self.winograd_layer();
         let (height, width) = r.map_size();
         if r.pool_kernel != 0 {
             output.fill(r.low);
@@ -76,13 +84,38 @@ impl Conv<'_> {
         }
     }
 
-    /// Transforms the patch that the 2x2 outputs at `(y, x)` come from.
+    /// What the kernels need beside patches.
+    #[inline(always)]
+    pub(super) fn winograd_layer(&self) -> Winograd<'_> {
+        Winograd {
+            weights: self.winograd,
+            bias: self.layer.bias,
+            mult: self.layer.mult,
+            zero: self.record.zero_out.into(),
+        }
+    }
+
+    /// Transforms the patch that the 2x2 outputs at `corner` come from.
     fn patch(
         &self,
         maps: [&[i8]; 2],
-        (y, x): (usize, usize),
+        corner: (usize, usize),
         (inputs, token): (usize, usize),
         patches: &mut [i16],
+    ) {
+        self.each_patch::<PATCH, _>(maps, corner, |pixels: &[&[i8]; WINOGRAD_POSITIONS], first| {
+            kernels::winograd_patch(*pixels, (inputs, first, token), patches);
+        });
+    }
+
+    /// Calls a function with the pixels of the patch at `corner`, of which `EDGE` lie side by side, and
+    /// their first channel: once for each map.
+    #[inline(always)]
+    pub(super) fn each_patch<const EDGE: usize, const PIXELS: usize>(
+        &self,
+        maps: [&[i8]; 2],
+        (y, x): (usize, usize),
+        mut each: impl FnMut(&[&[i8]; PIXELS], usize),
     ) {
         let r = self.record;
         let padding = r.padding as usize;
@@ -91,16 +124,16 @@ impl Conv<'_> {
         for (map, channels) in maps.into_iter().zip([r.in_channels, r.in_channels2]) {
             let channels = channels as usize;
             let zero = self.zero_in.get(first..first + channels).unwrap_or_default();
-            let pixels: [&[i8]; WINOGRAD_POSITIONS] = array::from_fn(|place| {
-                let y = (y + place / 4).checked_sub(padding).filter(|&y| y < height);
-                let x = (x + place % 4).checked_sub(padding).filter(|&x| x < width);
+            let pixels = array::from_fn(|place| {
+                let y = (y + place / EDGE).checked_sub(padding).filter(|&y| y < height);
+                let x = (x + place % EDGE).checked_sub(padding).filter(|&x| x < width);
                 let start = y.zip(x).map_or(usize::MAX, |(y, x)| (y * width + x) * channels);
                 map.get(start..start.saturating_add(channels)).unwrap_or(zero)
             });
-            kernels::winograd_patch(pixels, (inputs, first, token), patches);
+            each(&pixels, first);
             first += channels;
             // Only MobileViT joins maps.
-            if first >= inputs || !cfg!(feature = "mobilevit") {
+            if first >= r.all_channels() || !cfg!(feature = "mobilevit") {
                 break;
             }
         }

@@ -1,14 +1,13 @@
 //! 3x3 convolutions by Winograd's F(4x4, 3x3), a tile of 4x4 outputs at a time.
 
-use core::array;
-
 use super::Conv;
+use super::winograd::decode_weights;
 use crate::engine::{Probe, Site, Tap};
 use crate::format::{
     ConvRecord, WINOGRAD4_INPUTS, WINOGRAD4_OUTPUTS, WINOGRAD4_POSITIONS, WINOGRAD4_SUMS,
     winograd4_patch, winograd4_weights,
 };
-use crate::kernels::{self, Winograd};
+use crate::kernels;
 use crate::model::Constants;
 use crate::ops::Layer;
 use crate::rows::rows_mut;
@@ -27,14 +26,7 @@ pub(super) fn decode<'a>(r: &ConvRecord, constants: &Constants<'a>) -> (Layer<'a
         .iter()
         .all(|&channels| (channels as usize).is_multiple_of(WINOGRAD4_INPUTS))
         && outputs.is_multiple_of(WINOGRAD4_OUTPUTS);
-    let window = r.kernel == 3 && r.stride == 1 && r.low == i8::MIN;
-    constants.ensure(whole && window);
-    let layer = Layer {
-        bias: constants.slice(r.bias, outputs),
-        mult: constants.slice(r.mult, outputs),
-        ..Default::default()
-    };
-    (layer, constants.slice(r.weights, winograd4_weights(outputs, inputs)))
+    decode_weights(r, whole, winograd4_weights(outputs, inputs), constants)
 }
 
 impl Conv<'_> {
@@ -52,12 +44,7 @@ impl Conv<'_> {
         let patch: &mut [i16] = scratch.take(winograd4_patch(inputs));
         let sums: &mut [i32] = scratch.take(WINOGRAD4_SUMS);
         let pixels: &mut [i8] = scratch.take(TILE * TILE * channels);
-        let layer = Winograd {
-            weights: self.winograd,
-            bias: self.layer.bias,
-            mult: self.layer.mult,
-            zero: r.zero_out.into(),
-        };
+        let layer = self.winograd_layer();
         let (height, width) = r.map_size();
         if r.pool_kernel != 0 {
             output.fill(r.low);
@@ -112,35 +99,22 @@ impl Conv<'_> {
         }
     }
 
-    /// Transforms the patch that the 4x4 outputs at `(y, x)` come from.
+    /// Transforms the patch that the 4x4 outputs at `corner` come from.
     #[inline(never)]
     fn patch4(
         &self,
         maps: [&[i8]; 2],
-        (y, x): (usize, usize),
+        corner: (usize, usize),
         spare: &mut [i32],
         patch: &mut [i16],
     ) {
-        let r = self.record;
-        let inputs = r.all_channels();
-        let padding = r.padding as usize;
-        let (height, width) = (r.in_height as usize, r.in_width as usize);
-        let mut first = 0;
-        for (map, channels) in maps.into_iter().zip([r.in_channels, r.in_channels2]) {
-            let channels = channels as usize;
-            let zero = self.zero_in.get(first..first + channels).unwrap_or_default();
-            let pixels: [&[i8]; WINOGRAD4_POSITIONS] = array::from_fn(|place| {
-                let y = (y + place / PATCH).checked_sub(padding).filter(|&y| y < height);
-                let x = (x + place % PATCH).checked_sub(padding).filter(|&x| x < width);
-                let start = y.zip(x).map_or(usize::MAX, |(y, x)| (y * width + x) * channels);
-                map.get(start..start.saturating_add(channels)).unwrap_or(zero)
-            });
-            kernels::winograd4_patch(&pixels, (inputs, first), spare, patch);
-            first += channels;
-            // Only MobileViT joins maps.
-            if first >= inputs || !cfg!(feature = "mobilevit") {
-                break;
-            }
-        }
+        let inputs = self.record.all_channels();
+        self.each_patch::<PATCH, _>(
+            maps,
+            corner,
+            |pixels: &[&[i8]; WINOGRAD4_POSITIONS], first| {
+                kernels::winograd4_patch(pixels, (inputs, first), spare, patch);
+            },
+        );
     }
 }
