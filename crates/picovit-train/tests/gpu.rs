@@ -141,6 +141,27 @@ fn training_follows_the_cpu() {
     }
 }
 
+/// A trained network, without dropout and with running statistics.
+#[test]
+fn inference_follows_the_cpu() {
+    for model in ["cct_2_3x2", "mobilevit_xxs"] {
+        let root = tempdir().unwrap();
+        let options = options(root.path(), model, OptimizerKind::AdamW);
+        let summary = train_observed(&options, BackendChoice::Flex, &mut Silent).unwrap();
+        let size = options.model.image_size;
+        let test = options.data.load_for(Split::Test, size.height, size.width, 1).unwrap();
+        let logits = |backend| -> Vec<f32> {
+            evaluate(&summary.checkpoint, &test, 10, backend).unwrap().logits.concat()
+        };
+        let cpu = logits(BackendChoice::Flex);
+        for backend in gpus() {
+            let logit = largest(&cpu, &logits(backend));
+            println!("{model}, {backend} against flex: logits differ by up to {logit:.1e}");
+            assert!(logit < 1e-4, "{backend}: logits of {model} differ by {logit}");
+        }
+    }
+}
+
 /// Not a test: the process that the next test starts.
 #[test]
 fn child() {
