@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 fn golden(name: &str) -> PathBuf {
@@ -554,5 +554,28 @@ fn a_checkpoint_is_tuned_for_int8() {
     let text = complaint(&[&named[..], &["--qat"]].concat(), path);
     assert!(text.contains("--from"), "{text}");
     let text = complaint(&[&named[..], &["--distill", "0.5"]].concat(), path);
-    assert!(text.contains("--qat"), "{text}");
+    assert!(text.contains("--qat") && text.contains("--teacher"), "{text}");
+}
+
+#[test]
+fn a_network_learns_from_a_teacher() {
+    let dir = workshop();
+    let path = dir.path();
+    let named = ["train", "--from", "best.mpk", "--dataset", "pictures", "--out", "taught"];
+    let options = ["--validation", "10", "--batch-size", "10", "--epochs", "1"];
+    let taught = ["--backend", "flex", "--teacher", "best.mpk", "--distill", "1"];
+    let text = succeed(&[&named[..], &options, &taught, &["--temperature", "3"]].concat(), path);
+    assert!(text.contains("best: epoch 1"), "{text}");
+    let state = json(&path.join("taught/state.json"));
+    let distillation = &state["options"]["distillation"];
+    assert_eq!((&distillation["share"], &distillation["temperature"]), (&json!(1.0), &json!(3.0)));
+
+    let text = complaint(&[&named[..], &["--temperature", "3"]].concat(), path);
+    assert!(text.contains("--teacher"), "{text}");
+    let text = complaint(&[&named[..], &taught, &["--qat"]].concat(), path);
+    assert!(text.contains("--qat") && text.contains("--teacher"), "{text}");
+    fs::remove_dir_all(path.join("taught")).unwrap();
+    let text = complaint(&[&named[..], &options, &["--teacher", "nobody.mpk"]].concat(), path);
+    assert!(text.contains("nobody"), "{text}");
+    assert!(!path.join("taught").exists());
 }

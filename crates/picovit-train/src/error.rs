@@ -25,6 +25,14 @@ pub enum TrainError {
     /// A checkpoint cannot be read.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// A checkpoint cannot teach the network.
+    #[error("the teacher {} {problem}; take one of the student's image size, channels and classes", .path.display())]
+    Teacher {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What does not fit.
+        problem: String,
+    },
     /// The network cannot be quantized, or cannot any more.
     #[error("quantization-aware training cannot quantize the network: {0}")]
     Quantize(#[from] CompileError),

@@ -18,6 +18,7 @@ pub mod data;
     allow(unused, reason = "GPU backends, which are not compiled in, would use it")
 )]
 mod devices;
+mod distill;
 mod epoch;
 mod error;
 mod evaluate;
@@ -43,6 +44,7 @@ mod train;
 
 pub use augment::{Augment, Mix, Policy};
 pub use backend::{BackendChoice, BackendError};
+pub use distill::Distillation;
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
 pub use observer::{Console, Observer, Silent};

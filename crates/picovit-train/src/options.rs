@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::augment::{Augment, Mix};
 use crate::data::DataSource;
+use crate::distill::Distillation;
 use crate::optimizer::OptimizerKind;
 use crate::qat::Qat;
 use crate::schedule::ScheduleKind;
@@ -79,6 +80,9 @@ pub struct TrainOptions {
     /// Quantization-aware training of `from`, whose normalisation and image size stay.
     #[serde(default)]
     pub qat: Option<Qat>,
+    /// Learning from other networks' answers.
+    #[serde(default)]
+    pub distillation: Option<Distillation>,
     /// Use only so many training images, for a quick try.
     pub limit: Option<usize>,
     /// Folder of the results and the state.
@@ -150,6 +154,7 @@ impl TrainOptions {
             validation: ValidationSize::Fraction(1.0 / 12.0),
             from: None,
             qat: None,
+            distillation: None,
             limit: None,
             out_dir,
             workers: 0,

@@ -8,6 +8,7 @@ use picovit_models::{ModelConfig, record};
 
 use crate::augment::Policy;
 use crate::data::{Dataset, Split};
+use crate::distill::Distillation;
 use crate::error::TrainError;
 use crate::options::TrainOptions;
 use crate::qat::Qat;
@@ -61,6 +62,9 @@ pub(crate) fn check(options: &TrainOptions) -> Result<(), TrainError> {
     if let Some(qat) = options.qat {
         check_qat(qat, options)?;
     }
+    if let Some((option, problem)) = options.distillation.as_ref().and_then(Distillation::problem) {
+        return fail(option, problem);
+    }
     if !(0.0..=1.0).contains(&options.augment.erase) {
         return fail("erase", format!("is {}, must be in 0..=1", options.augment.erase));
     }
@@ -89,6 +93,10 @@ fn check_qat(qat: Qat, options: &TrainOptions) -> Result<(), TrainError> {
     if options.from.is_none() {
         let problem = "starts from a trained checkpoint; name it with --from";
         return fail("qat", problem.into());
+    }
+    if options.distillation.is_some() {
+        let problem = "is not for quantization-aware training, whose teacher is the checkpoint itself; leave out one of them";
+        return fail("teacher", problem.into());
     }
     if options.mixed_precision {
         let problem = "rounds as coarsely as int8 does, which quantization-aware training would learn; leave out one of them";

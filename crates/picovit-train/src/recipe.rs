@@ -80,9 +80,13 @@ pub struct Recipe {
     /// In quantization-aware training, images that calibrate the ranges.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qat_images: Option<usize>,
-    /// In quantization-aware training, the checkpoint's share of the loss; the labels get the rest.
+    /// Where there are teachers, or in quantization-aware training, their share of the loss; the
+    /// labels get the rest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distill: Option<f32>,
+    /// Where there are teachers, what logits are divided by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
     /// In quantization-aware training, the float model's share of the loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub float_share: Option<f32>,
@@ -174,7 +178,8 @@ impl Recipe {
     }
 
     /// Sets what the recipe says. Rates of dropout go into the model's configuration, as far as
-    /// its family has them; what is for quantization-aware training counts where that is asked for.
+    /// its family has them; what is for quantization-aware training or distillation
+    /// counts where that is asked for.
     pub fn apply(&self, options: &mut TrainOptions) {
         set(&mut options.epochs, self.epochs);
         set(&mut options.batch_size, self.batch_size);
@@ -211,6 +216,10 @@ impl Recipe {
             set(&mut qat.images, self.qat_images);
             set(&mut qat.distill, self.distill);
             set(&mut qat.float_share, self.float_share);
+        }
+        if let Some(distillation) = &mut options.distillation {
+            set(&mut distillation.share, self.distill);
+            set(&mut distillation.temperature, self.temperature);
         }
     }
 }

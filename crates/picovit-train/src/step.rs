@@ -7,6 +7,7 @@ use burn::tensor::{ElementConversion, FloatDType, Tensor, TensorData};
 use picovit_models::{ModelConfig, Network, normalize, with_products_in};
 
 use crate::batch::Batch;
+use crate::distill::Teachers;
 use crate::qat::Tuner;
 use crate::shard::Shard;
 use crate::targets;
@@ -39,6 +40,8 @@ pub(crate) struct Step<'a, B: AutodiffBackend> {
     pub(crate) accumulate: usize,
     /// Whether matrix products are computed on bf16 values.
     pub(crate) mixed: bool,
+    /// Who knows better, on the same device.
+    pub(crate) teachers: Option<&'a Teachers<B::InnerBackend>>,
     pub(crate) device: &'a B::Device,
 }
 
@@ -65,7 +68,12 @@ impl<B: AutodiffBackend> Step<'_, B> {
                     }
                     false => model.forward_masked(images, masks),
                 };
-                (logits.clone(), cross_entropy(logits, targets))
+                let labels = cross_entropy(logits.clone(), targets);
+                let loss = match self.teachers {
+                    Some(teachers) => teachers.loss(&pixels, logits.clone(), labels),
+                    None => labels,
+                };
+                (logits, loss)
             }
         };
         let answers = logits.inner();

@@ -16,6 +16,7 @@ use burn::tensor::backend::AutodiffBackend;
 use picovit_models::{ModelConfig, Network};
 
 use crate::batch::Batch;
+use crate::distill::Teachers;
 use crate::masks::{self, Masks};
 use crate::options::TrainOptions;
 use crate::qat::Tuner;
@@ -28,6 +29,7 @@ pub(crate) struct Team<B: AutodiffBackend> {
     config: ModelConfig,
     accumulate: usize,
     mixed: bool,
+    teachers: Option<Teachers<B::InnerBackend>>,
     /// Works on the caller's thread.
     first: B::Device,
     others: Vec<Worker<B>>,
@@ -35,20 +37,27 @@ pub(crate) struct Team<B: AutodiffBackend> {
 
 impl<B: AutodiffBackend> Team<B> {
     /// A team of one device or more.
-    pub(crate) fn new(config: &ModelConfig, options: &TrainOptions, devices: &[B::Device]) -> Self {
+    pub(crate) fn new(
+        config: &ModelConfig,
+        options: &TrainOptions,
+        teachers: Option<Teachers<B::InnerBackend>>,
+        devices: &[B::Device],
+    ) -> Self {
         let (accumulate, mixed) = (options.accumulate, options.mixed_precision);
         let (first, others) = devices.split_first().expect("a backend has a device");
         let others = others.iter().map(|device| {
             let (config, device) = (config.clone(), device.clone());
+            let teachers = teachers.clone().map(|teachers| teachers.fork(&device));
             Worker::start(move |model, shard| {
                 // Moved as weights that need gradients: moving plain ones forgets that they do.
                 let model = Network::<B>::from_inner(model).fork(&device);
-                let step = Step { config: &config, accumulate, mixed, device: &device };
+                let teachers = teachers.as_ref();
+                let step = Step { config: &config, accumulate, mixed, teachers, device: &device };
                 step.run(&model, shard, None)
             })
         });
         let others = others.collect();
-        Self { config: config.clone(), accumulate, mixed, first: first.clone(), others }
+        Self { config: config.clone(), accumulate, mixed, teachers, first: first.clone(), others }
     }
 
     /// Batches whose gradients make one step.
@@ -79,7 +88,8 @@ impl<B: AutodiffBackend> Team<B> {
         }
         let share = own.share;
         let Self { config, accumulate, mixed, first, .. } = &*self;
-        let step = Step { config, accumulate: *accumulate, mixed: *mixed, device: first };
+        let teachers = self.teachers.as_ref();
+        let step = Step { config, accumulate: *accumulate, mixed: *mixed, teachers, device: first };
         let (gradients, own) = step.run(model, own, tuner);
         if self.others.is_empty() {
             return (gradients, own);
@@ -158,12 +168,13 @@ mod tests {
     use std::{env, fs};
 
     use burn::backend::{Autodiff, Flex};
-    use picovit_models::record::load_weights;
+    use picovit_models::record::{self, load_weights};
 
     use super::*;
     use crate::augment::Mix;
     use crate::backend::Task;
-    use crate::data::{DataKind, DataSource};
+    use crate::data::{DataKind, DataSource, Split};
+    use crate::distill::Distillation;
     use crate::observer::{Observer, Silent};
     use crate::optimizer::OptimizerKind;
     use crate::options::ValidationSize;
@@ -236,9 +247,28 @@ mod tests {
 
     #[test]
     fn several_devices_do_what_one_does() {
+        several_devices_agree(&|_| None);
+    }
+
+    #[test]
+    fn several_devices_learn_from_a_teacher_as_one_does() {
+        several_devices_agree(&|root| {
+            let checkpoint = root.join("teacher.mpk");
+            let config = data(root).load_for(Split::Train, 32, 32, 1).unwrap();
+            let mut student = ModelConfig::named("cct_2_3x2").unwrap().with_channels(1);
+            student.classes = config.class_names.len();
+            let teacher = Network::<Flex>::init(&student, 9, &Default::default()).unwrap();
+            record::save(&teacher, &student, &checkpoint).unwrap();
+            Some(Distillation::new(vec![checkpoint]))
+        });
+    }
+
+    fn several_devices_agree(distillation: &dyn Fn(&Path) -> Option<Distillation>) {
         let train = |devices| {
             let root = tempfile::tempdir().unwrap();
-            run(&options(root.path(), "cct_2_3x2"), devices)
+            let mut options = options(root.path(), "cct_2_3x2");
+            options.distillation = distillation(root.path());
+            run(&options, devices)
         };
         let (losses, weights) = train(1);
         assert_eq!(losses.len(), 8);

@@ -9,6 +9,7 @@ use burn::tensor::backend::AutodiffBackend;
 use picovit_models::{ModelConfig, Network, record};
 
 use crate::backend::{BackendChoice, Task};
+use crate::distill::Teachers;
 use crate::epoch::Trainer;
 use crate::error::TrainError;
 use crate::observer::{Console, Observer};
@@ -85,6 +86,10 @@ impl Task for Train<'_> {
             Some(state) => state.model.clone(),
             None => data.config.clone(),
         };
+        let teachers = options.distillation.as_ref().map(|distillation| {
+            Teachers::load(distillation, &config, options.mixed_precision, device)
+        });
+        let teachers = teachers.transpose()?;
         let mut model = match &options.from {
             Some(checkpoint) => record::load_weights(checkpoint, &config, device)?,
             None => Network::<B>::init(&config, options.seed, device)?,
@@ -121,7 +126,7 @@ impl Task for Train<'_> {
         if let (Some(tuner), 0) = (&tuner, state.epoch) {
             observer.before(&tuner.evaluate(&model, &data.validation)?);
         }
-        let team = Team::new(&config, options, devices);
+        let team = Team::new(&config, options, teachers, devices);
         let mut trainer = Trainer::<B> { options, config: &config, data: &data, team, tuner };
         while state.epoch < options.epochs {
             let start = Instant::now();

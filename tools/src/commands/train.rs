@@ -2,16 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::Args as ClapArgs;
+use clap::{ArgGroup, Args as ClapArgs};
 use miette::{IntoDiagnostic, Result, miette};
 use picovit_models::{ModelConfig, record};
 use picovit_train::data::DataSource;
 use picovit_train::{
-    BackendChoice, OptimizerKind, Policy, Qat, Recipe, TrainOptions, ValidationSize, train,
+    BackendChoice, Distillation, OptimizerKind, Policy, Qat, Recipe, TrainOptions, ValidationSize,
+    train,
 };
 
 /// Train a model.
 #[derive(Debug, ClapArgs)]
+#[command(group(ArgGroup::new("taught").args(["teachers", "qat"]).multiple(true)))]
 pub struct Args {
     /// Model name, see `cargo tools models` [default: that of the checkpoint given with --from].
     #[arg(long, required_unless_present = "from")]
@@ -39,6 +41,9 @@ pub struct Args {
     /// the int8 engine, so that the weights adapt to its rounding.
     #[arg(long, requires = "from")]
     qat: bool,
+    /// Trained checkpoint whose answers the network learns, of any family; several may be named.
+    #[arg(long = "teacher", value_name = "CHECKPOINT", conflicts_with = "qat")]
+    teachers: Vec<PathBuf>,
     /// Number of training images kept for validation [default: one in twelve].
     #[arg(long, value_name = "N")]
     validation: Option<usize>,
@@ -134,10 +139,13 @@ struct Overrides {
     /// With --qat, number of images that calibrate the ranges.
     #[arg(long, value_name = "N", requires = "qat")]
     qat_images: Option<usize>,
-    /// With --qat, share of the loss that compares with the answers of the float checkpoint; the
-    /// rest compares with the labels.
-    #[arg(long, value_name = "SHARE", requires = "qat")]
+    /// With --teacher, or with --qat, whose teacher is the float checkpoint: share of the loss that
+    /// compares with the teacher's answers; the rest compares with the labels.
+    #[arg(long, value_name = "SHARE", requires = "taught")]
     distill: Option<f32>,
+    /// With --teacher, what logits are divided by before they are compared.
+    #[arg(long, value_name = "T", requires = "teachers")]
+    temperature: Option<f32>,
     /// With --qat, share of the loss that is the float model's own.
     #[arg(long, value_name = "SHARE", requires = "qat")]
     float_share: Option<f32>,
@@ -169,6 +177,7 @@ impl Overrides {
             qat_every: self.qat_every,
             qat_images: self.qat_images,
             distill: self.distill,
+            temperature: self.temperature,
             float_share: self.float_share,
             ..Recipe::default()
         }
@@ -194,6 +203,8 @@ pub fn run(args: &Args) -> Result<()> {
     let data = DataSource::named(&dataset, args.data_dir.clone()).into_diagnostic()?;
     let mut options = TrainOptions::new(model, data, args.out.clone());
     options.qat = args.qat.then(Qat::default);
+    let taught = !args.teachers.is_empty();
+    options.distillation = taught.then(|| Distillation::new(args.teachers.clone()));
     let recipe = args.recipe.clone().or_else(|| args.qat.then(|| "qat".to_owned()));
     if let Some(recipe) = &recipe {
         Recipe::load(recipe).into_diagnostic()?.apply(&mut options);

@@ -6,7 +6,6 @@
 //! of the float model's, so that nothing of the arithmetic is written down a second time.
 
 mod chip;
-mod distill;
 mod options;
 mod straight_through;
 #[cfg(test)]

@@ -6,10 +6,10 @@ use picovit_compiler::Calibration;
 use picovit_models::{ModelConfig, Network, NoTaps, lower, normalize};
 
 use super::chip::{Chip, Int8Metrics, calibrate};
-use super::distill::divergence;
 use super::options::Qat;
 use super::straight_through::StraightThrough;
 use crate::data::Dataset;
+use crate::distill::{divergence, weighted};
 use crate::error::TrainError;
 use crate::step::cross_entropy;
 
@@ -76,7 +76,7 @@ impl<'a, B: AutodiffBackend> Tuner<'a, B> {
         let teacher = (distill > 0.0)
             .then(|| Tensor::from_inner(self.teacher.forward(images.clone().inner())));
         let loss = |logits: Tensor<B, 2>| {
-            let learned = teacher.clone().map(|teacher| divergence(teacher, logits.clone()));
+            let learned = teacher.clone().map(|teacher| divergence(teacher, logits.clone(), 1.0));
             let labels = (distill < 1.0).then(|| cross_entropy(logits, targets.clone()));
             weighted(learned, labels, distill)
         };
@@ -94,18 +94,5 @@ impl<'a, B: AutodiffBackend> Tuner<'a, B> {
         let chip = Chip::new(lower(model, self.config), &self.ranges(model))?;
         let images = (0..data.len()).map(|i| (data.image(i), usize::from(data.labels[i])));
         Ok(chip.evaluate(&images.collect::<Vec<_>>()))
-    }
-}
-
-/// `share * a + (1 - share) * b`; what has no share may be missing.
-fn weighted<B: Backend>(
-    a: Option<Tensor<B, 1>>,
-    b: Option<Tensor<B, 1>>,
-    share: f32,
-) -> Tensor<B, 1> {
-    match (a, b) {
-        (Some(a), Some(b)) => a * share + b * (1.0 - share),
-        (Some(only), None) | (None, Some(only)) => only,
-        (None, None) => unreachable!("a share is at most 1"),
     }
 }
