@@ -50,8 +50,11 @@ const MOBILEVIT: Promise = Promise {
     ..CCT
 };
 
-/// The most an f16 artifact may lose, in points.
+/// The most an f16 artifact may lose, or gain, in points.
 const DROP_F16: f64 = 0.02;
+/// Far below the hundredth of a point that one image is: a difference of percentages is no whole
+/// number of them in binary.
+const ROUNDING: f64 = 1e-6;
 /// The least agreement of an f16 artifact, in percent.
 const AGREEMENT_F16: f64 = 99.9;
 
@@ -108,11 +111,11 @@ impl Promise {
         let arena = model.arena_bytes();
         println!("{}: int8 {int8:#?}\narena {arena} bytes\nf16 {f16:#?}", self.model);
         assert!(int8.top1_float >= self.float_top1, "float model: {int8:?}");
-        assert!(int8.top1_drop <= self.drop, "{int8:?}");
+        assert!(int8.top1_drop <= self.drop + ROUNDING, "{int8:?}");
         assert!(int8.agreement >= self.agreement, "{int8:?}");
         assert!(int8.logit_sqnr_db >= self.logit_sqnr, "{int8:?}");
         assert!(arena <= self.arena, "arena of {arena} bytes");
-        assert!(f16.top1_drop.abs() <= DROP_F16, "{f16:?}");
+        assert!(f16.top1_drop.abs() <= DROP_F16 + ROUNDING, "{f16:?}");
         assert!(f16.agreement >= AGREEMENT_F16, "{f16:?}");
     }
 }
