@@ -10,91 +10,18 @@ already: what is timed is the step. Run from anywhere with torch installed:
 import argparse
 import statistics
 import time
-from typing import NamedTuple
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-CLASSES, EDGE = 10, 32
+from cct_train import CLASSES, EDGE, network
 
-
-class Size(NamedTuple):
-    """What sets the two networks apart."""
-
-    dim: int
-    heads: int
-    layers: int
-    mlp_ratio: int
-    channels: list[int]
-    parameters: int
-
-
-SIZES = {
-    "cct_2_3x2": Size(128, 2, 2, 1, [1, 64, 128], 282_571),
-    "cct_7_3x1": Size(256, 4, 7, 2, [1, 256], 3_755_531),
-}
-
-
-class Block(nn.Module):
-    """SHI-Labs' block: its second normalisation replaces the residual stream."""
-
-    def __init__(self, size: Size, dropped_path: float) -> None:
-        super().__init__()
-        dim = size.dim
-        self.heads = size.heads
-        self.pre_norm = nn.LayerNorm(dim)
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.proj = nn.Linear(dim, dim)
-        self.norm1 = nn.LayerNorm(dim)
-        self.linear1 = nn.Linear(dim, size.mlp_ratio * dim)
-        self.linear2 = nn.Linear(size.mlp_ratio * dim, dim)
-        self.dropped_path = dropped_path
-
-    def path(self, x: torch.Tensor) -> torch.Tensor:
-        """Skips the branch for some images."""
-        if not self.training or self.dropped_path == 0.0:
-            return x
-        return x * F.dropout(x.new_ones(len(x), 1, 1), self.dropped_path)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        batch, tokens, dim = x.shape
-        qkv = self.qkv(self.pre_norm(x)).reshape(batch, tokens, 3, self.heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        dropped = 0.1 if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropped)
-        mixed = self.proj(mixed.transpose(1, 2).reshape(batch, tokens, dim))
-        x = self.norm1(x + self.path(mixed))
-        return x + self.path(self.linear2(F.gelu(self.linear1(x))))
-
-
-class Cct(nn.Module):
-    def __init__(self, size: Size) -> None:
-        super().__init__()
-        dim, layers = size.dim, size.layers
-        pairs = zip(size.channels, size.channels[1:])
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairs)
-        tokens = (EDGE >> len(self.convs)) ** 2
-        self.positional_emb = nn.Parameter(0.02 * torch.randn(1, tokens, dim))
-        self.blocks = nn.ModuleList(Block(size, 0.1 * i / (layers - 1)) for i in range(layers))
-        self.norm = nn.LayerNorm(dim)
-        self.attention_pool = nn.Linear(dim, 1)
-        self.fc = nn.Linear(dim, CLASSES)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for conv in self.convs:
-            x = F.max_pool2d(F.relu(conv(x)), 3, stride=2, padding=1)
-        x = x.flatten(2).transpose(1, 2) + self.positional_emb
-        for block in self.blocks:
-            x = block(x)
-        x = self.norm(x)
-        weights = self.attention_pool(x).softmax(1).transpose(1, 2)
-        return self.fc((weights @ x).squeeze(1))
+PARAMETERS = {"cct_2_3x2": 282_571, "cct_7_3x1": 3_755_531}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", choices=SIZES, default="cct_2_3x2")
+    parser.add_argument("--model", choices=PARAMETERS, default="cct_2_3x2")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=100, help="steps of one measurement")
@@ -108,10 +35,9 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = arguments.tf32
     torch.backends.cudnn.allow_tf32 = arguments.tf32
 
-    size = SIZES[arguments.model]
-    model = Cct(size).to(device)
+    model = network(arguments.model, dropped=0.1, path=0.1).to(device)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    assert parameters == size.parameters, f"{parameters} parameters are not those of picovit's network"
+    assert parameters == PARAMETERS[arguments.model], f"{parameters} parameters are not those of picovit's network"
     step_model = torch.compile(model) if arguments.compile else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
     images = torch.randn(arguments.batch_size, 1, EDGE, EDGE, device=device)

@@ -164,9 +164,18 @@ def network(name: str, dropped: float = 0.0, path: float = 0.0) -> nn.Module:
     return Cct(SIZES[name], dropped, path)
 
 
+def read_weights(path: str, device: torch.device) -> dict:
+    """Saved weights, also as `picovit export` writes them."""
+    if path.endswith(".safetensors"):
+        from safetensors.torch import load_file
+
+        return load_file(path, device=str(device))
+    return torch.load(path, map_location=device)
+
+
 def load(path: str, device: torch.device) -> nn.Module:
     """A saved network; its weights tell which."""
-    weights = torch.load(path, map_location=device)
+    weights = read_weights(path, device)
     for name in ["resnet", *SIZES]:
         model = network(name)
         own = model.state_dict()
@@ -391,7 +400,7 @@ def main() -> None:
     for share in options.share:
         model = network(options.model, options.dropped, options.path).to(device)
         if options.start:
-            model.load_state_dict(torch.load(options.start, map_location=device))
+            model.load_state_dict(read_weights(options.start, device))
         students.append(Student(model.train(), options, share if teachers else 0.0))
 
     views = []

@@ -157,8 +157,9 @@ fn inference_follows_the_cpu() {
         for backend in gpus() {
             let logit = largest(&cpu, &logits(backend));
             println!("{model}, {backend} against flex: logits differ by up to {logit:.1e}");
-            // On an H100 1.3e-4, probably tensor cores' TF32; llvmpipe is within 3e-7.
-            assert!(logit < 1e-3, "{backend}: logits of {model} differ by {logit}");
+            // On an H100 1.3e-4, probably tensor cores' TF32.
+            let most = if backend == BackendChoice::Cuda { 1e-3 } else { 1e-4 };
+            assert!(logit < most, "{backend}: logits of {model} differ by {logit}");
         }
     }
 }
