@@ -72,12 +72,12 @@ fn data(split: Split, config: &ModelConfig) -> Dataset {
 
 struct Shipped {
     graph: picovit_compiler::graph::Graph,
-    compiled: Compiled,
+    calibration: Calibration,
     test: Dataset,
 }
 
 impl Shipped {
-    fn load(model: &str, format: &Format) -> Self {
+    fn load(model: &str) -> Self {
         let checkpoint = models().join(model).join("best.mpk");
         let (graph, config) = picovit_models::load_graph(&checkpoint).unwrap();
         let calibration = data(Split::Calibration(512), &config);
@@ -87,8 +87,11 @@ impl Shipped {
         let calibration = Calibration::run(&graph, &images);
         let calibration = calibration.refined(&graph, &images, Method::Auto, || {});
         let calibration = calibration.with_covariances(&graph, &images, || {});
-        let compiled = compile_as(&graph, &calibration, None, format).unwrap();
-        Self { graph, compiled, test: data(Split::Test, &config) }
+        Self { graph, calibration, test: data(Split::Test, &config) }
+    }
+
+    fn compiled(&self, format: &Format) -> Compiled {
+        compile_as(&self.graph, &self.calibration, None, format).unwrap()
     }
 
     fn images(&self) -> Vec<(&[u8], usize)> {
@@ -101,9 +104,9 @@ impl Shipped {
 impl Promise {
     /// Compares int8 and f16 with the float model on the whole test set.
     fn is_kept(&self) {
-        let shipped = Shipped::load(self.model, &Format::Int8);
-        let half = Shipped::load(self.model, &Format::F16);
-        let bytes = [&shipped, &half].map(|made| AlignedBytes::new(&made.compiled.packed.bytes));
+        let shipped = Shipped::load(self.model);
+        let bytes = [Format::Int8, Format::F16]
+            .map(|format| AlignedBytes::new(&shipped.compiled(&format).packed.bytes));
         let [model, half] = bytes.each_ref().map(|bytes| Model::parse(bytes).unwrap());
         let images = shipped.images();
         assert_eq!(images.len(), 10_000, "the whole test set");
@@ -159,11 +162,12 @@ fn accuracy_drift_covers_every_model() {
 
 #[test]
 fn accuracy_drift_layers_stay_close_and_unsaturated() {
-    let shipped = Shipped::load(CCT.model, &Format::Int8);
-    let bytes = AlignedBytes::new(&shipped.compiled.packed.bytes);
+    let shipped = Shipped::load(CCT.model);
+    let compiled = shipped.compiled(&Format::Int8);
+    let bytes = AlignedBytes::new(&compiled.packed.bytes);
     let model = Model::parse(&bytes).unwrap();
     let images: Vec<&[u8]> = (0..256).map(|i| shipped.test.image(i)).collect();
-    let sites = &shipped.compiled.sites;
+    let sites = &compiled.sites;
     for layer in drift::layers(&shipped.graph, &model, sites, &images, || {}) {
         assert!(layer.sqnr_db > 25.0, "{layer:?}");
         assert!(layer.saturation < 1.0, "{layer:?}");
@@ -177,7 +181,7 @@ fn accuracy_drift_float_side_is_the_burn_module() {
     let device = Default::default();
     let (module, config) =
         picovit_models::load::<Flex>(&models().join(CCT.model).join("best.mpk"), &device).unwrap();
-    let shipped = Shipped::load(CCT.model, &Format::Int8);
+    let shipped = Shipped::load(CCT.model);
     let count = 64;
     let pixels: Vec<u8> = (0..count).flat_map(|i| shipped.test.image(i).to_vec()).collect();
     let logits = picovit_models::float_logits(&module, &config, &pixels, 32, &device);

@@ -1,8 +1,9 @@
 //! Every instruction set's kernels against the portable ones, over shapes that fill no step and over
 //! extreme values.
 
-use std::sync::{Mutex, PoisonError};
+mod common;
 
+use common::{agree, with_every_isa};
 use picovit::format::{
     EXP_ENTRIES, Packing, TABLE_ENTRIES, TOKENS, WINOGRAD_SUMS, WINOGRAD4_POSITIONS,
     WINOGRAD4_SUMS, pack_winograd, pack_winograd4, winograd_patches, winograd_weights,
@@ -16,31 +17,6 @@ use picovit::kernels::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-
-/// The instruction set is one for all threads.
-static CURRENT: Mutex<()> = Mutex::new(());
-
-/// What a function gives with every instruction set of this processor, by name.
-fn with_every_isa<R>(mut run: impl FnMut() -> R) -> Vec<(&'static str, R)> {
-    let _guard = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
-    let all = Isa::ALL.into_iter().filter(|isa| isa.is_available());
-    let results = all.map(|isa| {
-        isa.select();
-        assert_eq!(Isa::current(), isa);
-        (isa.name(), run())
-    });
-    results.collect()
-}
-
-/// Fails unless all instruction sets give the same.
-fn agree<R: PartialEq + std::fmt::Debug>(run: impl FnMut() -> R) -> Result<(), TestCaseError> {
-    let results = with_every_isa(run);
-    let (_, portable) = &results[0];
-    for (name, result) in &results[1..] {
-        prop_assert_eq!(portable, result, "{}", name);
-    }
-    Ok(())
-}
 
 /// Often one of the extremes.
 fn extreme<T: Clone + std::fmt::Debug + 'static>(

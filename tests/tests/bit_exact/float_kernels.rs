@@ -86,11 +86,16 @@ proptest! {
         let wide: Vec<f32> = w.iter().map(|w| w.to_f32()).collect();
         prop_assert!(same(kernels::dot_f32(&wide, &x), expected));
         prop_assert!(same(primitives::dot(&wide, &x), expected));
-        let mut out = [7.0; 2];
         if !x.is_empty() {
-            kernels::affine_f16(&bits(&[w.clone(), w].concat()), &[bias, 0.0], &x, &mut out);
+            let (mut out, weights) = ([7.0; 2], bits(&[w.clone(), w].concat()));
+            kernels::affine_f16(&weights, &[bias, 0.0], &x, &mut out);
             prop_assert!(same(out[0], expected + bias));
             prop_assert!(same(out[1], expected + 0.0));
+            kernels::add_affine_f16(&weights, &[0.0, bias], &x, &mut out);
+            prop_assert!(same(out[0], (expected + bias) + (expected + 0.0)));
+            prop_assert!(same(out[1], (expected + 0.0) + (expected + bias)));
+            kernels::scores_f32(&x, &[wide.clone(), wide].concat(), 0.125, &mut out);
+            prop_assert!(out.iter().all(|&out| same(out, expected * 0.125)));
         }
     }
 

@@ -2,6 +2,10 @@
 //! summation, no fused multiply-add, and functions made of nothing but IEEE 754 additions,
 //! multiplications, divisions and square roots, so that every target gives the same bits.
 
+#[cfg(wide)]
+use super::wide::{Kernel, Simd, dispatch};
+#[cfg(target_arch = "x86_64")]
+use super::x86::float as x86;
 use crate::rows::rows;
 
 /// Partial sums of a dot product.
@@ -62,8 +66,39 @@ pub fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
 /// A linear layer of one token: `out[o] = sum of w[o][i] * x[i] + bias[o]`.
 #[inline]
 pub fn affine_f16(weights: &[u16], bias: &[f32], x: &[f32], out: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if x86::is_current() {
+        // SAFETY: the processor has the instructions.
+        return unsafe { x86::affine::<false>(weights, bias, x, out) };
+    }
     for (out, (weights, &bias)) in out.iter_mut().zip(rows(weights, x.len()).zip(bias)) {
         *out = dot_f16(weights, x) + bias;
+    }
+}
+
+/// As [`affine_f16`], added to what `out` has.
+#[inline]
+pub fn add_affine_f16(weights: &[u16], bias: &[f32], x: &[f32], out: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if x86::is_current() {
+        // SAFETY: the processor has the instructions.
+        return unsafe { x86::affine::<true>(weights, bias, x, out) };
+    }
+    for (out, (weights, &bias)) in out.iter_mut().zip(rows(weights, x.len()).zip(bias)) {
+        *out += dot_f16(weights, x) + bias;
+    }
+}
+
+/// A query's scores: `out[t] = (sum of query[c] * keys[t][c]) * scale`.
+#[inline]
+pub fn scores_f32(query: &[f32], keys: &[f32], scale: f32, out: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if x86::is_current() {
+        // SAFETY: the processor has the instructions.
+        return unsafe { x86::scores(query, keys, scale, out) };
+    }
+    for (out, key) in out.iter_mut().zip(rows(keys, query.len())) {
+        *out = dot_f32(query, key) * scale;
     }
 }
 
@@ -86,6 +121,7 @@ pub fn quantize(x: f32, low: f32, high: f32) -> i32 {
 
 /// `e^x` to within three units in the last place: by powers of two and a series of degree 7.
 #[must_use]
+#[cfg_attr(wide, inline(always))]
 pub fn exp(x: f32) -> f32 {
     let x = if x > -87.0 { x } else { -87.0 };
     let x = if x < 88.0 { x } else { 88.0 };
@@ -101,6 +137,7 @@ pub fn exp(x: f32) -> f32 {
 
 /// The error function to within 5e-7 (Abramowitz and Stegun, formula 7.1.26).
 #[must_use]
+#[cfg_attr(wide, inline(always))]
 pub fn erf(x: f32) -> f32 {
     let a = x.abs();
     let t = 1.0 / (1.0 + 0.327_591_1 * a);
@@ -114,17 +151,32 @@ pub fn erf(x: f32) -> f32 {
 
 /// `x * (1 + erf(x / sqrt 2)) / 2`.
 #[must_use]
+#[cfg_attr(wide, inline(always))]
 pub fn gelu(x: f32) -> f32 {
     (0.5 * x) * (1.0 + erf(x * core::f32::consts::FRAC_1_SQRT_2))
 }
 
 /// `x / (1 + exp(-x))`.
 #[must_use]
+#[cfg_attr(wide, inline(always))]
 pub fn silu(x: f32) -> f32 {
     x / (1.0 + exp(-x))
 }
 
+/// A function of every value, in place.
+#[inline]
+pub fn each(function: impl Fn(f32) -> f32 + Copy, values: &mut [f32]) {
+    #[cfg(wide)]
+    if dispatch(Each { function, values: &mut *values }).is_some() {
+        return;
+    }
+    for v in values {
+        *v = function(*v);
+    }
+}
+
 /// Sum in the order of a dot product.
+#[cfg_attr(wide, inline(always))]
 fn sum(x: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     let (x, rest) = x.as_chunks::<LANES>();
     let mut sums = [0.0; LANES];
@@ -139,6 +191,16 @@ fn sum(x: &[f32], term: impl Fn(f32) -> f32) -> f32 {
 /// Layer norm of one token, in place.
 #[inline]
 pub fn layer_norm(x: &mut [f32], epsilon: f32, gamma: &[f32], beta: &[f32]) {
+    #[cfg(wide)]
+    if dispatch(LayerNorm { x: &mut *x, epsilon, gamma, beta }).is_some() {
+        return;
+    }
+    norm(x, epsilon, gamma, beta);
+}
+
+/// As [`layer_norm`], on the caller's instruction set.
+#[inline(always)]
+fn norm(x: &mut [f32], epsilon: f32, gamma: &[f32], beta: &[f32]) {
     let width = x.len() as f32;
     let mean = sum(x, |x| x) / width;
     let variance = sum(x, |x| (x - mean) * (x - mean)) / width;
@@ -153,17 +215,30 @@ pub fn layer_norm(x: &mut [f32], epsilon: f32, gamma: &[f32], beta: &[f32]) {
 pub fn softmax_f32(scores: &mut [f32]) -> f32 {
     let larger = |a: f32, &b: &f32| if b > a { b } else { a };
     let max = scores.iter().fold(f32::MIN, larger);
-    let mut sum = 0.0;
-    for score in scores {
-        *score = exp(*score - max);
-        sum += *score;
+    #[cfg(wide)]
+    {
+        // The sum has an order, its terms have none.
+        each(move |score| exp(score - max), scores);
+        1.0 / scores.iter().fold(0.0, |sum, &score| sum + score)
     }
-    1.0 / sum
+    #[cfg(not(wide))]
+    {
+        let mut sum = 0.0;
+        for score in scores {
+            *score = exp(*score - max);
+            sum += *score;
+        }
+        1.0 / sum
+    }
 }
 
 /// `out[c] = (sum over t of weights[t] * values[t][c]) * factor`, for values `[tokens][out.len()]`.
 #[inline]
 pub fn weighted_mean(weights: &[f32], values: &[f32], factor: f32, out: &mut [f32]) {
+    #[cfg(wide)]
+    if dispatch(WeightedMean { weights, values, factor, out: &mut *out }).is_some() {
+        return;
+    }
     out.fill(0.0);
     for (&weight, row) in weights.iter().zip(rows(values, out.len())) {
         for (out, &v) in out.iter_mut().zip(row) {
@@ -172,6 +247,87 @@ pub fn weighted_mean(weights: &[f32], values: &[f32], factor: f32, out: &mut [f3
     }
     for out in out {
         *out *= factor;
+    }
+}
+
+/// [`each`].
+#[cfg(wide)]
+struct Each<'k, F> {
+    function: F,
+    values: &'k mut [f32],
+}
+
+#[cfg(wide)]
+impl<F: Fn(f32) -> f32> Kernel for Each<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for v in self.values {
+            *v = (self.function)(*v);
+        }
+    }
+}
+
+/// [`layer_norm`].
+#[cfg(wide)]
+struct LayerNorm<'k> {
+    x: &'k mut [f32],
+    epsilon: f32,
+    gamma: &'k [f32],
+    beta: &'k [f32],
+}
+
+#[cfg(wide)]
+impl Kernel for LayerNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        norm(self.x, self.epsilon, self.gamma, self.beta);
+    }
+}
+
+/// [`weighted_mean`].
+#[cfg(wide)]
+struct WeightedMean<'k> {
+    weights: &'k [f32],
+    values: &'k [f32],
+    factor: f32,
+    out: &'k mut [f32],
+}
+
+#[cfg(wide)]
+impl Kernel for WeightedMean<'_> {
+    type Output = ();
+
+    /// Some channels at a time, whose sums stay in registers.
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        const CHANNELS: usize = 4 * LANES;
+        let width = self.out.len();
+        let (steps, rest) = self.out.as_chunks_mut::<CHANNELS>();
+        let done = steps.len() * CHANNELS;
+        for (step, out) in steps.iter_mut().enumerate() {
+            let mut sums = [0.0; CHANNELS];
+            for (&weight, row) in self.weights.iter().zip(rows(self.values, width)) {
+                let row = row.get(step * CHANNELS..).and_then(<[f32]>::first_chunk::<CHANNELS>);
+                let Some(row) = row else { return };
+                for (sum, &v) in sums.iter_mut().zip(row) {
+                    *sum += weight * v;
+                }
+            }
+            *out = sums.map(|sum| sum * self.factor);
+        }
+        rest.fill(0.0);
+        for (&weight, row) in self.weights.iter().zip(rows(self.values, width)) {
+            for (out, &v) in rest.iter_mut().zip(row.get(done..).unwrap_or_default()) {
+                *out += weight * v;
+            }
+        }
+        for out in rest {
+            *out *= self.factor;
+        }
     }
 }
 

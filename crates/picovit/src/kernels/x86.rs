@@ -3,6 +3,8 @@
 
 pub(super) mod avx2;
 pub(super) mod avx512;
+#[cfg(feature = "f16")]
+pub(super) mod float;
 mod lanes512;
 pub(super) mod maps512;
 pub(super) mod product512;

@@ -3,7 +3,7 @@
 use super::FloatNorm;
 use crate::engine::{Probe, Site, Tap};
 use crate::format::float::FloatAttentionRecord;
-use crate::kernels::float::{affine_f16, dot_f16, dot_f32, softmax_f32, weighted_mean};
+use crate::kernels::float::{add_affine_f16, affine_f16, scores_f32, softmax_f32, weighted_mean};
 use crate::model::Constants;
 use crate::ops::Value;
 use crate::rows::{rows, rows_mut};
@@ -126,9 +126,7 @@ impl<'a> FloatAttention<'a> {
             for (t, x) in rows_mut(stream, width).enumerate() {
                 self.norm.token(x, y);
                 self.project(0, head, y, query);
-                for (score, key) in scores.iter_mut().zip(rows(keys, head_dim)) {
-                    *score = dot_f32(query, key) * r.scale;
-                }
+                scores_f32(query, keys, r.scale, scores);
                 let factor = softmax_f32(scores);
                 let before = finished.get_mut(t * stored..(t + 1) * stored).unwrap_or_default();
                 let target = if last {
@@ -143,10 +141,7 @@ impl<'a> FloatAttention<'a> {
                     for (inner, &before) in inner.iter_mut().zip(&*before) {
                         *inner = before;
                     }
-                    let weights = rows(self.proj_weights, inner.len()).zip(self.proj_bias);
-                    for (x, (weights, &bias)) in x.iter_mut().zip(weights) {
-                        *x += dot_f16(weights, inner) + bias;
-                    }
+                    add_affine_f16(self.proj_weights, self.proj_bias, inner, x);
                     tap.f32(Site::Output, first + t, 0, x);
                 }
             }

@@ -3,7 +3,7 @@
 use super::activate;
 use crate::engine::{Probe, Site, Tap};
 use crate::format::float::{Activation, FloatInvertedResidualRecord};
-use crate::kernels::float::{affine_f16, dot_f16, widen};
+use crate::kernels::float::{add_affine_f16, affine_f16, widen};
 use crate::model::Constants;
 use crate::ops::inverted_residual::Maps;
 use crate::ops::{Value, slides};
@@ -140,10 +140,11 @@ impl<'a> FloatInvertedResidual<'a> {
                 activate(self.activations[1], pixel);
                 let token = y * out_width + x;
                 tap.f32(Site::DepthwiseActivation, token, 0, pixel);
-                let weights = rows(self.project.weights, hidden).zip(self.project.bias);
-                for (out, (weights, &bias)) in out.iter_mut().zip(weights) {
-                    let value = dot_f16(weights, pixel) + bias;
-                    *out = if r.residual == 1 { *out + value } else { value };
+                let Layer { weights, bias } = self.project;
+                if r.residual == 1 {
+                    add_affine_f16(weights, bias, pixel, out);
+                } else {
+                    affine_f16(weights, bias, pixel, out);
                 }
                 tap.f32(Site::Output, token, 0, out);
             }

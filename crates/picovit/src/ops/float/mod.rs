@@ -28,7 +28,7 @@ pub use norm::FloatNorm;
 pub use seq_pool::FloatSeqPool;
 
 use crate::format::float::Activation;
-use crate::kernels::float::{gelu, silu};
+use crate::kernels::float::{each, gelu, silu};
 
 /// The activation of every value, in place.
 fn activate(activation: Activation, values: &mut [f32]) {
@@ -39,15 +39,7 @@ fn activate(activation: Activation, values: &mut [f32]) {
                 *v = if *v > 0.0 { *v } else { 0.0 };
             }
         }
-        Activation::Gelu => {
-            for v in values {
-                *v = gelu(*v);
-            }
-        }
-        Activation::Silu => {
-            for v in values {
-                *v = silu(*v);
-            }
-        }
+        Activation::Gelu => each(gelu, values),
+        Activation::Silu => each(silu, values),
     }
 }
