@@ -10,9 +10,9 @@ use picovit::format::{
     winograd4_patch as winograd4_values, winograd4_weights,
 };
 use picovit::kernels::{
-    Block, Int8, Isa, Matrix, Operand, Window, Winograd, linear_add16, linear_int8, look_up,
-    max_into_row, mulhi_add, normalize, patch_into_block, scores, softmax_weights, weighted_sums,
-    winograd, winograd_patch, winograd4, winograd4_patch,
+    Block, Int8, Isa, Matrix, Operand, PixelRow, Window, Winograd, convolve_row, linear_add16,
+    linear_int8, look_up, max_into_row, mulhi_add, normalize, patch_into_block, scores,
+    softmax_weights, weighted_sums, winograd, winograd_patch, winograd4, winograd4_patch,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -323,6 +323,41 @@ proptest! {
         }) {
             prop_assert_eq!(&result, &entries, "{}", isa);
         }
+    }
+
+    /// Rows of a convolution's map, at the border and inside.
+    #[test]
+    fn convolved_rows(
+        (height, width, channels) in (1..8usize, 1..42usize, 1..13usize),
+        (kernel, stride, padding, y) in (1..4usize, 1..3usize, 0..3usize, 0..8usize),
+        outputs in prop_oneof![1..40usize, select(vec![64, 80, 128])],
+        map in vec(token(), 7 * 41 * 12),
+        (zero, weights) in (vec(token(), 12), vec(weight(), 128 * 9 * 12)),
+        (bias, mult) in (vec(sum(), 128), vec(extreme(0..1 << 28, &[0, i32::MAX]), 128)),
+    ) {
+        let map = &map[..height * width * channels];
+        let padding = padding.min(kernel - 1);
+        let steps = |size: usize| (size + 2 * padding).checked_sub(kernel).map(|s| s / stride + 1);
+        let (Some(rows), Some(columns)) = (steps(height), steps(width)) else { return Ok(()) };
+        let inputs = kernel * kernel * channels;
+        let bytes = packed(outputs, inputs, Packing::Wide, &weights[..outputs * inputs]);
+        let matrix = Matrix { packing: Packing::Wide, outputs, inputs, bytes: &bytes };
+        let source = PixelRow {
+            map,
+            extent: (height, width, channels),
+            window: Window { kernel, stride, padding },
+            y: y.min(rows - 1),
+            zero: &zero[..channels],
+        };
+        let constants = [&bias[..outputs], &mult[..outputs]];
+        let form = Int8 { shift: 3, ..Int8::around(-7) };
+        agree(|| {
+            let mut memory = vec![0x5a; Packing::Wide.row_block_bytes(inputs, columns)];
+            let mut block = Block::new(Packing::Wide, inputs, &mut memory);
+            let mut out = vec![1; columns * outputs];
+            convolve_row(matrix, constants, form, source, &mut block, &mut out);
+            out
+        })?;
     }
 
     /// Against the definition of a convolution.

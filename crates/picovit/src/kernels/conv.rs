@@ -192,28 +192,6 @@ pub fn patch_into_block(
     }
 }
 
-/// As [`patch_into_block`] for all pixels of row `y` of a convolution's map, into a block that has room
-/// for them.
-pub fn patches_into_block(
-    map: &[i8],
-    extent: (usize, usize, usize),
-    window: Window,
-    (y, width): (usize, usize),
-    zero: &[i8],
-    block: &mut Block<'_>,
-) {
-    #[cfg(target_arch = "x86_64")]
-    if super::x86::is_avx512() {
-        let rows = block.first_rows_mut(width);
-        // SAFETY: AVX-512 is current.
-        return unsafe { super::x86::maps512::patches(map, extent, window, y, zero, rows) };
-    }
-    for x in 0..width {
-        let corner = (y * window.stride, x * window.stride);
-        patch_into_block(map, extent, window, corner, zero, (block, x));
-    }
-}
-
 /// Patches of a convolution's map that a kernel writes to a block two at once; only Helium has one.
 #[derive(Debug)]
 pub struct PatchPairs<'m> {

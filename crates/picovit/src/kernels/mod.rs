@@ -6,6 +6,7 @@
 
 mod block;
 mod conv;
+mod conv_row;
 #[cfg(dsp)]
 mod cortex_m;
 #[cfg(armv6m)]
@@ -40,8 +41,9 @@ mod x86;
 pub use block::{Block, Operand};
 pub use conv::{
     PatchPairs, Window, copy, copy_patch, copy_patch_pair, max_into, max_into_pixel, max_into_row,
-    patch_into_block, patches_into_block,
+    patch_into_block,
 };
+pub use conv_row::{PixelRow, convolve_row};
 #[cfg(all(dsp, not(mve)))]
 pub(crate) use cortex_m::{pack_columns, pack_rows};
 pub use depthwise::{Depthwise, depthwise};

@@ -3,6 +3,7 @@
 
 pub(super) mod avx2;
 pub(super) mod avx512;
+pub(super) mod conv512;
 #[cfg(feature = "f16")]
 pub(super) mod float;
 mod lanes512;

@@ -7,7 +7,7 @@ mod winograd4;
 use super::{Layer, Table, Value, pools, slides};
 use crate::engine::{Probe, Site, Tap};
 use crate::format::{ConvRecord, Packing, TOKENS};
-use crate::kernels::{self, Block, Int8, PatchPairs, Window};
+use crate::kernels::{self, Block, Int8, PatchPairs, PixelRow, Window};
 use crate::model::Constants;
 use crate::rows::{pairs_mut, rows_mut};
 use crate::scratch::Scratch;
@@ -227,13 +227,13 @@ impl<'a> Conv<'a> {
         } else if self.packing().by_rows() {
             let map_width = r.map_size().1;
             if steps {
-                let (extent, row) = ((height, width, channels[0]), (y, map_width));
-                let zero = self.zero_in;
-                kernels::patches_into_block(input, extent, window, row, zero, &mut block);
+                let extent = (height, width, channels[0]);
+                let source = PixelRow { map: input, extent, window, y, zero: self.zero_in };
+                self.layer.convolve_row(source, form, &mut block, row);
             } else {
                 (0..map_width).for_each(|x| put(&mut block, x, x));
+                self.layer.int8_rows(&mut block, form, row);
             }
-            self.layer.int8_rows(&mut block, form, row);
         } else {
             let pixels = pairs_mut(row, r.out_channels as usize);
             for (pair, pixels) in pixels.enumerate() {

@@ -1,7 +1,7 @@
 //! Layers as part of other operations: a matrix product and what becomes of its sums.
 
 use crate::format::TOKENS;
-use crate::kernels::{self, Block, Int8, Matrix};
+use crate::kernels::{self, Block, Int8, Matrix, PixelRow};
 use crate::model::Constants;
 
 /// Constants of a linear layer or convolution.
@@ -34,6 +34,18 @@ impl<'a> Layer<'a> {
     /// The outputs of all tokens in a block that has room for more.
     pub(crate) fn int8_rows(&self, block: &mut Block<'_>, form: Int8, outputs: &mut [i8]) {
         kernels::linear_int8_rows(self.weights, [self.bias, self.mult], form, block, outputs);
+    }
+
+    /// The outputs of all pixels of a row of a convolution's map.
+    pub(crate) fn convolve_row(
+        &self,
+        source: PixelRow<'_>,
+        form: Int8,
+        block: &mut Block<'_>,
+        outputs: &mut [i8],
+    ) {
+        let constants = [self.bias, self.mult];
+        kernels::convolve_row(self.weights, constants, form, source, block, outputs);
     }
 
     /// Adds the outputs of all tokens in a block that has room for more to values of the residual

@@ -101,7 +101,7 @@ fn fill(out: &mut [i8], count: usize) {
 /// A patch that is not whole.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn border_patch(
+pub(super) fn border_patch(
     map: &[i8],
     extent: (usize, usize, usize),
     window: Window,

@@ -27,6 +27,18 @@ const GROUP: usize = TILES * WIDE_TILE;
 /// Tokens of a step, where there are many.
 const ROWS: usize = 4;
 
+/// Tokens whose sums are known before their products are taken.
+const PART: usize = 32;
+
+/// Where the values of a token lie.
+#[derive(Clone, Copy)]
+pub(super) struct Token {
+    /// The first line.
+    pub(super) place: *const u8,
+    /// Bytes from a line to the next one.
+    pub(super) step: usize,
+}
+
 /// Sums of some tiles for each of some tokens.
 type Sums<const N: usize, const M: usize> = [[__m512i; N]; M];
 
@@ -54,7 +66,8 @@ impl<V> Rows<V> for Many<'_, V> {
     }
 }
 
-/// What becomes of the sums of a product.
+/// What becomes of the sums of a product. Always inlined, that sums stay in registers: so the functions
+/// have no features of their own.
 trait Sink {
     /// What the sums of each output start with; 0 where it is missing.
     fn bias(&self) -> &[i32] {
@@ -76,11 +89,14 @@ trait Sink {
 
 /// A matrix of this packing and where it ends.
 #[derive(Clone, Copy)]
-struct Tiles<'a> {
+pub(super) struct Tiles<'a> {
     bytes: &'a [i8],
     /// Bytes of a tile, of which there are whole ones for all outputs.
     tile: usize,
     outputs: usize,
+    /// Lines that a token consists of: rows of a convolution's window, or one.
+    lines: usize,
+    /// Quads of a line.
     quads: usize,
 }
 
@@ -92,7 +108,28 @@ impl<'a> Tiles<'a> {
         let tile = Packing::Wide.matrix_bytes(WIDE_TILE, inputs);
         let whole = outputs > 0 && inputs > 0 && bytes.len() >= outputs.div_ceil(WIDE_TILE) * tile;
         let quads = tile / (WIDE_TILE * WIDE_QUAD);
-        (whole && is_avx512()).then_some(Self { bytes, tile, outputs, quads })
+        (whole && is_avx512()).then_some(Self { bytes, tile, outputs, lines: 1, quads })
+    }
+
+    /// With so many lines of tokens, if they have whole quads.
+    #[inline(always)]
+    pub(super) fn with_lines(matrix: Matrix<'a>, lines: usize) -> Option<Self> {
+        let line = matrix.inputs.checked_div(lines)?;
+        let fits = line * lines == matrix.inputs && line.is_multiple_of(WIDE_QUAD);
+        let tiles = Self::new(matrix).filter(|_| fits)?;
+        Some(Self { lines, quads: line / WIDE_QUAD, ..tiles })
+    }
+
+    /// Bytes of a token's line.
+    #[inline(always)]
+    pub(super) fn line_bytes(&self) -> usize {
+        WIDE_QUAD * self.quads
+    }
+
+    /// Bytes of a token whose lines lie one after the other.
+    #[inline(always)]
+    pub(super) fn token_bytes(&self) -> usize {
+        self.lines * self.line_bytes()
     }
 }
 
@@ -100,18 +137,17 @@ impl<'a> Tiles<'a> {
 ///
 /// # Safety
 /// The processor has the instructions; the matrix has the outputs, which start with a tile, and each
-/// token has `4 * quads` bytes.
+/// token has the matrix's lines.
 #[inline(always)]
 unsafe fn product<T: Operand, const M: usize>(
     tiles: Tiles<'_>,
     outputs: Range<usize>,
-    tokens: [*const u8; M],
+    (tokens, excess): ([Token; M], [i32; M]),
     token: usize,
     sink: &mut impl Sink,
 ) {
     // SAFETY: the caller's promise; there are as many tiles from `first` on.
     unsafe {
-        let excess = if T::SIGNED { excess(tokens, 4 * tiles.quads) } else { [0; M] };
         let mut first = outputs.start;
         while first < outputs.end {
             let left = (outputs.end - first).div_ceil(WIDE_TILE);
@@ -144,64 +180,72 @@ unsafe fn product<T: Operand, const M: usize>(
 /// Adds the products of some tiles; weights enter as `w + 128` where tokens have a sign.
 ///
 /// # Safety
-/// The processor has the instructions; there are `N` tiles from `place` on, and each token has
-/// `4 * quads` bytes.
+/// The processor has the instructions; there are `N` tiles from `place` on, and each token has the
+/// matrix's lines.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn add<T: Operand, const N: usize, const M: usize>(
     mut sums: Sums<N, M>,
-    place: *const i8,
+    mut place: *const i8,
     tiles: Tiles<'_>,
-    tokens: [*const u8; M],
+    mut tokens: [Token; M],
 ) -> Sums<N, M> {
     let flip = _mm512_set1_epi8(-128);
-    for quad in 0..tiles.quads {
-        let mut x = [flip; M];
-        for token in 0..M {
-            // SAFETY: the token has this quad.
-            let four = unsafe { tokens[token].add(4 * quad).cast::<i32>().read_unaligned() };
-            x[token] = _mm512_set1_epi32(four);
-        }
-        for tile in 0..N {
-            // SAFETY: the tile has this quad.
-            let w =
-                unsafe { _mm512_loadu_si512(place.add(tile * tiles.tile + quad * BYTES).cast()) };
-            let w = if T::SIGNED { _mm512_xor_si512(w, flip) } else { w };
+    for _ in 0..tiles.lines {
+        for quad in 0..tiles.quads {
+            let mut x = [flip; M];
             for token in 0..M {
-                let sum = &mut sums[token][tile];
-                *sum = if T::SIGNED {
-                    _mm512_dpbusd_epi32(*sum, w, x[token])
-                } else {
-                    _mm512_dpbusd_epi32(*sum, x[token], w)
-                };
+                // SAFETY: the token's line has this quad.
+                let four = unsafe { tokens[token].place.add(4 * quad).cast::<i32>() };
+                // SAFETY: as above.
+                x[token] = _mm512_set1_epi32(unsafe { four.read_unaligned() });
             }
+            for tile in 0..N {
+                // SAFETY: the tile has this quad.
+                let w = unsafe {
+                    _mm512_loadu_si512(place.add(tile * tiles.tile + quad * BYTES).cast())
+                };
+                let w = if T::SIGNED { _mm512_xor_si512(w, flip) } else { w };
+                for token in 0..M {
+                    let sum = &mut sums[token][tile];
+                    *sum = if T::SIGNED {
+                        _mm512_dpbusd_epi32(*sum, w, x[token])
+                    } else {
+                        _mm512_dpbusd_epi32(*sum, x[token], w)
+                    };
+                }
+            }
+        }
+        // Behind the last line they are not read.
+        place = place.wrapping_add(tiles.quads * BYTES);
+        for token in 0..M {
+            tokens[token].place = tokens[token].place.wrapping_add(tokens[token].step);
         }
     }
     sums
 }
 
-/// What `w + 128` adds to the sums of each token: 128 times its own sum.
+/// What `w + 128` adds to the sums of a token: 128 times its own sum.
 ///
 /// # Safety
-/// The processor has the instructions, and each token so many bytes.
+/// The token has the matrix's lines.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn excess<const M: usize>(tokens: [*const u8; M], bytes: usize) -> [i32; M] {
-    let mut excess = [0; M];
-    for token in 0..M {
-        let mut sum = _mm512_setzero_si512();
+unsafe fn excess(tiles: Tiles<'_>, token: Token) -> i32 {
+    let mut sum = _mm512_setzero_si512();
+    let (mut line, bytes) = (token.place, tiles.line_bytes());
+    for _ in 0..tiles.lines {
         let mut at = 0;
         while at < bytes {
             // SAFETY: the caller's promise; what is masked out is not touched.
-            let x = unsafe {
-                _mm512_maskz_loadu_epi8(first_bytes(bytes - at), tokens[token].add(at).cast())
-            };
+            let x =
+                unsafe { _mm512_maskz_loadu_epi8(first_bytes(bytes - at), line.add(at).cast()) };
             sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(-128), x);
             at += BYTES;
         }
-        excess[token] = _mm512_reduce_add_epi32(sum);
+        line = line.wrapping_add(token.step);
     }
-    excess
+    _mm512_reduce_add_epi32(sum)
 }
 
 /// Does something for each of `M` tokens. A loop over so much is not unrolled, and without that sums
@@ -291,8 +335,15 @@ fn pair<T: Operand>(matrix: Matrix<'_>, block: &Block<'_>, sink: impl Sink) -> b
 /// As [`product`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn run_pair<T: Operand>(tiles: Tiles<'_>, tokens: [*const u8; TOKENS], mut sink: impl Sink) {
+    let tokens = tokens.map(|place| Token { place, step: 0 });
     // SAFETY: the caller's promise.
-    unsafe { product::<T, TOKENS>(tiles, 0..tiles.outputs, tokens, 0, &mut sink) };
+    unsafe {
+        let mut excess = [0; TOKENS];
+        if T::SIGNED {
+            excess = [self::excess(tiles, tokens[0]), self::excess(tiles, tokens[1])];
+        }
+        product::<T, TOKENS>(tiles, 0..tiles.outputs, (tokens, excess), 0, &mut sink);
+    }
 }
 
 /// Computes a product with so many tokens of a block; whether it has.
@@ -302,33 +353,93 @@ fn many<T: Operand>(matrix: Matrix<'_>, block: &Block<'_>, count: usize, sink: i
     if block.packing() != Packing::Wide || block.inputs() != matrix.inputs {
         return false;
     }
-    // SAFETY: AVX-512 is current.
-    unsafe { run_many::<T>(tiles, block.all_rows(), count, sink) };
+    let rows = block.all_rows();
+    let places = Contiguous { rows, bytes: tiles.token_bytes() };
+    let count = count.min(rows.len() / tiles.token_bytes());
+    // SAFETY: AVX-512 is current; the tokens are among the rows.
+    unsafe { run_many::<T>(tiles, places, count, sink) };
     true
 }
 
-/// Groups of outputs, whose weights the nearest cache keeps, and of each all tokens.
+/// Where tokens lie.
+pub(super) trait Places: Copy {
+    /// A token that there is.
+    fn token(self, token: usize) -> Token;
+}
+
+/// Tokens one after the other.
+#[derive(Clone, Copy)]
+struct Contiguous<'k> {
+    rows: &'k [u8],
+    bytes: usize,
+}
+
+impl Places for Contiguous<'_> {
+    #[inline(always)]
+    fn token(self, token: usize) -> Token {
+        Token { place: self.rows.as_ptr().wrapping_add(token * self.bytes), step: 0 }
+    }
+}
+
+/// Groups of outputs, whose weights the nearest cache keeps, and of each some tokens.
+///
+/// # Safety
+/// There are so many tokens, and each has the matrix's lines.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn run_many<T: Operand>(tiles: Tiles<'_>, tokens: &[u8], count: usize, mut sink: impl Sink) {
-    let row = WIDE_QUAD * tiles.quads;
-    let count = count.min(tokens.len() / row);
-    for first in (0..tiles.outputs).step_by(GROUP) {
-        let outputs = first..tiles.outputs.min(first + GROUP);
-        let mut token = 0;
-        // SAFETY: the tokens are below `count`.
-        let place = |token: usize| unsafe { tokens.as_ptr().add(token * row) };
-        while token + ROWS <= count {
-            let places = [place(token), place(token + 1), place(token + 2), place(token + 3)];
-            // SAFETY: the function's features; the tokens are below `count`.
-            unsafe { product::<T, ROWS>(tiles, outputs.clone(), places, token, &mut sink) };
-            token += ROWS;
+unsafe fn run_many<T: Operand>(
+    tiles: Tiles<'_>,
+    places: impl Places,
+    count: usize,
+    mut sink: impl Sink,
+) {
+    let mut excess = [[0; ROWS]; PART / ROWS];
+    for start in (0..count).step_by(PART) {
+        let end = count.min(start + PART);
+        if T::SIGNED {
+            for (excess, token) in excess.as_flattened_mut().iter_mut().zip(start..end) {
+                // SAFETY: the token is below `count`.
+                *excess = unsafe { self::excess(tiles, places.token(token)) };
+            }
         }
-        while token < count {
-            // SAFETY: as above.
-            unsafe { product::<T, 1>(tiles, outputs.clone(), [place(token)], token, &mut sink) };
-            token += 1;
+        for first in (0..tiles.outputs).step_by(GROUP) {
+            let outputs = first..tiles.outputs.min(first + GROUP);
+            for (excess, token) in excess.iter().zip((start..end).step_by(ROWS)) {
+                let place = |i: usize| places.token(token + i);
+                if token + ROWS <= end {
+                    let tokens = ([place(0), place(1), place(2), place(3)], *excess);
+                    // SAFETY: the function's features; the tokens are below `count`.
+                    unsafe { product::<T, ROWS>(tiles, outputs.clone(), tokens, token, &mut sink) };
+                    continue;
+                }
+                for (i, &excess) in excess.iter().enumerate().take(end - token) {
+                    let tokens = ([place(i)], [excess]);
+                    // SAFETY: as above.
+                    unsafe {
+                        product::<T, 1>(tiles, outputs.clone(), tokens, token + i, &mut sink)
+                    };
+                }
+            }
         }
     }
+}
+
+/// [`linear_int8_rows`] of tokens wherever they lie.
+///
+/// # Safety
+/// There are as many tokens as `out` has rows, and each has the matrix's lines.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) unsafe fn linear_int8_places(
+    tiles: Tiles<'_>,
+    constants: [&[i32]; 2],
+    form: Int8,
+    places: impl Places,
+    out: &mut [i8],
+) {
+    let count = out.len() / tiles.outputs;
+    let sink = ToInt8 { constants, form, out: Many(out, tiles.outputs) };
+    // SAFETY: the caller's promise.
+    unsafe { run_many::<i8>(tiles, places, count, sink) };
 }
 
 /// Sums to int8.
@@ -344,24 +455,26 @@ impl<R: Rows<i8>> Sink for ToInt8<'_, R> {
         self.constants[0]
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline(always)]
     unsafe fn take<const N: usize, const M: usize>(
         &mut self,
         token: usize,
         outputs: Range<usize>,
         mut sums: Sums<N, M>,
     ) {
-        let Int8 { zero, low, shift } = self.form;
-        shift_left(&mut sums, shift);
-        let addend = Addend::splat(zero);
-        let mults: [Mult; N] = mults(self.constants[1], outputs.start);
-        each_token!(M, i => {
-            for tile in 0..N {
-                sums[i][tile] = mulhi_add(addend, sums[i][tile], mults[tile]);
-            }
-            put8(sums[i], low, part(self.out.row(token + i), outputs.clone()));
-        });
+        // SAFETY: the caller's promise.
+        unsafe {
+            let Int8 { zero, low, shift } = self.form;
+            shift_left(&mut sums, shift);
+            let addend = Addend::splat(zero);
+            let mults: [Mult; N] = mults(self.constants[1], outputs.start);
+            each_token!(M, i => {
+                for tile in 0..N {
+                    sums[i][tile] = mulhi_add(addend, sums[i][tile], mults[tile]);
+                }
+                put8(sums[i], low, part(self.out.row(token + i), outputs.clone()));
+            });
+        }
     }
 }
 
@@ -404,26 +517,28 @@ impl<R: Rows<i16>> Sink for Add16<'_, R> {
         self.constants[0]
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline(always)]
     unsafe fn take<const N: usize, const M: usize>(
         &mut self,
         token: usize,
         outputs: Range<usize>,
         mut sums: Sums<N, M>,
     ) {
-        shift_left(&mut sums, self.shift);
-        let mults: [Mult; N] = mults(self.constants[1], outputs.start);
-        each_token!(M, i => {
-            let row = part(self.out.row(token + i), outputs.clone());
-            for (tile, row) in row.chunks_mut(LANES).enumerate().take(N) {
-                let added = mulhi(sums[i][tile], mults[tile]);
-                let values = _mm512_cvtsepi32_epi16(_mm512_add_epi32(halfwords(row, 0), added));
-                let mask = first_lanes(row.len());
-                // SAFETY: what is masked out is not touched.
-                unsafe { _mm256_mask_storeu_epi16(row.as_mut_ptr(), mask, values) };
-            }
-        });
+        // SAFETY: the caller's promise.
+        unsafe {
+            shift_left(&mut sums, self.shift);
+            let mults: [Mult; N] = mults(self.constants[1], outputs.start);
+            each_token!(M, i => {
+                let row = part(self.out.row(token + i), outputs.clone());
+                for (tile, row) in row.chunks_mut(LANES).enumerate().take(N) {
+                    let added = mulhi(sums[i][tile], mults[tile]);
+                    let values = _mm512_cvtsepi32_epi16(_mm512_add_epi32(halfwords(row, 0), added));
+                    let mask = first_lanes(row.len());
+                    // What is masked out is not touched.
+                    _mm256_mask_storeu_epi16(row.as_mut_ptr(), mask, values);
+                }
+            });
+        }
     }
 }
 
@@ -457,19 +572,21 @@ pub(in super::super) fn linear_add16_rows(
 struct Plain<R>(R);
 
 impl<R: Rows<i32>> Sink for Plain<R> {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline(always)]
     unsafe fn take<const N: usize, const M: usize>(
         &mut self,
         token: usize,
         outputs: Range<usize>,
         sums: Sums<N, M>,
     ) {
-        for (sums, token) in sums.into_iter().zip(token..) {
-            let row = part(self.0.row(token), outputs.clone());
-            for (sum, row) in sums.into_iter().zip(row.chunks_mut(LANES)) {
-                // SAFETY: what is masked out is not touched.
-                unsafe { _mm512_mask_storeu_epi32(row.as_mut_ptr(), first_lanes(row.len()), sum) };
+        // SAFETY: the caller's promise.
+        unsafe {
+            for (sums, token) in sums.into_iter().zip(token..) {
+                let row = part(self.0.row(token), outputs.clone());
+                for (sum, row) in sums.into_iter().zip(row.chunks_mut(LANES)) {
+                    // What is masked out is not touched.
+                    _mm512_mask_storeu_epi32(row.as_mut_ptr(), first_lanes(row.len()), sum);
+                }
             }
         }
     }
@@ -503,20 +620,22 @@ struct Weighted<'k, R> {
 }
 
 impl<R: Rows<i8>> Sink for Weighted<'_, R> {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline(always)]
     unsafe fn take<const N: usize, const M: usize>(
         &mut self,
         token: usize,
         outputs: Range<usize>,
         mut sums: Sums<N, M>,
     ) {
-        for (sums, token) in sums.iter_mut().zip(token..) {
-            let mult = Mult::splat(self.mults.get(token).copied().unwrap_or(0));
-            for sum in &mut *sums {
-                *sum = mulhi(*sum, mult);
+        // SAFETY: the caller's promise.
+        unsafe {
+            for (sums, token) in sums.iter_mut().zip(token..) {
+                let mult = Mult::splat(self.mults.get(token).copied().unwrap_or(0));
+                for sum in &mut *sums {
+                    *sum = mulhi(*sum, mult);
+                }
+                put8(*sums, i8::MIN, part(self.out.row(token), outputs.clone()));
             }
-            put8(*sums, i8::MIN, part(self.out.row(token), outputs.clone()));
         }
     }
 }
