@@ -1,6 +1,6 @@
 //! Tells the engine which extensions of the instruction set its kernels may use: `cfg(dsp)` (dual
 //! 16-bit multiply-accumulates of Cortex-M4, M7, M33 and later) and `cfg(mve)` (Helium, Cortex-M52
-//! and later); `cfg(armv6m)` for Cortex-M0 and M0+; `cfg(wide)` for processors of hosts, which have vector
+//! and later); `cfg(fpu)` for Cortex-M's with floats; `cfg(armv6m)` for Cortex-M0 and M0+; `cfg(wide)` for processors of hosts, which have vector
 //! units.
 //!
 //! The stable compiler hides both from `cfg(target_feature)`. They follow from the target's name and
@@ -25,6 +25,7 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-check-cfg=cfg(dsp)");
     println!("cargo:rustc-check-cfg=cfg(mve)");
+    println!("cargo:rustc-check-cfg=cfg(fpu)");
     println!("cargo:rustc-check-cfg=cfg(armv6m)");
     println!("cargo:rustc-check-cfg=cfg(armv8m)");
     println!("cargo:rustc-check-cfg=cfg(wide)");
@@ -36,6 +37,9 @@ fn main() {
     }
     if !target.starts_with("thumb") {
         return;
+    }
+    if target.ends_with("eabihf") {
+        println!("cargo:rustc-cfg=fpu");
     }
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let mut dsp = target.starts_with("thumbv7em");

@@ -4,6 +4,7 @@
 
 #![no_std]
 
+mod floats;
 mod frames;
 mod random;
 
@@ -89,7 +90,7 @@ type Case = fn(&mut Memory, &mut Random) -> Sum;
 pub const CASES: u32 = 300;
 
 /// The groups of kernels, by name.
-pub const GROUPS: [(&str, Case); 14] = [
+pub const GROUPS: [(&str, Case); 15] = [
     ("products, portable", |memory, random| products(memory, random, Packing::Portable)),
     ("products, cortex-m-dsp", |memory, random| products(memory, random, Packing::CortexM)),
     ("products, cortex-m-helium", |memory, random| products(memory, random, Packing::Helium)),
@@ -103,6 +104,7 @@ pub const GROUPS: [(&str, Case); 14] = [
     ("winograd, larger tiles", |memory, random| winograd4_tiles(memory, random)),
     ("depthwise", |memory, random| depthwise_rows(memory, random)),
     ("shortcuts", |_, random| shortcuts(random)),
+    ("floats", |memory, random| floats::floats(memory, random)),
     ("frames", |memory, random| frames::frames(memory, random)),
 ];
 

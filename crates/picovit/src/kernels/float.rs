@@ -31,34 +31,36 @@ fn total(s: [f32; LANES]) -> f32 {
 #[must_use]
 #[inline]
 pub fn dot_f16(w: &[u16], x: &[f32]) -> f32 {
-    let (w, w_rest) = w.as_chunks::<LANES>();
-    let (x, x_rest) = x.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for (w, x) in w.iter().zip(x) {
-        for ((sum, &w), &x) in sums.iter_mut().zip(w).zip(x) {
-            *sum += widen(w) * x;
-        }
-    }
-    for ((sum, &w), &x) in sums.iter_mut().zip(w_rest).zip(x_rest) {
-        *sum += widen(w) * x;
-    }
-    total(sums)
+    #[cfg(fpu)]
+    return super::fpu::dot_f16(w, x);
+    #[cfg(not(fpu))]
+    dot(w, x, widen)
 }
 
 /// `sum of a * b`.
 #[must_use]
 #[inline]
 pub fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
-    let (a, a_rest) = a.as_chunks::<LANES>();
-    let (b, b_rest) = b.as_chunks::<LANES>();
+    #[cfg(fpu)]
+    return super::fpu::dot_f32(a, b);
+    #[cfg(not(fpu))]
+    dot(a, b, |a| a)
+}
+
+/// A dot product, lane by lane.
+#[cfg(not(fpu))]
+#[inline(always)]
+fn dot<W: Copy>(w: &[W], x: &[f32], float: impl Fn(W) -> f32) -> f32 {
+    let (w, w_rest) = w.as_chunks::<LANES>();
+    let (x, x_rest) = x.as_chunks::<LANES>();
     let mut sums = [0.0; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
+    for (w, x) in w.iter().zip(x) {
+        for ((sum, &w), &x) in sums.iter_mut().zip(w).zip(x) {
+            *sum += float(w) * x;
         }
     }
-    for ((sum, &a), &b) in sums.iter_mut().zip(a_rest).zip(b_rest) {
-        *sum += a * b;
+    for ((sum, &w), &x) in sums.iter_mut().zip(w_rest).zip(x_rest) {
+        *sum += float(w) * x;
     }
     total(sums)
 }
@@ -239,14 +241,19 @@ pub fn weighted_mean(weights: &[f32], values: &[f32], factor: f32, out: &mut [f3
     if dispatch(WeightedMean { weights, values, factor, out: &mut *out }).is_some() {
         return;
     }
-    out.fill(0.0);
-    for (&weight, row) in weights.iter().zip(rows(values, out.len())) {
-        for (out, &v) in out.iter_mut().zip(row) {
-            *out += weight * v;
+    #[cfg(fpu)]
+    mean::<LANES>(weights, values, factor, out);
+    #[cfg(not(fpu))]
+    {
+        out.fill(0.0);
+        for (&weight, row) in weights.iter().zip(rows(values, out.len())) {
+            for (out, &v) in out.iter_mut().zip(row) {
+                *out += weight * v;
+            }
         }
-    }
-    for out in out {
-        *out *= factor;
+        for out in out {
+            *out *= factor;
+        }
     }
 }
 
@@ -301,33 +308,38 @@ struct WeightedMean<'k> {
 impl Kernel for WeightedMean<'_> {
     type Output = ();
 
-    /// Some channels at a time, whose sums stay in registers.
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        const CHANNELS: usize = 4 * LANES;
-        let width = self.out.len();
-        let (steps, rest) = self.out.as_chunks_mut::<CHANNELS>();
-        let done = steps.len() * CHANNELS;
-        for (step, out) in steps.iter_mut().enumerate() {
-            let mut sums = [0.0; CHANNELS];
-            for (&weight, row) in self.weights.iter().zip(rows(self.values, width)) {
-                let row = row.get(step * CHANNELS..).and_then(<[f32]>::first_chunk::<CHANNELS>);
-                let Some(row) = row else { return };
-                for (sum, &v) in sums.iter_mut().zip(row) {
-                    *sum += weight * v;
-                }
+        mean::<{ 4 * LANES }>(self.weights, self.values, self.factor, self.out);
+    }
+}
+
+/// [`weighted_mean`], so many channels at a time, whose sums stay in registers.
+#[cfg(any(fpu, wide))]
+#[inline(always)]
+fn mean<const CHANNELS: usize>(weights: &[f32], values: &[f32], factor: f32, out: &mut [f32]) {
+    let width = out.len();
+    let (steps, rest) = out.as_chunks_mut::<CHANNELS>();
+    let done = steps.len() * CHANNELS;
+    for (step, out) in steps.iter_mut().enumerate() {
+        let mut sums = [0.0; CHANNELS];
+        for (&weight, row) in weights.iter().zip(rows(values, width)) {
+            let row = row.get(step * CHANNELS..).and_then(<[f32]>::first_chunk::<CHANNELS>);
+            let Some(row) = row else { return };
+            for (sum, &v) in sums.iter_mut().zip(row) {
+                *sum += weight * v;
             }
-            *out = sums.map(|sum| sum * self.factor);
         }
-        rest.fill(0.0);
-        for (&weight, row) in self.weights.iter().zip(rows(self.values, width)) {
-            for (out, &v) in rest.iter_mut().zip(row.get(done..).unwrap_or_default()) {
-                *out += weight * v;
-            }
+        *out = sums.map(|sum| sum * factor);
+    }
+    rest.fill(0.0);
+    for (&weight, row) in weights.iter().zip(rows(values, width)) {
+        for (out, &v) in rest.iter_mut().zip(row.get(done..).unwrap_or_default()) {
+            *out += weight * v;
         }
-        for out in rest {
-            *out *= self.factor;
-        }
+    }
+    for out in rest {
+        *out *= factor;
     }
 }
 

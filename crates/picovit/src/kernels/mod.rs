@@ -15,6 +15,8 @@ mod depthwise;
 mod embed;
 #[cfg(feature = "f16")]
 pub mod float;
+#[cfg(all(feature = "f16", fpu))]
+mod fpu;
 #[cfg(mve)]
 mod helium;
 mod isa;
