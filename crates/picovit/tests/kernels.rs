@@ -268,7 +268,9 @@ proptest! {
             let (mut narrow, mut wide) = (vec![0; x.len()], x.clone());
             row.write8(&x, &gain, &offset, &mut narrow);
             row.write16(&gain, &offset, &mut wide);
-            (row, narrow, wide)
+            let (mut both8, mut both16) = (vec![0; x.len()], x.clone());
+            row.write_both(&mut both16, [&gain, &offset], [&offset, &gain], &mut both8);
+            (row, narrow, wide, both8, both16)
         })?;
     }
 

@@ -276,6 +276,26 @@ impl NormalizedRow {
             *x = sat16(mulhi_add(offset, self.value(*x), gain));
         }
     }
+    /// [`Self::write8`] with the first gain and offset, then [`Self::write16`] with the second ones. All
+    /// slices are as long as the row.
+    #[cfg(wide)]
+    pub fn write_both(
+        &self,
+        x: &mut [i16],
+        narrow: [&[i32]; 2],
+        wide: [&[i32]; 2],
+        out: &mut [i8],
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(row) = self.shifted()
+            && super::x86::is_avx512()
+        {
+            // SAFETY: AVX-512 is current.
+            return unsafe { super::x86::values512::write_both(x, row, narrow, wide, out) };
+        }
+        self.write8(x, narrow[0], narrow[1], out);
+        self.write16(wide[0], wide[1], x);
+    }
 }
 
 /// [`normalize`].

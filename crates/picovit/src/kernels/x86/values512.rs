@@ -27,27 +27,91 @@ pub(in super::super) fn sums_of_squares(x: &[i16]) -> (i32, u64) {
     (_mm512_reduce_add_epi32(sums), _mm512_reduce_add_epi64(squares) as u64)
 }
 
+/// Mean and reciprocal deviation of a token, as
+/// [`shifted`](super::super::NormalizedRow::shifted) gives them.
+#[derive(Clone, Copy)]
+struct Statistics {
+    width: __m512i,
+    sum: __m512i,
+    inverse: __m512i,
+}
+
+/// Values in the lower halves of 64 bits: those of even lanes, and those of odd ones. A product is made
+/// of them as they are.
+#[derive(Clone, Copy)]
+struct Halves {
+    even: __m512i,
+    odd: __m512i,
+}
+
+impl Statistics {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new((width, sum, inverse): (i32, i32, i32)) -> Self {
+        let [width, sum, inverse] = [width, sum, inverse].map(|value| _mm512_set1_epi32(value));
+        Self { width, sum, inverse }
+    }
+
+    /// Sixteen values, normalised.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn apply(self, x: __m512i) -> Halves {
+        let n = _mm512_sub_epi32(_mm512_mullo_epi32(self.width, x), self.sum);
+        let [even, odd] =
+            products(Halves::new(n), Halves { even: self.inverse, odd: self.inverse });
+        Halves { even: _mm512_srli_epi64::<32>(even), odd: _mm512_srli_epi64::<32>(odd) }
+    }
+}
+
+impl Halves {
+    /// Of values in order; what is in the upper halves does not matter.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(values: __m512i) -> Self {
+        Self { even: values, odd: _mm512_srli_epi64::<32>(values) }
+    }
+
+    /// `offset + mulhi(self, gain)`, in order.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn scaled(self, gain: __m512i, offset: __m512i) -> __m512i {
+        let [even, odd] = products(self, Self::new(gain));
+        let high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64::<32>(even), odd);
+        _mm512_add_epi32(offset, high)
+    }
+}
+
+/// Products, rounded to what will be their upper halves.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn products(a: Halves, b: Halves) -> [__m512i; 2] {
+    let half = _mm512_set1_epi64(1 << 31);
+    [
+        _mm512_add_epi64(_mm512_mul_epi32(a.even, b.even), half),
+        _mm512_add_epi64(_mm512_mul_epi32(a.odd, b.odd), half),
+    ]
+}
+
 /// [`NormalizedRow::write8`](super::super::NormalizedRow::write8) from what
 /// [`shifted`](super::super::NormalizedRow::shifted) gives.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(in super::super) fn write8(
     x: &[i16],
-    (width, sum, inverse): (i32, i32, i32),
+    row: (i32, i32, i32),
     gain: &[i32],
     offset: &[i32],
     out: &mut [i8],
 ) {
-    let (width, sum) = (_mm512_set1_epi32(width), _mm512_set1_epi32(sum));
-    let inverse = Mult::splat(inverse);
+    let row = Statistics::new(row);
     let count = x.len().min(gain.len()).min(offset.len()).min(out.len());
     let out = out.get_mut(..count).unwrap_or_default();
     for (step, out) in out.chunks_mut(BYTES).enumerate() {
         let mut values = [_mm512_setzero_si512(); 4];
         for (part, values) in values.iter_mut().enumerate() {
             let first = step * BYTES + part * LANES;
-            let n = _mm512_sub_epi32(_mm512_mullo_epi32(width, halfwords(x, first)), sum);
-            let scaled = mulhi(mulhi(n, inverse), Mult::new(constants(gain, first)));
-            *values = _mm512_srai_epi32::<8>(_mm512_add_epi32(constants(offset, first), scaled));
+            let n = row.apply(halfwords(x, first));
+            let scaled = n.scaled(constants(gain, first), constants(offset, first));
+            *values = _mm512_srai_epi32::<8>(scaled);
         }
         store(narrow(values), out);
     }
@@ -56,24 +120,49 @@ pub(in super::super) fn write8(
 /// [`NormalizedRow::write16`](super::super::NormalizedRow::write16) from what
 /// [`shifted`](super::super::NormalizedRow::shifted) gives.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(in super::super) fn write16(
-    x: &mut [i16],
-    (width, sum, inverse): (i32, i32, i32),
-    gain: &[i32],
-    offset: &[i32],
-) {
-    let (width, sum) = (_mm512_set1_epi32(width), _mm512_set1_epi32(sum));
-    let inverse = Mult::splat(inverse);
+pub(in super::super) fn write16(x: &mut [i16], row: (i32, i32, i32), gain: &[i32], offset: &[i32]) {
+    let row = Statistics::new(row);
     let count = x.len().min(gain.len()).min(offset.len());
     let x = x.get_mut(..count).unwrap_or_default();
     for (step, x) in x.chunks_mut(LANES).enumerate() {
-        let n = _mm512_sub_epi32(_mm512_mullo_epi32(width, halfwords(x, 0)), sum);
-        let scaled = mulhi(mulhi(n, inverse), Mult::new(constants(gain, step * LANES)));
-        let values = _mm512_add_epi32(constants(offset, step * LANES), scaled);
-        let (mask, values) = (first_lanes(x.len()), _mm512_cvtsepi32_epi16(values));
-        // SAFETY: what is masked out is not touched.
-        unsafe { _mm256_mask_storeu_epi16(x.as_mut_ptr(), mask, values) };
+        let (gain, offset) = (constants(gain, step * LANES), constants(offset, step * LANES));
+        put16(row.apply(halfwords(x, 0)).scaled(gain, offset), x);
     }
+}
+
+/// [`NormalizedRow::write_both`](super::super::NormalizedRow::write_both) from what
+/// [`shifted`](super::super::NormalizedRow::shifted) gives, of slices that are as long.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(in super::super) fn write_both(
+    x: &mut [i16],
+    row: (i32, i32, i32),
+    narrow8: [&[i32]; 2],
+    wide16: [&[i32]; 2],
+    out: &mut [i8],
+) {
+    let row = Statistics::new(row);
+    for (step, (x, out)) in x.chunks_mut(BYTES).zip(out.chunks_mut(BYTES)).enumerate() {
+        let mut values = [_mm512_setzero_si512(); 4];
+        for ((part, values), x) in values.iter_mut().enumerate().zip(x.chunks_mut(LANES)) {
+            let first = step * BYTES + part * LANES;
+            let n = row.apply(halfwords(x, 0));
+            let [gain, offset] = narrow8;
+            let scaled = n.scaled(constants(gain, first), constants(offset, first));
+            *values = _mm512_srai_epi32::<8>(scaled);
+            let [gain, offset] = wide16;
+            put16(n.scaled(constants(gain, first), constants(offset, first)), x);
+        }
+        store(narrow(values), out);
+    }
+}
+
+/// Writes up to sixteen values, saturated to int16.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn put16(values: __m512i, x: &mut [i16]) {
+    let (mask, values) = (first_lanes(x.len()), _mm512_cvtsepi32_epi16(values));
+    // SAFETY: what is masked out is not touched.
+    unsafe { _mm256_mask_storeu_epi16(x.as_mut_ptr(), mask, values) };
 }
 
 /// The largest whole number whose square is at most `v`, which is below 2^62.

@@ -29,10 +29,14 @@ impl Mlp<'_> {
             let statistics = self.norm.statistics(stream, width);
             for ((token, x), row) in rows_mut(stream, width).enumerate().zip(statistics) {
                 let y = block1.row_mut(token).unwrap_or_default();
-                row.write8(x, self.norm.gain, self.norm.offset, y);
-                tap.i8(Site::Norm, first + token, 0, y);
+                let norm = [self.norm.gain, self.norm.offset];
                 if let Some((gain, offset)) = self.residual {
-                    row.write16(gain, offset, x);
+                    row.write_both(x, norm, [gain, offset], y);
+                } else {
+                    row.write8(x, norm[0], norm[1], y);
+                }
+                tap.i8(Site::Norm, first + token, 0, y);
+                if self.residual.is_some() {
                     tap.i16(Site::Residual, first + token, 0, x);
                 }
             }
