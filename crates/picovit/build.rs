@@ -1,9 +1,9 @@
 //! Tells the engine which extensions of the instruction set its kernels may use: `cfg(dsp)` (dual
 //! 16-bit multiply-accumulates of Cortex-M4, M7, M33 and later) and `cfg(mve)` (Helium, Cortex-M52
-//! and later); `cfg(fpu)` for Cortex-M's with floats; `cfg(armv6m)` for Cortex-M0 and M0+; `cfg(wide)` for processors of hosts, which have vector
-//! units.
+//! and later); `cfg(fpu)` for a Cortex-M with floats of 32 bits and conversions from 16; `cfg(armv6m)`
+//! for Cortex-M0 and M0+; `cfg(wide)` for processors of hosts, which have vector units.
 //!
-//! The stable compiler hides both from `cfg(target_feature)`. They follow from the target's name and
+//! The stable compiler hides these from `cfg(target_feature)`. They follow from the target's name and
 //! from the flags that name features or a processor.
 
 use std::env;
@@ -38,7 +38,8 @@ fn main() {
     if !target.starts_with("thumb") {
         return;
     }
-    if target.ends_with("eabihf") {
+    let cortex_m = target.starts_with("thumbv7em") || target.starts_with("thumbv8m.main");
+    if cortex_m && target.ends_with("eabihf") {
         println!("cargo:rustc-cfg=fpu");
     }
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();

@@ -167,10 +167,10 @@ fn float_operations_bring_neither_allocator_nor_panics() {
 fn the_engine_knows_the_extensions_of_its_chip() {
     for (target, extensions, expected) in [
         ("thumbv6m-none-eabi", &[][..], &["armv6m"][..]),
-        ("thumbv7em-none-eabihf", &[], &["dsp"]),
-        ("thumbv8m.main-none-eabihf", &[], &["armv8m"]),
-        ("thumbv8m.main-none-eabihf", &["dsp"], &["armv8m", "dsp"]),
-        ("thumbv8m.main-none-eabihf", &["mve"], &["armv8m", "dsp", "mve"]),
+        ("thumbv7em-none-eabihf", &[], &["fpu", "dsp"]),
+        ("thumbv8m.main-none-eabihf", &[], &["fpu", "armv8m"]),
+        ("thumbv8m.main-none-eabihf", &["dsp"], &["fpu", "armv8m", "dsp"]),
+        ("thumbv8m.main-none-eabihf", &["mve"], &["fpu", "armv8m", "dsp", "mve"]),
         ("riscv32imc-unknown-none-elf", &[], &[]),
     ] {
         let (_, messages) = build(target, extensions, "");

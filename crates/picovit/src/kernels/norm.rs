@@ -276,6 +276,7 @@ impl NormalizedRow {
             *x = sat16(mulhi_add(offset, self.value(*x), gain));
         }
     }
+
     /// [`Self::write8`] with the first gain and offset, then [`Self::write16`] with the second ones. All
     /// slices are as long as the row.
     #[cfg(wide)]

@@ -59,7 +59,8 @@ pub(super) fn is_image(name: &str) -> bool {
 
 fn is_of_crate(name: &str) -> bool {
     // Assembly has names of its own.
-    if ["picovit_cortex_m_", "picovit_helium_"].iter().any(|start| name.starts_with(start)) {
+    let assembly = ["picovit_cortex_m_", "picovit_fpu_", "picovit_helium_"];
+    if assembly.iter().any(|start| name.starts_with(start)) {
         return true;
     }
     let name = format!("{:#}", demangle(name));
@@ -92,6 +93,7 @@ mod tests {
             "_ZN63_$LT$picovit..error..Error$u20$as$u20$defmt..traits..Format$GT$12_format_data17h0123456789abcdefE",
             "_RNvNtCs1234_7picovit3ops3run",
             "picovit_cortex_m_run",
+            "picovit_fpu_dot_f16",
             "picovit_helium_signed",
         ] {
             assert!(is_engine(engine), "{engine}");

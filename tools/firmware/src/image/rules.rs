@@ -6,7 +6,7 @@
 
 /// What begins the names of the engine's kernels in assembly. They jump to parts of each other, which
 /// have no frame, through addresses in the frame that they share.
-const ASSEMBLY: [&str; 2] = ["picovit_cortex_m_", "picovit_helium_"];
+const ASSEMBLY: [&str; 3] = ["picovit_cortex_m_", "picovit_fpu_", "picovit_helium_"];
 
 /// What a call through a register is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,35 +13,56 @@ use crate::format::Packing;
 #[derive(Clone, Copy)]
 struct Patches<'k> {
     source: PixelRow<'k>,
+    /// Values of a row of the window.
+    line: usize,
+    /// Values of a row of the map.
+    step: usize,
+    /// Values of the map from a whole patch's first to its last.
+    span: usize,
+}
+
+impl<'k> Patches<'k> {
+    /// Of extents that a map can have.
+    #[inline(always)]
+    fn new(source: PixelRow<'k>) -> Option<Self> {
+        let PixelRow { extent: (_, width, channels), window, .. } = source;
+        let line = window.kernel.checked_mul(channels)?;
+        let step = width.checked_mul(channels)?;
+        let span = window.kernel.checked_sub(1)?.checked_mul(step)?.checked_add(line)?;
+        Some(Self { source, line, step, span })
+    }
+
+    /// A patch, from its first value to its last, if all of it is in the map.
+    #[inline(always)]
+    fn whole(self, x: usize) -> Option<&'k [i8]> {
+        let PixelRow { map, extent: (height, width, channels), window, y, .. } = self.source;
+        let (row, column) = (y * window.stride, x * window.stride);
+        let (row, column) = (row.checked_sub(window.padding)?, column.checked_sub(window.padding)?);
+        let inside = row + window.kernel <= height && column + window.kernel <= width;
+        let rest = map.get((row * width + column) * channels..).filter(|_| inside)?;
+        rest.get(..self.span)
+    }
+}
+
+/// [`Patches`] and the rows of those that are not whole.
+#[derive(Clone, Copy)]
+struct Written<'k> {
+    patches: Patches<'k>,
     rows: &'k [i8],
 }
 
-impl Places for Patches<'_> {
+impl Places for Written<'_> {
     #[inline(always)]
     fn token(self, x: usize) -> Token {
-        let (_, width, channels) = self.source.extent;
-        let line = self.source.window.kernel * channels;
-        match whole(self.source, x) {
-            Some(values) => Token { place: values.as_ptr().cast(), step: width * channels },
+        let Patches { line, step, source, .. } = self.patches;
+        match self.patches.whole(x) {
+            Some(values) => Token { place: values.as_ptr().cast(), step },
             None => {
-                let patch = self.source.window.kernel * line;
-                let place = self.rows.as_ptr().wrapping_add(x * patch);
+                let place = self.rows.as_ptr().wrapping_add(x * source.window.kernel * line);
                 Token { place: place.cast(), step: line }
             }
         }
     }
-}
-
-/// A patch, from its first value to its last, if all of it is in the map.
-#[inline(always)]
-fn whole(source: PixelRow<'_>, x: usize) -> Option<&[i8]> {
-    let PixelRow { map, extent: (height, width, channels), window, y, .. } = source;
-    let (row, column) = (y * window.stride, x * window.stride);
-    let (row, column) = (row.checked_sub(window.padding)?, column.checked_sub(window.padding)?);
-    let inside = row + window.kernel <= height && column + window.kernel <= width;
-    let first = (row * width + column) * channels;
-    let values = window.kernel.checked_sub(1)? * width * channels + window.kernel * channels;
-    map.get(first..first + values).filter(|_| inside)
 }
 
 /// [`convolve_row`](super::super::convolve_row); whether it has been computed.
@@ -55,26 +76,29 @@ pub(in super::super) fn convolve_row(
     out: &mut [i8],
 ) -> bool {
     let PixelRow { extent, window, y, zero, map } = source;
-    let patch = window.kernel * window.kernel * extent.2;
+    let Some(patches) = Patches::new(source) else { return false };
     let Some(tiles) = Tiles::with_lines(matrix, window.kernel) else { return false };
     let Some(count) = out.len().checked_div(matrix.outputs) else { return false };
-    if block.packing() != Packing::Wide || block.inputs() != patch || matrix.inputs != patch {
+    let patch = tiles.token_bytes();
+    let fits = patches.line == tiles.line_bytes() && block.inputs() == patch;
+    if !fits || block.packing() != Packing::Wide {
         return false;
     }
     let (rows, row_bytes) = block.first_rows_mut(count);
-    if row_bytes != patch || rows.len() != count * patch {
+    if row_bytes != patch || rows.len() / patch < count {
         return false;
     }
-    for x in (0..count).filter(|&x| whole(source, x).is_none()) {
+    for x in (0..count).filter(|&x| patches.whole(x).is_none()) {
         let corner = (y * window.stride, x * window.stride);
         let row = rows.get_mut(x * patch..).unwrap_or_default();
         // SAFETY: AVX-512 is current, as there are tiles.
         unsafe { border_patch(map, extent, window, corner, zero, row, patch) };
     }
     let out = out.get_mut(..count * matrix.outputs).unwrap_or_default();
-    let places = Patches { source, rows };
-    // SAFETY: as above. A token has as many lines as the window has rows, of as many bytes: in the map,
-    // which has them from the first to the last, or in its row, of which there are as many as tokens.
+    let places = Written { patches, rows };
+    // SAFETY: as above. A token has as many lines as the window has rows, each of the matrix's bytes: in
+    // the map, which has them from the first to the last, or in its row, of which there are as many as
+    // tokens.
     unsafe { linear_int8_places(tiles, constants, form, places, out) };
     true
 }
