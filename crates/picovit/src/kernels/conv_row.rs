@@ -24,7 +24,7 @@ pub struct PixelRow<'m> {
 }
 
 /// int8 outputs of all pixels of a row, one after the other, as
-/// [`linear_int8_rows`](super::linear_int8_rows) has them of the patches. Pixels have whole steps of the
+/// [`linear_int8_rows`] has them of the patches. Pixels have whole steps of the
 /// packing, and the block has room for all patches.
 pub fn convolve_row(
     matrix: Matrix<'_>,

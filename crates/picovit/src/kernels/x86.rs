@@ -9,6 +9,7 @@ pub(super) mod float;
 mod lanes512;
 pub(super) mod maps512;
 pub(super) mod product512;
+mod sinks512;
 pub(super) mod values512;
 
 use core::arch::x86_64::*;
