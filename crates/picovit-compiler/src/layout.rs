@@ -2,7 +2,7 @@
 
 use picovit::format::{
     ConvRecord, Packing, WINOGRAD_INPUTS, WINOGRAD_OUTPUTS, WINOGRAD4_INPUTS, WINOGRAD4_OUTPUTS,
-    WINOGRAD4_SUM_BITS,
+    WINOGRAD4_SUM_BITS, WINOGRAD4_TILE_OUTPUTS,
 };
 
 use crate::quantize::{QGraph, QLayer, QOp};
@@ -14,7 +14,8 @@ pub struct Layout {
     pub packing: Packing,
     /// Whether 3x3 convolutions with a stride of 1 are computed by Winograd's algorithm: F(2x2, 3x3)
     /// for [`Packing::CortexM`], 2.25 times fewer products, 3.6 times the bytes of weights; F(4x4, 3x3)
-    /// for [`Packing::Helium`], 4 times fewer, 8 times the bytes, where a map has eight tiles at least.
+    /// for [`Packing::Helium`] and [`Packing::Wide`], 4 times fewer, 8 times the bytes, where a map has
+    /// enough tiles.
     pub winograd: bool,
 }
 
@@ -23,7 +24,7 @@ impl From<Packing> for Layout {
     /// needs, so that only the larger tiles gain there; processors without either gain nothing from its
     /// additions.
     fn from(packing: Packing) -> Self {
-        Self { packing, winograd: matches!(packing, Packing::CortexM | Packing::Helium) }
+        Self { packing, winograd: packing != Packing::Portable }
     }
 }
 
@@ -39,6 +40,9 @@ pub(crate) fn mark_winograd(q: &mut QGraph, packing: Packing) {
             Packing::CortexM => u8::from(takes_tiles_of_2(record) && fits(layer, 30)),
             Packing::Helium => {
                 2 * u8::from(takes_tiles_of_4(record) && fits(layer, WINOGRAD4_SUM_BITS))
+            }
+            Packing::Wide => {
+                3 * u8::from(takes_many_tiles(record) && fits(layer, WINOGRAD4_SUM_BITS))
             }
             _ => 0,
         };
@@ -56,11 +60,23 @@ fn takes_tiles_of_2(record: &ConvRecord) -> bool {
 fn takes_tiles_of_4(record: &ConvRecord) -> bool {
     let (height, width) = record.map_size();
     let tiles = height.div_ceil(4) * width.div_ceil(4);
+    channels_fit(record, WINOGRAD4_OUTPUTS) && tiles >= 8 && 16 * tiles * 4 <= 5 * height * width
+}
+
+/// As above, of larger vectors: tiles may be less full, as products are the smaller part.
+fn takes_many_tiles(record: &ConvRecord) -> bool {
+    let (height, width) = record.map_size();
+    let tiles = height.div_ceil(4) * width.div_ceil(4);
+    channels_fit(record, WINOGRAD4_TILE_OUTPUTS)
+        && tiles >= 8
+        && 16 * tiles * 2 <= 3 * height * width
+}
+
+/// Whether inputs, and outputs to this multiple, come in whole vectors.
+fn channels_fit(record: &ConvRecord, outputs: usize) -> bool {
     let inputs = [record.in_channels, record.in_channels2];
     inputs.iter().all(|&c| usize::from(c).is_multiple_of(WINOGRAD4_INPUTS))
-        && usize::from(record.out_channels).is_multiple_of(WINOGRAD4_OUTPUTS)
-        && tiles >= 8
-        && 16 * tiles * 4 <= 5 * height * width
+        && usize::from(record.out_channels).is_multiple_of(outputs)
 }
 
 /// Whether every sum, the bias among them, has so many bits and a sign at most, whatever the input: on

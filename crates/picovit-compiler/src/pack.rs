@@ -9,9 +9,9 @@ use bytemuck::{Pod, Zeroable, bytes_of, cast_slice};
 use picovit::format::{
     EXP_ENTRIES, EXP_STEPS, FORMAT_F16, FORMAT_INT8, FORMAT_MIXED, Header, MAGIC, NormRecord,
     OpKind, Packing, RECORD_BYTES, RecordHead, VERSION, align_up, pack_winograd, pack_winograd4,
-    scratch_bytes_attention, scratch_bytes_avg_pool, scratch_bytes_conv, scratch_bytes_embed,
-    scratch_bytes_inverted_residual, scratch_bytes_mlp, scratch_bytes_seq_pool, winograd_weights,
-    winograd4_weights,
+    pack_winograd4_tiles, scratch_bytes_attention, scratch_bytes_avg_pool, scratch_bytes_conv,
+    scratch_bytes_embed, scratch_bytes_inverted_residual, scratch_bytes_mlp,
+    scratch_bytes_seq_pool, winograd_weights, winograd4_weights,
 };
 use serde::{Deserialize, Serialize};
 
@@ -299,7 +299,8 @@ impl Writer {
             pack_winograd(weights, inputs, &mut packed);
         } else {
             packed.resize(winograd4_weights(bias.len(), inputs), 0i16);
-            pack_winograd4(weights, inputs, &mut packed);
+            let pack = if form == 2 { pack_winograd4 } else { pack_winograd4_tiles };
+            pack(weights, inputs, &mut packed);
         }
         [self.constant(&packed), self.constant(bias), self.constant(mult)]
     }

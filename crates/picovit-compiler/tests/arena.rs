@@ -38,8 +38,8 @@ fn image(graph: &Graph, seed: usize) -> Vec<u8> {
     (0..graph.image.shape.len()).map(|i| (i * (31 + 12 * seed) % 251) as u8).collect()
 }
 
-fn compiled(graph: &Graph, format: &Format, packing: Packing) -> Compiled {
-    compile_for(graph, &calibrated(graph), None, format, packing).unwrap()
+fn compiled(graph: &Graph, format: &Format, layout: impl Into<Layout>) -> Compiled {
+    compile_for(graph, &calibrated(graph), None, format, layout).unwrap()
 }
 
 fn logits(graph: &Graph, artifact: &[u8]) -> Vec<i16> {
@@ -302,14 +302,23 @@ fn winograd_is_given_up_only_where_it_must_be() {
 }
 
 #[test]
-fn hosts_give_up_whole_rows_of_patches() {
+fn hosts_give_up_many_tiles_and_then_whole_rows_of_patches() {
     let graph = convolutions();
     let free = compiled(&graph, &Format::Int8, Packing::Wide);
-    let budget = free.packed.plan.arena_bytes - 1;
-    let met = within(&graph, Packing::Wide, budget).unwrap();
-    assert_eq!(met.economies, [Economy::Portable]);
-    assert!(met.packed.plan.arena_bytes <= budget);
-    assert_eq!(logits(&graph, &met.packed.bytes), logits(&graph, &free.packed.bytes));
+    let rows = compiled(&graph, &Format::Int8, Layout { packing: Packing::Wide, winograd: false });
+    let arena = |compiled: &Compiled| compiled.packed.plan.arena_bytes;
+    for (budget, portable) in [(arena(&free) - 1, false), (arena(&rows) - 1, true)] {
+        let met = within(&graph, Packing::Wide, budget).unwrap();
+        let direct = |op: &str| {
+            let named = |e: &Economy| matches!(e, Economy::Direct { op: given, .. } if given == op);
+            met.economies.iter().any(named)
+        };
+        let given_up = [direct("conv.b"), direct("conv.c")];
+        assert_eq!(given_up, [true, portable], "{:?}", met.economies);
+        assert_eq!(met.economies.contains(&Economy::Portable), portable);
+        assert!(arena(&met) <= budget);
+        assert_eq!(logits(&graph, &met.packed.bytes), logits(&graph, &free.packed.bytes));
+    }
     assert!(within(&graph, Packing::Wide, 1000).is_err());
 }
 

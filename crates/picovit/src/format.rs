@@ -8,6 +8,7 @@ pub mod float;
 pub mod packing;
 mod winograd;
 mod winograd4;
+mod winograd4_tiles;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -26,6 +27,10 @@ pub(crate) use winograd4::winograd4_place;
 pub use winograd4::{
     WINOGRAD4_INPUTS, WINOGRAD4_NINTH, WINOGRAD4_OUTPUTS, WINOGRAD4_POSITIONS, WINOGRAD4_SHIFTS,
     WINOGRAD4_SUM_BITS, WINOGRAD4_SUMS, pack_winograd4, winograd4_patch, winograd4_weights,
+};
+pub(crate) use winograd4_tiles::{PATCH_CHANNELS, winograd4_tile_place};
+pub use winograd4_tiles::{
+    TileRows, WINOGRAD4_TILE_OUTPUTS, WINOGRAD4_TILE_SUMS, pack_winograd4_tiles,
 };
 
 /// First four bytes of every artifact.
@@ -266,7 +271,7 @@ pub struct ConvRecord {
     /// int8 `[in_channels + in_channels2]`: the value of the border in each channel.
     pub zero_in: u32,
     /// int8 `[out_channels][kernel][kernel][in_channels + in_channels2]`, or with `winograd` what
-    /// [`pack_winograd`] or [`pack_winograd4`] makes of it.
+    /// [`pack_winograd`], [`pack_winograd4`] or [`pack_winograd4_tiles`] makes of it.
     pub weights: u32,
     /// int32 `[out_channels]`.
     pub bias: u32,
@@ -280,7 +285,8 @@ pub struct ConvRecord {
     pub in_channels2: u16,
     /// Pooling border below and to the right.
     pub pool_padding_after: u8,
-    /// 1 where it is computed by Winograd's F(2x2, 3x3), 2 where by F(4x4, 3x3), else 0.
+    /// 1 where it is computed by Winograd's F(2x2, 3x3), 2 where by F(4x4, 3x3), 3 where by that in many
+    /// tiles at a time, else 0.
     pub winograd: u8,
     /// Zero.
     pub padding_bytes: [u32; 13],
@@ -729,10 +735,17 @@ const fn buffer(count: usize, each: usize) -> usize {
 }
 
 /// Scratch memory of a convolution: one input patch, the block of a matrix product, then one row of
-/// the convolution's map where it is pooled. By Winograd: transformed patches, two or one, sums and
-/// the pixels of their outputs.
+/// the convolution's map where it is pooled. By Winograd: transformed patches, two, one or
+/// those of some rows of tiles, sums and the pixels of their outputs.
 #[must_use]
 pub const fn scratch_bytes_conv(op: &ConvRecord, packing: Packing) -> usize {
+    if op.winograd == 3 {
+        let tiles = TileRows::of(op.map_size());
+        let patches = tiles.patch_values(op.all_channels()).saturating_mul(size_of::<i16>());
+        let sums = align_up(WINOGRAD4_TILE_SUMS * size_of::<i32>());
+        let pixels = align_up(tiles.pixel_values(op.out_channels as usize));
+        return align_up(patches).saturating_add(sums).saturating_add(pixels);
+    }
     if op.winograd == 2 {
         let patch = winograd4_patch(op.all_channels()).saturating_mul(size_of::<i16>());
         let sums = align_up(WINOGRAD4_SUMS * size_of::<i32>());

@@ -5,14 +5,15 @@ mod common;
 
 use common::{agree, with_every_isa};
 use picovit::format::{
-    EXP_ENTRIES, Packing, TABLE_ENTRIES, TOKENS, WINOGRAD_SUMS, WINOGRAD4_POSITIONS,
-    WINOGRAD4_SUMS, pack_winograd, pack_winograd4, winograd_patches, winograd_weights,
-    winograd4_patch as winograd4_values, winograd4_weights,
+    EXP_ENTRIES, Packing, TABLE_ENTRIES, TOKENS, TileRows, WINOGRAD_SUMS, WINOGRAD4_POSITIONS,
+    WINOGRAD4_SUMS, WINOGRAD4_TILE_SUMS, pack_winograd, pack_winograd4, pack_winograd4_tiles,
+    winograd_patches, winograd_weights, winograd4_patch as winograd4_values, winograd4_weights,
 };
 use picovit::kernels::{
-    Block, Int8, Isa, Matrix, Operand, PixelRow, Window, Winograd, convolve_row, linear_add16,
-    linear_int8, look_up, max_into_row, mulhi_add, normalize, patch_into_block, scores,
-    softmax_weights, weighted_sums, winograd, winograd_patch, winograd4, winograd4_patch,
+    Block, Int8, Isa, Matrix, Operand, PixelRow, TilePatches, Window, Winograd, convolve_row,
+    linear_add16, linear_int8, look_up, max_into_row, mulhi_add, normalize, patch_into_block,
+    scores, softmax_weights, weighted_sums, winograd, winograd_patch, winograd4, winograd4_patch,
+    winograd4_tiles,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -155,6 +156,66 @@ proptest! {
         }
         for (isa, result) in results {
             prop_assert_eq!(&result, &direct, "{}", isa);
+        }
+    }
+
+    /// Against the definition of a convolution, of all tiles of a map.
+    #[test]
+    fn convolutions_by_winograd_in_many_tiles(
+        (tiles, outputs, inputs, kernel, map, bias, mult) in
+            (1..18usize, 1..80usize, 1..4usize, 1..11usize).prop_flat_map(|(rows, columns, o, i)| {
+                let tiles = TileRows::of((4 * rows, columns));
+                let (outputs, inputs) = (16 * o, 8 * i);
+                let pixels = (4 * tiles.rows + 2) * (4 * tiles.columns + 2);
+                (
+                    Just(tiles),
+                    Just(outputs),
+                    Just(inputs),
+                    vec(weight(), outputs * 9 * inputs),
+                    vec(token(), pixels * inputs),
+                    vec(-(1 << 20)..1 << 20, outputs),
+                    vec(extreme(0..1 << 28, &[0, i32::MAX]), outputs),
+                )
+            }),
+        zero in -128..=127,
+        split in 0..11usize,
+    ) {
+        let mut weights = vec![0; winograd4_weights(outputs, inputs)];
+        pack_winograd4_tiles(&kernel, inputs, &mut weights);
+        let layer = Winograd { weights: &weights, bias: &bias, mult: &mult, zero };
+        let split = (8 * split).min(inputs);
+        let columns = 4 * tiles.columns + 2;
+        let pixel = |y: usize, x: usize| &map[(y * columns + x) * inputs..][..inputs];
+        let results = with_every_isa(|| {
+            let mut values = vec![0x5a; tiles.patch_values(inputs)];
+            let mut patches = TilePatches { values: &mut values, tiles, inputs };
+            for tile in 0..tiles.count() {
+                let (top, left) = (4 * (tile / tiles.columns), 4 * (tile % tiles.columns));
+                let part = |from: usize, to: usize| -> [&[i8]; WINOGRAD4_POSITIONS] {
+                    std::array::from_fn(|place| &pixel(top + place / 6, left + place % 6)[from..to])
+                };
+                patches.set(tile, &part(0, split), 0);
+                patches.set(tile, &part(split, inputs), split);
+            }
+            let mut sums = vec![0x5a; WINOGRAD4_TILE_SUMS];
+            let mut out = vec![0; tiles.pixel_values(outputs)];
+            winograd4_tiles(layer, &patches, &mut sums, &mut out);
+            out
+        });
+        let mut direct = Vec::new();
+        for (y, x) in (0..4 * tiles.rows).flat_map(|y| (0..4 * tiles.columns).map(move |x| (y, x))) {
+            for (output, kernel) in kernel.chunks(9 * inputs).enumerate() {
+                let taps = kernel.chunks(inputs).enumerate();
+                let products = taps.flat_map(|(tap, weights)| {
+                    let values = pixel(y + tap / 3, x + tap % 3);
+                    weights.iter().zip(values).map(|(&w, &x)| i32::from(w) * i32::from(x))
+                });
+                let sum = products.sum::<i32>() + bias[output];
+                direct.push(mulhi_add(zero, sum, mult[output]).clamp(-128, 127) as i8);
+            }
+        }
+        for (isa, result) in results {
+            prop_assert!(result == direct, "{}, {:?}", isa, tiles);
         }
     }
 

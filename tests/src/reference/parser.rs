@@ -105,17 +105,22 @@ impl File<'_> {
         self.matrices(offset, 1, rows, columns)
     }
 
-    /// As [`Self::winograd`], in larger tiles.
-    fn winograd4(&self, offset: u32, outputs: usize, inputs: usize) -> Matrix<i8> {
+    /// As [`Self::winograd`], in larger tiles. `lanes` outputs lie together, and so many inputs of each.
+    fn winograd4(
+        &self,
+        offset: u32,
+        (outputs, inputs): (usize, usize),
+        (lanes, beside): (usize, usize),
+    ) -> Matrix<i8> {
         const G: [[i32; 3]; 6] =
             [[1, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4], [0, 0, 1]];
         let halves = self.i16s(offset, 36 * outputs * inputs);
         Matrix::from_fn(outputs, 9 * inputs, |output, column| {
             let channel = column % inputs;
-            // `[outputs / 8][position][inputs / 8][8][8]`.
+            // `[outputs / lanes][position][inputs / beside][lanes][beside]`.
             let value = |y: usize, x: usize| {
-                let step = (output / 8 * 36 + 6 * y + x) * (inputs / 8) + channel / 8;
-                i32::from(halves[(step * 8 + output % 8) * 8 + channel % 8])
+                let step = (output / lanes * 36 + 6 * y + x) * (inputs / beside) + channel / beside;
+                i32::from(halves[(step * lanes + output % lanes) * beside + channel % beside])
             };
             // Of a column a, b, c: a, a + b + c, a - b + c, .., c.
             let shrink = |v: [i32; 6]| [v[0], (v[1] - v[2]) / 2, v[5]];
@@ -217,7 +222,8 @@ impl File<'_> {
             weights: match r.winograd {
                 0 => self.matrix(r.weights, outputs, kernel * kernel * inputs),
                 1 => self.winograd(r.weights, outputs, inputs),
-                _ => self.winograd4(r.weights, outputs, inputs),
+                2 => self.winograd4(r.weights, (outputs, inputs), (8, 8)),
+                _ => self.winograd4(r.weights, (outputs, inputs), (16, 2)),
             },
             bias: self.i32s(r.bias, outputs),
             mult: self.i32s(r.mult, outputs),

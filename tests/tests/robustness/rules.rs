@@ -248,7 +248,7 @@ fn rules_of_the_ranges() {
 #[test]
 fn rules_of_the_operations() {
     rule(13).op::<ConvRecord>(CONV, |r| r.padding = r.kernel);
-    rule(13).op::<ConvRecord>(CONV, |r| r.winograd = 3);
+    rule(13).op::<ConvRecord>(CONV, |r| r.winograd = 4);
     rule(13).op::<ConvRecord>(CONV, |r| r.kernel = 200);
     rule(13).op::<ConvRecord>(CONV, |r| r.pool_stride = 0);
     rule(13).op::<ConvRecord>(CONV, |r| r.pool_padding = r.pool_kernel);
@@ -508,11 +508,12 @@ fn tiny(size: (usize, usize), channels: usize, pooling: Pooling) -> Vec<u8> {
 fn rules_of_winograd() {
     rule(13).op::<ConvRecord>(CONV, |r| r.winograd = 1);
     rule(13).op::<ConvRecord>(CONV, |r| r.winograd = 2);
+    rule(13).op::<ConvRecord>(CONV, |r| r.winograd = 3);
     let artifact = |rule, shapes: &[(usize, usize)]| Breaker {
         bytes: convolutions((8, 8), shapes, Pooling::Average),
         rule,
     };
-    for (form, inputs, outputs) in [(1, 16, 4), (2, 8, 8)] {
+    for (form, inputs, outputs) in [(1, 16, 4), (2, 8, 8), (3, 8, 16)] {
         let fits = [(1, inputs), (3, outputs)];
         let transformed = |r: &mut ConvRecord| (r.winograd, r.low) = (form, -128);
         artifact(17, &fits).op(1, transformed);

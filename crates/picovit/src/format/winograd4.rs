@@ -52,21 +52,33 @@ pub fn pack_winograd4(weights: &[i8], inputs: usize, packed: &mut [i16]) {
     for (output, kernel) in rows(weights, 9 * inputs).enumerate() {
         let (group, lane) = (output / WINOGRAD4_OUTPUTS, output % WINOGRAD4_OUTPUTS);
         for channel in 0..inputs {
-            let tap = |place: usize| i16::from(*kernel.get(place * inputs + channel).unwrap_or(&0));
-            let columns = [0, 1, 2].map(|x| expand([tap(x), tap(3 + x), tap(6 + x)]));
-            let [a, b, c] = columns;
-            for (y, ((a, b), c)) in a.into_iter().zip(b).zip(c).enumerate() {
-                for (x, value) in expand([a, b, c]).into_iter().enumerate() {
-                    let place = winograd4_place(inputs, group, 6 * y + x);
-                    let step = channel / WINOGRAD4_INPUTS * WINOGRAD4_OUTPUTS + lane;
-                    let place = place + step * WINOGRAD4_INPUTS + channel % WINOGRAD4_INPUTS;
-                    if let Some(weight) = packed.get_mut(place) {
-                        *weight = value;
-                    }
+            for (position, value) in expand_kernel(kernel, inputs, channel).into_iter().enumerate()
+            {
+                let place = winograd4_place(inputs, group, position);
+                let step = channel / WINOGRAD4_INPUTS * WINOGRAD4_OUTPUTS + lane;
+                let place = place + step * WINOGRAD4_INPUTS + channel % WINOGRAD4_INPUTS;
+                if let Some(weight) = packed.get_mut(place) {
+                    *weight = value;
                 }
             }
         }
     }
+}
+
+/// `G w G^T` of a channel of a kernel `[3][3][inputs]`, at each position.
+pub(super) fn expand_kernel(
+    kernel: &[i8],
+    inputs: usize,
+    channel: usize,
+) -> [i16; WINOGRAD4_POSITIONS] {
+    let tap = |place: usize| i16::from(*kernel.get(place * inputs + channel).unwrap_or(&0));
+    let [a, b, c] = [0, 1, 2].map(|x| expand([tap(x), tap(3 + x), tap(6 + x)]));
+    let mut positions = [0; WINOGRAD4_POSITIONS];
+    let rows = a.into_iter().zip(b).zip(c).zip(positions.as_chunks_mut().0);
+    for (((a, b), c), row) in rows {
+        *row = expand([a, b, c]);
+    }
+    positions
 }
 
 /// `G` times a column of three, its rows taken as above: at most seven times as large.

@@ -37,6 +37,7 @@ mod wasm;
 mod wide;
 mod winograd;
 mod winograd4;
+mod winograd4_tiles;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -66,5 +67,6 @@ pub use softmax::{row_mult, softmax_weights};
 pub use table::look_up;
 pub use winograd::{Winograd, winograd, winograd_patch};
 pub use winograd4::{winograd4, winograd4_patch};
+pub use winograd4_tiles::{TilePatches, winograd4_tiles};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::interleave;

@@ -48,6 +48,12 @@ pub(super) trait Simd: Copy {
         [[sum(0, 0), sum(0, 1)], [sum(1, 0), sum(1, 1)]]
     }
 
+    /// Adds the products of two inputs of a transformed patch with those of sixteen outputs.
+    #[inline(always)]
+    fn add_pairs(self, sums: &mut [i32; 2 * LANES], weights: &[i16; 4 * LANES], two: [i16; 2]) {
+        super::winograd4_tiles::add_pairs(sums, weights, two);
+    }
+
     /// `addend + mulhi(sum << shift, mult)`, lane by lane.
     fn requant(self, addend: Lanes, sums: Lanes, shift: u32, mult: Lanes) -> Lanes;
 

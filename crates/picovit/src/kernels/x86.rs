@@ -11,6 +11,7 @@ pub(super) mod maps512;
 pub(super) mod product512;
 mod sinks512;
 pub(super) mod values512;
+pub(super) mod winograd512;
 
 use core::arch::x86_64::*;
 

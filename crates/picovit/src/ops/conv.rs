@@ -3,6 +3,7 @@
 
 mod winograd;
 mod winograd4;
+mod winograd4_tiles;
 
 use super::{Layer, Table, Value, pools, slides};
 use crate::engine::{Probe, Site, Tap};
@@ -17,6 +18,9 @@ const WINOGRAD2: bool = Packing::ALL_TAKEN || cfg!(all(dsp, not(mve)));
 
 /// Whether it has F(4x4, 3x3).
 const WINOGRAD4: bool = Packing::ALL_TAKEN || cfg!(mve);
+
+/// Whether it has F(4x4, 3x3) of many tiles at a time, which is for hosts.
+const WINOGRAD4_TILES: bool = Packing::ALL_TAKEN;
 
 /// Whether it may have [`PatchPairs`].
 const PATCH_PAIRS: bool = cfg!(mve);
@@ -57,6 +61,8 @@ impl<'a> Conv<'a> {
             winograd::decode(r, constants)
         } else if r.winograd == 2 && WINOGRAD4 {
             winograd4::decode(r, constants)
+        } else if r.winograd == 3 && WINOGRAD4_TILES {
+            winograd4_tiles::decode(r, constants)
         } else {
             constants.ensure(false);
             Default::default()
@@ -115,8 +121,10 @@ impl<'a> Conv<'a> {
     ) {
         let r = self.record;
         if r.winograd != 0 {
-            // The other kind was refused.
-            if WINOGRAD2 && (r.winograd == 1 || !WINOGRAD4) {
+            // The other kinds were refused.
+            if WINOGRAD4_TILES && r.winograd == 3 {
+                self.run_winograd4_tiles([input, second], output, scratch, tap);
+            } else if WINOGRAD2 && (r.winograd == 1 || !WINOGRAD4) {
                 self.run_winograd([input, second], output, scratch, tap);
             } else if WINOGRAD4 {
                 self.run_winograd4([input, second], output, scratch, tap);

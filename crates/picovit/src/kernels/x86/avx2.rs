@@ -5,7 +5,7 @@ use core::arch::x86_64::*;
 
 use super::super::block::Operand;
 use super::super::wide::{Kernel, LANES, Lanes, Rows, Simd, Sums, outputs};
-use super::{narrow8, narrow16, requant};
+use super::{lanes, narrow8, narrow16, register, requant};
 use crate::format::TOKENS;
 
 /// Inputs of a step: bytes of half a register.
@@ -36,7 +36,26 @@ impl Simd for Avx2 {
         interleave(first, last)
     }
 
+    #[inline(always)]
+    fn add_pairs(self, sums: &mut [i32; 2 * LANES], weights: &[i16; 4 * LANES], two: [i16; 2]) {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { add_pairs(sums, weights, two) }
+    }
+
     outputs!();
+}
+
+/// [`Simd::add_pairs`].
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_pairs(sums: &mut [i32; 2 * LANES], weights: &[i16; 4 * LANES], two: [i16; 2]) {
+    let two = _mm256_set1_epi32(bytemuck::must_cast(two));
+    for (sums, weights) in sums.as_chunks_mut::<LANES>().0.iter_mut().zip(weights.as_chunks().0) {
+        let weights: &[i16; 2 * LANES] = weights;
+        // SAFETY: there are 32 bytes.
+        let weights = unsafe { _mm256_loadu_si256(weights.as_ptr().cast()) };
+        *sums = lanes(_mm256_add_epi32(register(*sums), _mm256_madd_epi16(weights, two)));
+    }
 }
 
 /// Four sums of each token, then four more.
