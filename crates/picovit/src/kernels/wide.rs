@@ -6,6 +6,7 @@ use super::block::{Block, Operand};
 use super::isa::Isa;
 use super::layer::Int8;
 use super::matmul::{self, Matrix};
+use super::winograd4_tiles::{self, TilePairs, TileSums};
 use crate::format::packing::{self, HELIUM_STEP, WIDE_TILE};
 use crate::format::{Packing, TOKENS};
 use crate::rows::rows;
@@ -48,10 +49,10 @@ pub(super) trait Simd: Copy {
         [[sum(0, 0), sum(0, 1)], [sum(1, 0), sum(1, 1)]]
     }
 
-    /// Adds the products of two inputs of a transformed patch with those of sixteen outputs.
+    /// Adds the products of up to sixteen pairs of inputs of some transformed patches.
     #[inline(always)]
-    fn add_pairs(self, sums: &mut [i32; 2 * LANES], weights: &[i16; 4 * LANES], two: [i16; 2]) {
-        super::winograd4_tiles::add_pairs(sums, weights, two);
+    fn add_pairs(self, sums: TileSums, weights: &[[i16; 32]], patches: &TilePairs) -> TileSums {
+        winograd4_tiles::add_pairs(sums, weights, patches)
     }
 
     /// `addend + mulhi(sum << shift, mult)`, lane by lane.

@@ -9,9 +9,8 @@ use super::requant::mulhi_add;
 use super::wide::{Kernel, Simd, dispatch};
 use super::winograd::Winograd;
 use crate::format::WINOGRAD4_POSITIONS;
-use crate::format::{WINOGRAD4_NINTH, WINOGRAD4_SHIFTS};
 #[cfg(not(mve))]
-use crate::format::{WINOGRAD4_OUTPUTS, winograd4_place};
+use crate::format::{WINOGRAD4_NINTH, WINOGRAD4_OUTPUTS, WINOGRAD4_SHIFTS, winograd4_place};
 
 /// Transforms a 6x6 patch, `B^T d B`: channels `first..` of the `inputs` that there are. Of every pixel
 /// as many channels are taken, a multiple of eight, as the first one has.
@@ -57,8 +56,9 @@ fn transform(
 }
 
 /// `B^T` times a column of six: at most ten times as large, 100 times after both.
+#[cfg(not(mve))]
 #[inline(always)]
-pub(super) const fn difference([a, b, c, d, e, f]: [i16; 6]) -> [i16; 6] {
+const fn difference([a, b, c, d, e, f]: [i16; 6]) -> [i16; 6] {
     let (g, h) = (e - 4 * c, d - 4 * b);
     let (i, j) = (e - c, 2 * (d - b));
     [4 * a - 5 * c + e, g + h, g - h, i + j, i - j, 4 * b - 5 * d + f]
@@ -148,8 +148,9 @@ fn products(weights: &[i16], values: &[i16]) -> [i32; WINOGRAD4_OUTPUTS] {
 }
 
 /// The sixteen sums of a convolution.
+#[cfg(not(mve))]
 #[inline(always)]
-pub(super) fn squares(sums: [i32; WINOGRAD4_POSITIONS]) -> [i32; 16] {
+fn squares(sums: [i32; WINOGRAD4_POSITIONS]) -> [i32; 16] {
     let mut columns = [[0; 6]; 4];
     for x in 0..6 {
         let column = core::array::from_fn(|y| sums.get(6 * y + x).copied().unwrap_or(0));
@@ -168,6 +169,7 @@ pub(super) fn squares(sums: [i32; WINOGRAD4_POSITIONS]) -> [i32; 16] {
 }
 
 /// `A^T` times a column of six: 24, 12, 6 and 6 times the outputs.
+#[cfg(not(mve))]
 #[inline(always)]
 const fn shrink([a, b, c, d, e, f]: [i32; 6]) -> [i32; 4] {
     let (s, p) = (b.wrapping_add(c), b.wrapping_sub(c));

@@ -5,18 +5,24 @@ use super::requant::mulhi_add;
 #[cfg(wide)]
 use super::wide::{Kernel, Simd, dispatch};
 use super::winograd::Winograd;
-use super::winograd4::{difference, squares};
 #[cfg(target_arch = "x86_64")]
 use super::x86::{is_avx512, winograd512};
 use crate::format::{
-    PATCH_CHANNELS, TileRows, WINOGRAD4_POSITIONS, WINOGRAD4_TILE_OUTPUTS, winograd4_tile_place,
+    PATCH_CHANNELS, TileRows, WINOGRAD4_NINTH, WINOGRAD4_POSITIONS, WINOGRAD4_SHIFTS,
+    WINOGRAD4_TILE_OUTPUTS, winograd4_tile_place,
 };
 
 /// Tiles that share the weights in registers.
-const TILES: usize = 4;
+pub(super) const TILES: usize = 4;
 
-/// Sums of [`WINOGRAD4_TILE_OUTPUTS`] outputs.
-type Sums = [i32; WINOGRAD4_TILE_OUTPUTS];
+/// Sums of [`WINOGRAD4_TILE_OUTPUTS`] outputs, for each of them.
+pub(super) type TileSums = [[i32; WINOGRAD4_TILE_OUTPUTS]; TILES];
+
+/// Some inputs of their patches at a position.
+pub(super) type TilePairs = [i16; TILES * PATCH_CHANNELS];
+
+/// Channels that are transformed at a time, and outputs.
+const LANES: usize = 8;
 
 /// Transformed patches of some rows of tiles.
 #[derive(Debug)]
@@ -58,11 +64,11 @@ impl TilePatches<'_> {
             };
             let mut rows = [[[0; LANES]; 6]; 6];
             for (row, pixels) in rows.iter_mut().zip(pixels.as_chunks::<6>().0) {
-                *row = differences(pixels.map(value));
+                *row = difference(pixels.map(value));
             }
             let [a, b, c, d, e, f] = rows;
             for x in 0..6 {
-                let column = differences([a[x], b[x], c[x], d[x], e[x], f[x]]);
+                let column = difference([a[x], b[x], c[x], d[x], e[x], f[x]]);
                 for (y, values) in column.into_iter().enumerate() {
                     let index = self.tiles.patch_index(self.inputs, 6 * y + x, (first + at, tile));
                     if let Some(out) = self.values.get_mut(index..index + LANES) {
@@ -74,20 +80,27 @@ impl TilePatches<'_> {
     }
 }
 
-/// Channels that are transformed at a time.
-const LANES: usize = 8;
-
-/// [`difference`] of some channels.
+/// An operation lane by lane. Of few lanes at a time and so plain, as compilers only then use vectors.
 #[inline(always)]
-fn differences(columns: [[i16; LANES]; 6]) -> [[i16; LANES]; 6] {
-    let mut out = [[0; LANES]; 6];
+fn each<T: Copy>(mut a: [T; LANES], b: [T; LANES], op: impl Fn(T, T) -> T) -> [T; LANES] {
     for lane in 0..LANES {
-        let values = difference(columns.map(|column| column[lane]));
-        for (out, value) in out.iter_mut().zip(values) {
-            out[lane] = value;
-        }
+        a[lane] = op(a[lane], b[lane]);
     }
-    out
+    a
+}
+
+/// `B^T` times a column of six, as [`winograd4`](super::winograd4()) has it, of some channels.
+#[inline(always)]
+fn difference([a, b, c, d, e, f]: [[i16; LANES]; 6]) -> [[i16; LANES]; 6] {
+    let add = |a, b| each(a, b, i16::wrapping_add);
+    let sub = |a, b| each(a, b, i16::wrapping_sub);
+    let four = |a: [i16; LANES]| each(a, a, |a, _| a << 2);
+    let (g, h) = (sub(e, four(c)), sub(d, four(b)));
+    let (i, j) = (sub(e, c), sub(d, b));
+    let j = add(j, j);
+    let first = add(sub(four(a), add(four(c), c)), e);
+    let last = add(sub(four(b), add(four(d), d)), f);
+    [first, add(g, h), sub(g, h), add(i, j), sub(i, j), last]
 }
 
 /// int8 outputs `[row of pixels][column of pixels][outputs]` of whole tiles; the layer's weights are as
@@ -111,7 +124,7 @@ pub fn winograd4_tiles(
             return;
         }
     }
-    compute(add_pairs, layer, patches, sums, out);
+    compute(Portable, layer, patches, sums, out);
 }
 
 /// The above in portable code that hosts compile for each instruction set.
@@ -142,25 +155,76 @@ impl Kernel for OnVectors<'_, '_> {
                 patches.transform(tile, pixels, first);
             }
             OnVectors::Tiles { layer, patches, sums, out } => {
-                compute(|sums, w, x| simd.add_pairs(sums, w, x), layer, patches, sums, out);
+                compute(simd, layer, patches, sums, out);
             }
         }
     }
 }
 
-/// Adds the products of a pair of inputs of a patch.
-#[inline(always)]
-pub(super) fn add_pairs(sums: &mut Sums, weights: &[i16; 32], [x0, x1]: [i16; 2]) {
-    for (sum, &[w0, w1]) in sums.iter_mut().zip(weights.as_chunks().0) {
-        let products = i32::from(w0) * i32::from(x0) + i32::from(w1) * i32::from(x1);
-        *sum = sum.wrapping_add(products);
+/// What differs from one instruction set to the other.
+trait Steps: Copy {
+    /// Adds the products of up to sixteen pairs of inputs of some patches.
+    fn add_pairs(self, sums: TileSums, weights: &[[i16; 32]], patches: &TilePairs) -> TileSums;
+
+    /// int8 outputs of sums: `zero + mulhi(sum, mult)`.
+    fn outputs(self, zero: i32, sums: [i32; LANES], mult: [i32; LANES]) -> [i8; LANES];
+}
+
+/// Portable code.
+#[derive(Clone, Copy)]
+struct Portable;
+
+impl Steps for Portable {
+    #[inline(always)]
+    fn add_pairs(self, sums: TileSums, weights: &[[i16; 32]], patches: &TilePairs) -> TileSums {
+        add_pairs(sums, weights, patches)
     }
+
+    #[inline(always)]
+    fn outputs(self, zero: i32, sums: [i32; LANES], mult: [i32; LANES]) -> [i8; LANES] {
+        let mut out = [0; LANES];
+        for ((out, sum), mult) in out.iter_mut().zip(sums).zip(mult) {
+            *out = mulhi_add(zero, sum, mult).clamp(-128, 127) as i8;
+        }
+        out
+    }
+}
+
+#[cfg(wide)]
+impl<S: Simd> Steps for S {
+    #[inline(always)]
+    fn add_pairs(self, sums: TileSums, weights: &[[i16; 32]], patches: &TilePairs) -> TileSums {
+        Simd::add_pairs(self, sums, weights, patches)
+    }
+
+    #[inline(always)]
+    fn outputs(self, zero: i32, sums: [i32; LANES], mult: [i32; LANES]) -> [i8; LANES] {
+        self.narrow8(self.requant([zero; LANES], sums, 0, mult), i8::MIN)
+    }
+}
+
+/// See [`Steps::add_pairs`].
+#[inline(always)]
+pub(super) fn add_pairs(
+    mut sums: TileSums,
+    weights: &[[i16; 32]],
+    patches: &TilePairs,
+) -> TileSums {
+    for (sums, patch) in sums.iter_mut().zip(patches.as_chunks::<PATCH_CHANNELS>().0) {
+        for (weights, [x0, x1]) in weights.iter().zip(patch.as_chunks().0) {
+            for (sum, [w0, w1]) in sums.iter_mut().zip(weights.as_chunks().0) {
+                let products = i32::from(*w0) * i32::from(*x0) + i32::from(*w1) * i32::from(*x1);
+                *sum = sum.wrapping_add(products);
+            }
+        }
+    }
+    sums
 }
 
 /// See [`winograd4_tiles`].
 #[inline(always)]
 fn compute(
-    add: impl Fn(&mut Sums, &[i16; 32], [i16; 2]) + Copy,
+    steps: impl Steps,
     layer: Winograd<'_>,
     patches: &TilePatches<'_>,
     sums: &mut [i32],
@@ -168,31 +232,29 @@ fn compute(
 ) {
     let TilePatches { tiles, inputs, .. } = *patches;
     let outputs = layer.bias.len();
-    let sums = sums.as_chunks_mut::<WINOGRAD4_TILE_OUTPUTS>().0;
+    let (sums, _) = sums.as_chunks_mut::<WINOGRAD4_TILE_OUTPUTS>();
     for group in 0..outputs / WINOGRAD4_TILE_OUTPUTS {
         for first in (0..tiles.count()).step_by(TILES) {
-            for (position, sums) in sums.as_chunks_mut::<TILES>().0.iter_mut().enumerate() {
-                if position < WINOGRAD4_POSITIONS {
-                    let place = winograd4_tile_place(inputs, group, position);
-                    let weights = layer.weights.get(place..).unwrap_or_default();
-                    *sums = products(add, weights, patches, (position, first));
-                }
+            let places = sums.as_chunks_mut::<TILES>().0.iter_mut().take(WINOGRAD4_POSITIONS);
+            for (position, sums) in places.enumerate() {
+                let place = winograd4_tile_place(inputs, group, position);
+                let weights = layer.weights.get(place..).unwrap_or_default();
+                *sums = products(steps, weights, patches, (position, first));
             }
             for (lane, tile) in (first..tiles.count().min(first + TILES)).enumerate() {
                 let (top, left) = (4 * (tile / tiles.columns), 4 * (tile % tiles.columns));
-                for i in 0..WINOGRAD4_TILE_OUTPUTS {
-                    let output = group * WINOGRAD4_TILE_OUTPUTS + i;
-                    let constant = |values: &[i32]| values.get(output).copied().unwrap_or(0);
-                    let (bias, mult) = (constant(layer.bias), constant(layer.mult));
-                    let positions = core::array::from_fn(|position| {
-                        sums.get(position * TILES + lane).map_or(0, |sums| sums[i])
+                let corner = top * 4 * tiles.columns + left;
+                for half in 0..WINOGRAD4_TILE_OUTPUTS / LANES {
+                    let output = group * WINOGRAD4_TILE_OUTPUTS + half * LANES;
+                    let pixels = squares(steps, layer, output, |position| {
+                        let sums = sums.get(position * TILES + lane);
+                        sums.map_or([0; LANES], |sums| sums.as_chunks().0[half])
                     });
-                    for (pixel, sum) in squares(positions).into_iter().enumerate() {
-                        let value = mulhi_add(layer.zero, sum.wrapping_add(bias), mult);
-                        let row = (top + pixel / 4) * 4 * tiles.columns;
-                        let place = (row + left + pixel % 4) * outputs + output;
-                        if let Some(out) = out.get_mut(place) {
-                            *out = value.clamp(-128, 127) as i8;
+                    for (pixel, values) in pixels.into_iter().enumerate() {
+                        let place = corner + pixel / 4 * 4 * tiles.columns + pixel % 4;
+                        let place = place * outputs + output;
+                        if let Some(out) = out.get_mut(place..place + LANES) {
+                            out.copy_from_slice(&values);
                         }
                     }
                 }
@@ -204,28 +266,68 @@ fn compute(
 /// Sums of a position over all inputs, for [`TILES`] tiles from `first` on.
 #[inline(always)]
 fn products(
-    add: impl Fn(&mut Sums, &[i16; 32], [i16; 2]) + Copy,
+    steps: impl Steps,
     weights: &[i16],
     TilePatches { values, tiles, inputs }: &TilePatches<'_>,
     (position, first): (usize, usize),
-) -> [Sums; TILES] {
+) -> TileSums {
     let mut sums = [[0; WINOGRAD4_TILE_OUTPUTS]; TILES];
-    let mut weights = weights.as_chunks::<32>().0;
+    let mut weights = weights.as_chunks().0;
     for channel in (0..*inputs).step_by(PATCH_CHANNELS) {
         let index = tiles.patch_index(*inputs, position, (channel, first));
-        let patches = values.get(index..).and_then(<[i16]>::first_chunk);
-        let Some(patches): Option<&[i16; TILES * PATCH_CHANNELS]> = patches else { break };
+        let Some(patches) = values.get(index..).and_then(<[i16]>::first_chunk) else { break };
         let pairs = PATCH_CHANNELS.min(inputs - channel) / 2;
         let Some((now, rest)) = weights.split_at_checked(pairs) else { break };
-        for (pair, weights) in now.iter().enumerate() {
-            for (tile, sums) in sums.iter_mut().enumerate() {
-                let place = tile * PATCH_CHANNELS + 2 * pair;
-                if let Some(&[x0, x1]) = patches.get(place..place + 2) {
-                    add(sums, weights, [x0, x1]);
-                }
-            }
-        }
+        sums = steps.add_pairs(sums, now, patches);
         weights = rest;
     }
     sums
+}
+
+/// The sixteen pixels of a tile, of some outputs, of the sums at each position.
+#[inline(always)]
+fn squares(
+    steps: impl Steps,
+    layer: Winograd<'_>,
+    output: usize,
+    sums: impl Fn(usize) -> [i32; LANES],
+) -> [[i8; LANES]; 16] {
+    let mut columns = [[[0; LANES]; 6]; 4];
+    for x in 0..6 {
+        let column = [0, 1, 2, 3, 4, 5].map(|y| sums(6 * y + x));
+        for (row, values) in columns.iter_mut().zip(shrink(column)) {
+            row[x] = values;
+        }
+    }
+    let constant = |values: &[i32]| {
+        let values = values.get(output..).and_then(<[i32]>::first_chunk::<LANES>);
+        values.copied().unwrap_or_default()
+    };
+    let (bias, mult) = (constant(layer.bias), constant(layer.mult));
+    let mut out = [[0; LANES]; 16];
+    for ((row, by), out) in columns.into_iter().zip(WINOGRAD4_SHIFTS).zip(out.as_chunks_mut().0) {
+        let pixels: &mut [_; 4] = out;
+        for ((out, values), and) in pixels.iter_mut().zip(shrink(row)).zip(WINOGRAD4_SHIFTS) {
+            let sums = each(values, bias, |value, bias| {
+                (value.wrapping_mul(WINOGRAD4_NINTH) >> (by + and)).wrapping_add(bias)
+            });
+            *out = steps.outputs(layer.zero, sums, mult);
+        }
+    }
+    out
+}
+
+/// `A^T` times a column of six, as [`winograd4`](super::winograd4()) has it, of some outputs.
+#[inline(always)]
+fn shrink([a, b, c, d, e, f]: [[i32; LANES]; 6]) -> [[i32; LANES]; 4] {
+    let add = |a, b| each(a, b, i32::wrapping_add);
+    let sub = |a, b| each(a, b, i32::wrapping_sub);
+    let six = |a: [i32; LANES]| each(a, a, |a, _| a.wrapping_mul(6));
+    let ((s, p), (t, q)) = ((add(b, c), sub(b, c)), (add(d, e), sub(d, e)));
+    [
+        sub(add(t, six(a)), each(s, s, |s, _| s << 2)),
+        sub(q, add(p, p)),
+        sub(t, s),
+        sub(add(six(f), add(q, q)), p),
+    ]
 }

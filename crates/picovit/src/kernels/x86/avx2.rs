@@ -5,8 +5,10 @@ use core::arch::x86_64::*;
 
 use super::super::block::Operand;
 use super::super::wide::{Kernel, LANES, Lanes, Rows, Simd, Sums, outputs};
-use super::{lanes, narrow8, narrow16, register, requant};
-use crate::format::TOKENS;
+use super::super::winograd4_tiles::{TILES, TilePairs, TileSums};
+use super::{lanes, narrow8, narrow16, requant};
+use crate::format::packing::{WIDE_QUAD, WIDE_TILE};
+use crate::format::{PATCH_CHANNELS, TOKENS};
 
 /// Inputs of a step: bytes of half a register.
 const STEP: usize = 16;
@@ -37,25 +39,105 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn add_pairs(self, sums: &mut [i32; 2 * LANES], weights: &[i16; 4 * LANES], two: [i16; 2]) {
+    fn sixteen<T: Operand>(self, tile: &[i8], tokens: [&[T]; TOKENS]) -> [Sums; 2] {
         // SAFETY: `self` proves that the instructions exist.
-        unsafe { add_pairs(sums, weights, two) }
+        unsafe { sixteen(tile, tokens) }
+    }
+
+    #[inline(always)]
+    fn add_pairs(self, sums: TileSums, weights: &[[i16; 32]], patches: &TilePairs) -> TileSums {
+        // SAFETY: `self` proves that the instructions exist.
+        unsafe { add_pairs(sums, weights, patches) }
     }
 
     outputs!();
 }
 
+/// Adds the products of four inputs of sixteen outputs, each sum still in two parts.
+///
+/// # Safety
+/// `weights` has 64 bytes.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn quad(sums: &mut [[__m256i; 4]; TOKENS], weights: *const i8, tokens: [__m256i; TOKENS]) {
+    for four in 0..4 {
+        // SAFETY: the caller's promise.
+        let w = unsafe { _mm_loadu_si128(weights.add(STEP * four).cast()) };
+        let w = _mm256_cvtepi8_epi16(w);
+        for token in 0..TOKENS {
+            let products = _mm256_madd_epi16(w, tokens[token]);
+            sums[token][four] = _mm256_add_epi32(sums[token][four], products);
+        }
+    }
+}
+
+/// [`Simd::sixteen`].
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sixteen<T: Operand>(tile: &[i8], tokens: [&[T]; TOKENS]) -> [Sums; 2] {
+    let mut sums = [[_mm256_setzero_si256(); 4]; TOKENS];
+    let inputs = tokens[0].len().min(tokens[1].len()).min(tile.len() / WIDE_TILE);
+    let whole = inputs / STEP * STEP;
+    for at in (0..whole).step_by(STEP) {
+        // SAFETY: `at` and the 15 inputs after it are below the length of all slices, of the tile times
+        // its outputs.
+        unsafe {
+            let x = [load::<true, T>(tokens[0], at), load::<true, T>(tokens[1], at)];
+            let [x, y] = [extended::<T>(x[0]), extended::<T>(x[1])];
+            macro_rules! step {
+                ($quad:literal) => {{
+                    const ALL: i32 = 0b0101_0101 * $quad;
+                    let place = tile.as_ptr().add(WIDE_TILE * (at + WIDE_QUAD * $quad));
+                    let x = _mm256_permute4x64_epi64::<ALL>(x);
+                    quad(&mut sums, place, [x, _mm256_permute4x64_epi64::<ALL>(y)]);
+                }};
+            }
+            step!(0);
+            step!(1);
+            step!(2);
+            step!(3);
+        }
+    }
+    for at in (whole..inputs / WIDE_QUAD * WIDE_QUAD).step_by(WIDE_QUAD) {
+        // SAFETY: `at` and the three inputs after it are below the length of all slices.
+        unsafe {
+            let four = |token: &[T]| token.as_ptr().add(at).cast::<i32>().read_unaligned();
+            let two = [four(tokens[0]), four(tokens[1])];
+            let two = [_mm_cvtsi32_si128(two[0]), _mm_cvtsi32_si128(two[1])];
+            let two = [extended::<T>(two[0]), extended::<T>(two[1])];
+            let two =
+                [_mm256_permute4x64_epi64::<0>(two[0]), _mm256_permute4x64_epi64::<0>(two[1])];
+            quad(&mut sums, tile.as_ptr().add(WIDE_TILE * at), two);
+        }
+    }
+    // Four sums of a token in order, from two registers with two parts of each.
+    let eight = |a, b| lanes(_mm256_permute4x64_epi64::<0b1101_1000>(_mm256_hadd_epi32(a, b)));
+    let [[a, b, c, d], [e, f, g, h]] = sums;
+    [[eight(a, b), eight(e, f)], [eight(c, d), eight(g, h)]]
+}
+
 /// [`Simd::add_pairs`].
 #[inline]
 #[target_feature(enable = "avx2")]
-fn add_pairs(sums: &mut [i32; 2 * LANES], weights: &[i16; 4 * LANES], two: [i16; 2]) {
-    let two = _mm256_set1_epi32(bytemuck::must_cast(two));
-    for (sums, weights) in sums.as_chunks_mut::<LANES>().0.iter_mut().zip(weights.as_chunks().0) {
-        let weights: &[i16; 2 * LANES] = weights;
-        // SAFETY: there are 32 bytes.
-        let weights = unsafe { _mm256_loadu_si256(weights.as_ptr().cast()) };
-        *sums = lanes(_mm256_add_epi32(register(*sums), _mm256_madd_epi16(weights, two)));
+fn add_pairs(sums: TileSums, weights: &[[i16; 32]], patches: &TilePairs) -> TileSums {
+    // SAFETY: as many bytes of which any are valid.
+    let mut sums: [[__m256i; 2]; TILES] = unsafe { core::mem::transmute(sums) };
+    for (pair, weights) in weights.iter().enumerate().take(PATCH_CHANNELS / 2) {
+        // SAFETY: there are 64 bytes.
+        let w: [__m256i; 2] = unsafe { weights.as_ptr().cast::<[__m256i; 2]>().read_unaligned() };
+        for tile in 0..TILES {
+            // SAFETY: there are so many patches of so many values.
+            let x = unsafe { patches.as_ptr().add(tile * PATCH_CHANNELS + 2 * pair) };
+            // SAFETY: as above.
+            let x = _mm256_set1_epi32(unsafe { x.cast::<i32>().read_unaligned() });
+            for half in 0..2 {
+                let products = _mm256_madd_epi16(w[half], x);
+                sums[tile][half] = _mm256_add_epi32(sums[tile][half], products);
+            }
+        }
     }
+    // SAFETY: as above.
+    unsafe { core::mem::transmute(sums) }
 }
 
 /// Four sums of each token, then four more.
