@@ -77,28 +77,7 @@ unsafe fn quad(sums: &mut [[__m256i; 4]; TOKENS], weights: *const i8, tokens: [_
 fn sixteen<T: Operand>(tile: &[i8], tokens: [&[T]; TOKENS]) -> [Sums; 2] {
     let mut sums = [[_mm256_setzero_si256(); 4]; TOKENS];
     let inputs = tokens[0].len().min(tokens[1].len()).min(tile.len() / WIDE_TILE);
-    let whole = inputs / STEP * STEP;
-    for at in (0..whole).step_by(STEP) {
-        // SAFETY: `at` and the 15 inputs after it are below the length of all slices, of the tile times
-        // its outputs.
-        unsafe {
-            let x = [load::<true, T>(tokens[0], at), load::<true, T>(tokens[1], at)];
-            let [x, y] = [extended::<T>(x[0]), extended::<T>(x[1])];
-            macro_rules! step {
-                ($quad:literal) => {{
-                    const ALL: i32 = 0b0101_0101 * $quad;
-                    let place = tile.as_ptr().add(WIDE_TILE * (at + WIDE_QUAD * $quad));
-                    let x = _mm256_permute4x64_epi64::<ALL>(x);
-                    quad(&mut sums, place, [x, _mm256_permute4x64_epi64::<ALL>(y)]);
-                }};
-            }
-            step!(0);
-            step!(1);
-            step!(2);
-            step!(3);
-        }
-    }
-    for at in (whole..inputs / WIDE_QUAD * WIDE_QUAD).step_by(WIDE_QUAD) {
+    for at in (0..inputs / WIDE_QUAD * WIDE_QUAD).step_by(WIDE_QUAD) {
         // SAFETY: `at` and the three inputs after it are below the length of all slices.
         unsafe {
             let four = |token: &[T]| token.as_ptr().add(at).cast::<i32>().read_unaligned();
