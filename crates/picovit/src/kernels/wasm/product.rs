@@ -4,9 +4,10 @@ use core::arch::wasm32::*;
 
 use super::super::block::Operand;
 use super::super::wide::{LANES, Lanes, Rows, Simd, Sums};
+use super::super::winograd4_tiles::{TILES, TilePairs, TileSums};
 use super::{BYTES, lanes, narrow8, narrow16, requant};
-use crate::format::TOKENS;
 use crate::format::packing::{WIDE_QUAD, WIDE_TILE};
+use crate::format::{PATCH_CHANNELS, TOKENS};
 
 /// Products on vectors.
 #[derive(Clone, Copy)]
@@ -180,6 +181,28 @@ impl Simd for Simd128 {
             lanes([fold2(one[0], one[1]), fold2(two[0], two[1])])
         };
         [[eight(0, 0), eight(1, 0)], [eight(0, 2), eight(1, 2)]]
+    }
+
+    #[inline(always)]
+    fn add_pairs(self, sums: TileSums, weights: &[[i16; 32]], patches: &TilePairs) -> TileSums {
+        // SAFETY: as many bytes of which any are valid.
+        let mut sums: [[v128; 4]; TILES] = unsafe { core::mem::transmute(sums) };
+        for (pair, weights) in weights.iter().enumerate().take(PATCH_CHANNELS / 2) {
+            // SAFETY: there are 64 bytes, and no alignment is asked for.
+            let weights =
+                [0, 8, 16, 24].map(|at| unsafe { v128_load(weights.as_ptr().add(at).cast()) });
+            for tile in 0..TILES {
+                // SAFETY: there are so many patches of so many values.
+                let x = unsafe { patches.as_ptr().add(tile * PATCH_CHANNELS + 2 * pair) };
+                // SAFETY: as above; no alignment is asked for.
+                let x = unsafe { v128_load32_splat(x.cast()) };
+                for part in 0..4 {
+                    sums[tile][part] = add_products(sums[tile][part], weights[part], x);
+                }
+            }
+        }
+        // SAFETY: as above.
+        unsafe { core::mem::transmute(sums) }
     }
 
     #[inline(always)]
