@@ -9,9 +9,12 @@ use picovit_compiler::pack::Info;
 
 /// Reads an artifact file into aligned memory.
 pub fn read(path: &Path) -> Result<AlignedBytes> {
-    let bytes = std::fs::read(path)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("cannot read {}", path.display()))?;
+    let bytes = std::fs::read(path).into_diagnostic().wrap_err_with(|| {
+        format!(
+            "cannot read {}; check that the path is right and that it may be read",
+            path.display()
+        )
+    })?;
     Ok(AlignedBytes::new(&bytes))
 }
 

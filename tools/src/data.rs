@@ -89,7 +89,10 @@ pub fn image(path: &Path, height: usize, width: usize, channels: usize) -> Resul
     let help = "PNG, JPEG, BMP, GIF, WebP and PNM files can be read";
     let image = image::ImageReader::open(path)
         .and_then(image::ImageReader::with_guessed_format)
-        .map_err(|error| miette!("cannot read {}: {error}", path.display()))?
+        .map_err(|error| {
+            let help = "check that the path is right and that it may be read";
+            miette!(help = help, "cannot read {}: {error}", path.display())
+        })?
         .decode()
         .map_err(|error| miette!(help = help, "cannot decode {}: {error}", path.display()))?;
     let grey = !image.color().has_color();

@@ -21,7 +21,7 @@ pub enum ExportError {
     #[error(transparent)]
     Record(#[from] RecordError),
     /// The file could not be written.
-    #[error("cannot write {}: {source}", .path.display())]
+    #[error("cannot write {}; check that the folder is there, may be written and has room", .path.display())]
     Write {
         /// The file.
         path: PathBuf,

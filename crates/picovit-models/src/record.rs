@@ -17,7 +17,7 @@ use crate::tensors;
 #[non_exhaustive]
 pub enum RecordError {
     /// A file could not be read.
-    #[error("cannot read {}: {source}", .path.display())]
+    #[error("cannot read {}; check that the path is right and that it may be read", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -25,7 +25,7 @@ pub enum RecordError {
         source: io::Error,
     },
     /// A file could not be written.
-    #[error("cannot write {}: {source}", .path.display())]
+    #[error("cannot write {}; check that the folder is there, may be written and has room", .path.display())]
     Write {
         /// The file.
         path: PathBuf,

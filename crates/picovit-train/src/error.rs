@@ -67,7 +67,7 @@ pub enum TrainError {
         problem: String,
     },
     /// A file of the output folder cannot be written.
-    #[error("cannot write the training state to {}: {source}", .path.display())]
+    #[error("cannot write the training state to {}; check that the folder is there, may be written and has room", .path.display())]
     Write {
         /// The output folder.
         path: PathBuf,

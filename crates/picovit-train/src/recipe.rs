@@ -100,7 +100,7 @@ pub enum RecipeError {
     #[error("`{0}` is neither a recipe nor a file; recipes: {names}", names = Recipe::names().join(", "))]
     Unknown(String),
     /// The file cannot be read.
-    #[error("cannot read the recipe {}: {source}", .path.display())]
+    #[error("cannot read the recipe {}; check that the path is right and that it may be read", .path.display())]
     Read {
         /// The file.
         path: PathBuf,

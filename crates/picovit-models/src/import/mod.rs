@@ -23,7 +23,7 @@ use resample::resample;
 #[non_exhaustive]
 pub enum ImportError {
     /// The file could not be read.
-    #[error("cannot read {}: {source}", .path.display())]
+    #[error("cannot read {}; check that the path is right and that it may be read", .path.display())]
     Read {
         /// The file.
         path: PathBuf,

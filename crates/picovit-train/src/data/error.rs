@@ -23,7 +23,7 @@ pub enum DataError {
     )]
     NoFolder(&'static str),
     /// A file or folder could not be read.
-    #[error("cannot read {}: {source}", .path.display())]
+    #[error("cannot read {}; check that the path is right and that it may be read", .path.display())]
     Read {
         /// The file or folder.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum DataError {
         source: io::Error,
     },
     /// A file could not be written.
-    #[error("cannot write {}: {source}", .path.display())]
+    #[error("cannot write {}; check that the folder is there, may be written and has room", .path.display())]
     Write {
         /// The file.
         path: PathBuf,
