@@ -2,7 +2,7 @@
 
 use super::requant::requant8;
 #[cfg(wide)]
-use super::wide::{Kernel, Simd, dispatch};
+use super::wide::{self, Kernel, Simd, dispatch};
 
 /// Channels at a time.
 const LANES: usize = if cfg!(wide) { 16 } else { 4 };
@@ -98,7 +98,7 @@ pub fn depthwise(layer: Depthwise<'_>, ring: &mut [i8], first: usize, outputs: u
     if dispatch(OnVectors { layer, ring: &mut *ring, first, outputs }).is_some() {
         return;
     }
-    compute(layer, ring, first, outputs);
+    compute(layer, ring, first, outputs, portable(layer.zero));
 }
 
 /// [`depthwise`] in portable code that hosts compile for each instruction set.
@@ -115,23 +115,37 @@ impl Kernel for OnVectors<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        compute(self.layer, self.ring, self.first, self.outputs);
+    fn run<S: Simd>(self, simd: S) {
+        let OnVectors { layer, ring, first, outputs } = self;
+        let requant = |sums: &[i32; LANES], mult: &[i32; LANES], out: &mut [i8; LANES]| {
+            let parts = sums.as_chunks().0.iter().zip(mult.as_chunks().0);
+            for ((&sums, &mult), out) in parts.zip(out.as_chunks_mut().0) {
+                let values = simd.requant([layer.zero; wide::LANES], sums, 0, mult);
+                *out = simd.narrow8(values, i8::MIN);
+            }
+        };
+        compute(layer, ring, first, outputs, requant);
     }
 }
 
 /// See [`depthwise`]. Where it is the exception, its stack is not for all to carry.
 #[cfg_attr(dsp, inline(never))]
 #[cfg_attr(not(dsp), inline(always))]
-fn compute(layer: Depthwise<'_>, ring: &mut [i8], first: usize, outputs: usize) {
+fn compute(
+    layer: Depthwise<'_>,
+    ring: &mut [i8],
+    first: usize,
+    outputs: usize,
+    requant: impl Fn(&[i32; LANES], &[i32; LANES], &mut [i8; LANES]),
+) {
     let channels = layer.bias.len();
     let whole = channels - channels % LANES;
     for x in 0..outputs {
         for channel in (0..whole).step_by(LANES) {
-            lanes::<LANES>(layer, ring, first, (x, channel));
+            lanes::<LANES>(layer, ring, first, (x, channel), &requant);
         }
         for channel in whole..channels {
-            lanes::<1>(layer, ring, first, (x, channel));
+            lanes::<1>(layer, ring, first, (x, channel), portable(layer.zero));
         }
     }
 }
@@ -143,8 +157,9 @@ fn lanes<const N: usize>(
     ring: &mut [i8],
     first: usize,
     (x, channel): (usize, usize),
+    requant: impl Fn(&[i32; N], &[i32; N], &mut [i8; N]),
 ) {
-    let Depthwise { weights, bias, mult, zero, kernel, stride } = layer;
+    let Depthwise { weights, bias, mult, kernel, stride, .. } = layer;
     let channels = bias.len();
     let row = ring.len().checked_div(kernel).unwrap_or(0);
     let bias = chunk::<i32, N>(bias, channel);
@@ -170,8 +185,18 @@ fn lanes<const N: usize>(
     }
     let place = first * row + x * channels + channel;
     let out = ring.get_mut(place..).and_then(|rest| rest.first_chunk_mut::<N>());
-    for ((out, &sum), &mult) in out.into_iter().flatten().zip(&sums).zip(mult) {
-        *out = requant8(sum, mult, zero);
+    if let Some(out) = out {
+        requant(&sums, mult, out);
+    }
+}
+
+/// Sums, multipliers and outputs in portable code.
+#[inline(always)]
+fn portable<const N: usize>(zero: i32) -> impl Fn(&[i32; N], &[i32; N], &mut [i8; N]) {
+    move |sums, mult, out| {
+        for ((out, &sum), &mult) in out.iter_mut().zip(sums).zip(mult) {
+            *out = requant8(sum, mult, zero);
+        }
     }
 }
 
