@@ -710,6 +710,16 @@ impl InvertedResidualRecord {
         let columns = self.in_width as usize + 2 * self.padding as usize;
         columns.saturating_mul(self.hidden as usize)
     }
+
+    /// Sums that something is added to at a time: of two pixels, or of a row of them; none without.
+    pub(crate) const fn sums(&self, packing: Packing) -> usize {
+        let pixels = match (self.residual, packing.by_rows()) {
+            (1, true) => self.out_size().1.next_multiple_of(TOKENS),
+            (1, false) => TOKENS,
+            _ => 0,
+        };
+        pixels.saturating_mul(self.out_channels as usize)
+    }
 }
 
 /// Index in raster order of token `index` of a map unfolded into `patch x patch` squares: tokens
@@ -833,17 +843,18 @@ pub const fn scratch_bytes_seq_pool(op: &SeqPoolRecord) -> usize {
 }
 
 /// Scratch memory of an inverted residual: the expanded rows one depthwise row needs, the blocks of
-/// both matrix products, and sums of two pixels where something is added to them.
+/// both matrix products, and sums of two pixels, or a row of them, where something is added to them.
 #[must_use]
 pub const fn scratch_bytes_inverted_residual(
     op: &InvertedResidualRecord,
     packing: Packing,
 ) -> usize {
-    let sums = if op.residual == 1 { op.out_channels as usize } else { 0 };
+    let narrow = packing.row_block_bytes(op.in_channels as usize, op.in_width as usize);
+    let wide = packing.row_block_bytes(op.hidden as usize, op.out_size().1);
     buffer(op.kernel as usize, op.expanded_row())
-        .saturating_add(packing.block_bytes(op.in_channels as usize))
-        .saturating_add(packing.block_bytes(op.hidden as usize))
-        .saturating_add(buffer(4 * TOKENS, sums))
+        .saturating_add(narrow)
+        .saturating_add(wide)
+        .saturating_add(buffer(4, op.sums(packing)))
 }
 
 /// Scratch memory of the mean over all pixels: the sums.

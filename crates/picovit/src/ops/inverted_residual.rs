@@ -8,6 +8,11 @@ use crate::kernels::{Block, Depthwise, Int8, Shortcut, depthwise, residual_add8,
 use crate::model::Constants;
 use crate::rows::{pairs, pairs_mut};
 use crate::scratch::Scratch;
+#[cfg(wide)]
+use crate::{
+    kernels::scores_rows,
+    rows::{rows, rows_mut},
+};
 
 /// See [`InvertedResidualRecord`].
 #[derive(Clone, Copy, Debug)]
@@ -119,12 +124,13 @@ impl<'a> InvertedResidual<'a> {
         let row_len = r.expanded_row();
         // Row `y` of the expanded map and its border lies at `y % kernel`.
         let ring: &mut [i8] = scratch.take(kernel * row_len);
-        let narrow: &mut [u8] = scratch.take(self.packing().block_bytes(r.in_channels as usize));
-        let wide: &mut [u8] = scratch.take(self.packing().block_bytes(hidden));
-        let sums: &mut [i32] =
-            scratch.take(if r.residual == 1 { TOKENS * out_channels } else { 0 });
-        let mut narrow = Block::new(self.packing(), r.in_channels as usize, narrow);
-        let mut wide = Block::new(self.packing(), hidden, wide);
+        let packing = self.packing();
+        let (in_width, in_channels) = (r.in_width as usize, r.in_channels as usize);
+        let narrow: &mut [u8] = scratch.take(packing.row_block_bytes(in_channels, in_width));
+        let wide: &mut [u8] = scratch.take(packing.row_block_bytes(hidden, out_width));
+        let sums: &mut [i32] = scratch.take(r.sums(packing));
+        let mut narrow = Block::new(packing, in_channels, narrow);
+        let mut wide = Block::new(packing, hidden, wide);
         let mut next = 0;
         for y in 0..out_height {
             let top = y * stride;
@@ -145,6 +151,14 @@ impl<'a> InvertedResidual<'a> {
             let output = maps.output();
             let out_row = out_width * out_channels;
             let output = output.get_mut(y * out_row..(y + 1) * out_row).unwrap_or_default();
+            // Chips that take artifacts of hosts need no second way to run them.
+            #[cfg(wide)]
+            if packing.by_rows() {
+                wide.set_rows(row);
+                self.project_row(&mut wide, sums, output);
+                tap.i8(Site::Output, y * out_width, 0, output);
+                continue;
+            }
             for (pixels, outs) in pairs(row, hidden).zip(pairs_mut(output, out_channels)) {
                 for (i, pixel) in pixels.into_iter().enumerate() {
                     wide.set(i, pixel);
@@ -176,11 +190,22 @@ impl<'a> InvertedResidual<'a> {
         after.fill(r.border);
         let start = y * columns * inputs;
         let input = input.get(start..start + columns * inputs).unwrap_or_default();
-        for (pixels, outputs) in pairs(input, inputs).zip(pairs_mut(row, hidden)) {
-            for (i, pixel) in pixels.into_iter().enumerate() {
-                block.set(i, pixel);
+        let form = Int8::around(r.zero1 as i32);
+        #[cfg(wide)]
+        let by_rows = self.packing().by_rows();
+        #[cfg(not(wide))]
+        let by_rows = false;
+        if by_rows {
+            #[cfg(wide)]
+            block.set_rows(input);
+            self.expand.int8_rows(block, form, row);
+        } else {
+            for (pixels, outputs) in pairs(input, inputs).zip(pairs_mut(row, hidden)) {
+                for (i, pixel) in pixels.into_iter().enumerate() {
+                    block.set(i, pixel);
+                }
+                self.expand.int8(block, form, outputs);
             }
-            self.expand.int8(block, Int8::around(r.zero1 as i32), outputs);
         }
         tap.i8(Site::Hidden, y * columns, 0, row);
         self.table1.apply(row);
@@ -195,16 +220,38 @@ impl<'a> InvertedResidual<'a> {
         if r.residual == 0 {
             return self.project.int8(block, Int8::around(r.zero_out as i32), outs);
         }
+        let (first, second) =
+            sums.split_at_mut_checked(r.out_channels as usize).unwrap_or_default();
+        scores(self.project.weights, block, [&mut *first, &mut *second]);
+        for (out, sums) in outs.into_iter().zip([first, second]) {
+            self.add(sums, out);
+        }
+    }
+
+    /// As [`Self::project`] of a row of output pixels.
+    #[cfg(wide)]
+    fn project_row(&self, block: &mut Block<'_>, sums: &mut [i32], outs: &mut [i8]) {
+        let r = self.record;
+        if r.residual == 0 {
+            return self.project.int8_rows(block, Int8::around(r.zero_out as i32), outs);
+        }
+        let sums = sums.get_mut(..outs.len()).unwrap_or_default();
+        scores_rows(self.project.weights, block, sums);
+        let channels = r.out_channels as usize;
+        for (out, sums) in rows_mut(outs, channels).zip(rows(sums, channels)) {
+            self.add(sums, out);
+        }
+    }
+
+    /// The output of a pixel in the place of what is added to it.
+    #[inline]
+    fn add(&self, sums: &[i32], out: &mut [i8]) {
+        let r = self.record;
         let shortcut = Shortcut {
             zero_in: r.zero_in as i32,
             mult: r.residual_mult,
             zero_out: r.zero_out as i32,
         };
-        let (first, second) =
-            sums.split_at_mut_checked(r.out_channels as usize).unwrap_or_default();
-        scores(self.project.weights, block, [&mut *first, &mut *second]);
-        for (out, sums) in outs.into_iter().zip([first, second]) {
-            residual_add8(sums, [self.project.bias, self.project.mult], shortcut, out);
-        }
+        residual_add8(sums, [self.project.bias, self.project.mult], shortcut, out);
     }
 }

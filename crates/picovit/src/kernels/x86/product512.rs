@@ -299,12 +299,31 @@ unsafe fn run_many<T: Operand>(
                     unsafe { product::<T, ROWS>(tiles, outputs.clone(), tokens, token, &mut sink) };
                     continue;
                 }
-                for (i, &excess) in excess.iter().enumerate().take(end - token) {
-                    let tokens = ([place(i)], [excess]);
-                    // SAFETY: as above.
-                    unsafe {
-                        product::<T, 1>(tiles, outputs.clone(), tokens, token + i, &mut sink)
-                    };
+                let mut i = 0;
+                while token + i < end {
+                    macro_rules! take {
+                        ($tokens:expr) => {
+                            let tokens = core::array::from_fn(|j| place(i + j));
+                            let excess = core::array::from_fn(|j| excess[i + j]);
+                            let (outputs, tokens) = (outputs.clone(), (tokens, excess));
+                            // SAFETY: as above.
+                            unsafe {
+                                product::<T, { $tokens }>(
+                                    tiles,
+                                    outputs,
+                                    tokens,
+                                    token + i,
+                                    &mut sink,
+                                )
+                            };
+                            i += $tokens;
+                        };
+                    }
+                    if token + i + 2 <= end {
+                        take!(2);
+                    } else {
+                        take!(1);
+                    }
                 }
             }
         }
