@@ -98,7 +98,7 @@ pub fn depthwise(layer: Depthwise<'_>, ring: &mut [i8], first: usize, outputs: u
     if dispatch(OnVectors { layer, ring: &mut *ring, first, outputs }).is_some() {
         return;
     }
-    compute(layer, ring, first, outputs, portable(layer.zero));
+    compute(layer, ring, (first, outputs), 0, portable(layer.zero));
 }
 
 /// [`depthwise`] in portable code that hosts compile for each instruction set.
@@ -124,24 +124,78 @@ impl Kernel for OnVectors<'_> {
                 *out = simd.narrow8(values, i8::MIN);
             }
         };
-        compute(layer, ring, first, outputs, requant);
+        let done = if layer.kernel == 3 { rows3(layer, ring, first, outputs, requant) } else { 0 };
+        compute(layer, ring, (first, outputs), done, requant);
     }
 }
 
-/// See [`depthwise`]. Where it is the exception, its stack is not for all to carry.
-#[cfg_attr(dsp, inline(never))]
-#[cfg_attr(not(dsp), inline(always))]
-fn compute(
+/// Channels of a row of 3x3 kernels, some at a time for all pixels, so that weights stay in registers;
+/// how many that are.
+#[cfg(wide)]
+#[inline(always)]
+fn rows3(
     layer: Depthwise<'_>,
     ring: &mut [i8],
     first: usize,
     outputs: usize,
     requant: impl Fn(&[i32; LANES], &[i32; LANES], &mut [i8; LANES]),
+) -> usize {
+    let channels = layer.bias.len();
+    let row = ring.len() / 3;
+    let starts = [0, 1, 2].map(|ky| (first + ky) % 3 * row);
+    // Values of a row that the last output's window ends with.
+    let reach = (outputs.saturating_sub(1) * layer.stride + 3) * channels;
+    if reach > row || layer.weights.len() < 9 * channels || layer.stride == 0 {
+        return 0;
+    }
+    let mut done = 0;
+    let constants = layer.bias.as_chunks::<LANES>().0.iter().zip(layer.mult.as_chunks::<LANES>().0);
+    for (bias, mult) in constants {
+        let mut weights = [[0; LANES]; 9];
+        for (tap, weights) in weights.iter_mut().enumerate() {
+            let values = chunk::<i8, LANES>(layer.weights, tap * channels + done);
+            *weights = values.copied().unwrap_or([0; LANES]).map(i32::from);
+        }
+        for x in 0..outputs {
+            let mut sums = *bias;
+            for (ky, start) in starts.into_iter().enumerate() {
+                let place = start + x * layer.stride * channels + done;
+                let pixels = ring.get(place..place + 2 * channels + LANES).unwrap_or_default();
+                for kx in 0..3 {
+                    let Some(values) = chunk::<i8, LANES>(pixels, kx * channels) else { break };
+                    for lane in 0..LANES {
+                        let product = weights[3 * ky + kx][lane] * i32::from(values[lane]);
+                        sums[lane] = sums[lane].wrapping_add(product);
+                    }
+                }
+            }
+            let place = starts[0] + x * channels + done;
+            if let Some(out) = ring.get_mut(place..).and_then(|rest| rest.first_chunk_mut()) {
+                requant(&sums, mult, out);
+            }
+        }
+        done += LANES;
+    }
+    done
+}
+
+/// See [`depthwise`]; the channels from `done` on. Where it is the exception, its stack is not for all to carry.
+#[cfg_attr(dsp, inline(never))]
+#[cfg_attr(not(dsp), inline(always))]
+fn compute(
+    layer: Depthwise<'_>,
+    ring: &mut [i8],
+    (first, outputs): (usize, usize),
+    done: usize,
+    requant: impl Fn(&[i32; LANES], &[i32; LANES], &mut [i8; LANES]),
 ) {
     let channels = layer.bias.len();
     let whole = channels - channels % LANES;
+    if done == channels {
+        return;
+    }
     for x in 0..outputs {
-        for channel in (0..whole).step_by(LANES) {
+        for channel in (done..whole).step_by(LANES) {
             lanes::<LANES>(layer, ring, first, (x, channel), &requant);
         }
         for channel in whole..channels {

@@ -1,5 +1,7 @@
 //! What the tests of kernels share.
 
+#![allow(dead_code, reason = "each file of tests uses some of it")]
+
 use std::sync::{Mutex, PoisonError};
 
 use picovit::kernels::Isa;
