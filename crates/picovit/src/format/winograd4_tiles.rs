@@ -92,7 +92,7 @@ pub(crate) const fn winograd4_tile_place(inputs: usize, group: usize, position: 
 }
 
 /// Transforms weights `[outputs][3][3][inputs]` into as many values as
-/// [`winograd4_weights`](super::winograd4_weights) says. Outputs are a multiple of
+/// [`winograd4_weights`] says. Outputs are a multiple of
 /// [`WINOGRAD4_TILE_OUTPUTS`], inputs of [`WINOGRAD4_INPUTS`](super::WINOGRAD4_INPUTS).
 pub fn pack_winograd4_tiles(weights: &[i8], inputs: usize, packed: &mut [i16]) {
     for (output, kernel) in rows(weights, 9 * inputs).enumerate() {
