@@ -37,7 +37,8 @@ pub struct TilePatches<'k> {
 
 impl TilePatches<'_> {
     /// Transforms a 6x6 patch, `B^T d B`, to the place of a tile: channels `first..` of the inputs. Of
-    /// every pixel as many channels are taken, a multiple of eight, as the first one has.
+    /// every pixel as many channels are taken as the first one has; that and `first` are multiples of
+    /// eight.
     pub fn set(&mut self, tile: usize, pixels: &[&[i8]; WINOGRAD4_POSITIONS], first: usize) {
         #[cfg(target_arch = "x86_64")]
         if is_avx512() {
@@ -213,7 +214,8 @@ pub(super) fn add_pairs(
     for (sums, patch) in sums.iter_mut().zip(patches.as_chunks::<PATCH_CHANNELS>().0) {
         for (weights, [x0, x1]) in weights.iter().zip(patch.as_chunks().0) {
             for (sum, [w0, w1]) in sums.iter_mut().zip(weights.as_chunks().0) {
-                let products = i32::from(*w0) * i32::from(*x0) + i32::from(*w1) * i32::from(*x1);
+                let products = i32::from(*w0) * i32::from(*x0);
+                let products = products.wrapping_add(i32::from(*w1) * i32::from(*x1));
                 *sum = sum.wrapping_add(products);
             }
         }
@@ -242,8 +244,8 @@ fn compute(
                 *sums = products(steps, weights, patches, (position, first));
             }
             for (lane, tile) in (first..tiles.count().min(first + TILES)).enumerate() {
-                let (top, left) = (4 * (tile / tiles.columns), 4 * (tile % tiles.columns));
-                let corner = top * 4 * tiles.columns + left;
+                let row = tile.checked_div(tiles.columns).unwrap_or(0);
+                let corner = 4 * (row * 4 * tiles.columns + tile - row * tiles.columns);
                 for half in 0..WINOGRAD4_TILE_OUTPUTS / LANES {
                     let output = group * WINOGRAD4_TILE_OUTPUTS + half * LANES;
                     let pixels = squares(steps, layer, output, |position| {

@@ -56,7 +56,8 @@ impl<'a> Tiles<'a> {
     fn new(matrix: Matrix<'a>) -> Option<Self> {
         let Matrix { packing: Packing::Wide, outputs, inputs, bytes } = matrix else { return None };
         let tile = Packing::Wide.matrix_bytes(WIDE_TILE, inputs);
-        let whole = outputs > 0 && inputs > 0 && bytes.len() >= outputs.div_ceil(WIDE_TILE) * tile;
+        let all = Packing::Wide.matrix_bytes(outputs, inputs);
+        let whole = outputs > 0 && inputs > 0 && bytes.len() >= all;
         let quads = tile / (WIDE_TILE * WIDE_QUAD);
         (whole && is_avx512()).then_some(Self { bytes, tile, outputs, lines: 1, quads })
     }

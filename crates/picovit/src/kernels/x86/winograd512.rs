@@ -23,13 +23,12 @@ pub(in super::super) fn set_patch(
 ) {
     let TilePatches { ref mut values, tiles, inputs } = *patches;
     let channels = pixels.iter().map(|pixel| pixel.len()).min().unwrap_or(0);
-    let end = first + channels;
-    // From a place of one position to that of the next one.
-    let step = tiles.patch_index(inputs, 1, (0, 0));
-    let last = tiles.patch_index(inputs, WINOGRAD4_POSITIONS - 1, (end.saturating_sub(1), tile));
-    if tile >= tiles.places() || end > inputs || values.len() <= last {
+    let end = first.saturating_add(channels);
+    if tile >= tiles.places() || end > inputs || values.len() < tiles.patch_values(inputs) {
         return;
     }
+    // From a place of one position to that of the next one.
+    let step = tiles.patch_index(inputs, 1, (0, 0));
     let mut channel = first;
     while channel < end {
         let count = (PATCH_CHANNELS - channel % PATCH_CHANNELS).min(end - channel);
@@ -52,7 +51,7 @@ pub(in super::super) fn set_patch(
         for y in 0..6 {
             let row = difference(rows[y]);
             for x in 0..6 {
-                // SAFETY: the last channel's last position is among the values, and they ascend.
+                // SAFETY: there are values for all places, and the tile has one, of so many channels.
                 unsafe { _mm512_mask_storeu_epi16(place.add((6 * y + x) * step), mask, row[x]) };
             }
         }
