@@ -714,7 +714,7 @@ impl InvertedResidualRecord {
     /// Sums that something is added to at a time: of two pixels, or of a row of them; none without.
     pub(crate) const fn sums(&self, packing: Packing) -> usize {
         let pixels = match (self.residual, packing.by_rows()) {
-            (1, true) => self.out_size().1.next_multiple_of(TOKENS),
+            (1, true) => self.out_size().1,
             (1, false) => TOKENS,
             _ => 0,
         };
@@ -749,7 +749,8 @@ const fn buffer(count: usize, each: usize) -> usize {
 /// those of some rows of tiles, sums and the pixels of their outputs.
 #[must_use]
 pub const fn scratch_bytes_conv(op: &ConvRecord, packing: Packing) -> usize {
-    if op.winograd == 3 {
+    // Only hosts take these; for chips it would be code for nothing.
+    if Packing::ALL_TAKEN && op.winograd == 3 {
         let tiles = TileRows::of(op.map_size());
         let patches = tiles.patch_values(op.all_channels()).saturating_mul(size_of::<i16>());
         let sums = align_up(WINOGRAD4_TILE_SUMS * size_of::<i32>());

@@ -30,6 +30,7 @@ pub const WINOGRAD4_SUM_BITS: u32 = 26;
 
 /// Index of the first weight of a group of [`WINOGRAD4_OUTPUTS`] outputs at a position:
 /// `[outputs / 8][position][inputs / 8][8][8]`.
+#[cfg(not(mve))]
 pub(crate) const fn winograd4_place(inputs: usize, group: usize, position: usize) -> usize {
     (group * WINOGRAD4_POSITIONS + position) * inputs * WINOGRAD4_OUTPUTS
 }
@@ -49,14 +50,24 @@ pub const fn winograd4_patch(inputs: usize) -> usize {
 /// Transforms weights `[outputs][3][3][inputs]`. Both numbers of channels are multiples of
 /// [`WINOGRAD4_OUTPUTS`] and [`WINOGRAD4_INPUTS`].
 pub fn pack_winograd4(weights: &[i8], inputs: usize, packed: &mut [i16]) {
+    pack(weights, inputs, (WINOGRAD4_OUTPUTS, WINOGRAD4_INPUTS), packed);
+}
+
+/// Transforms weights to `[outputs / lanes][position][inputs / beside][lanes][beside]`.
+pub(super) fn pack(
+    weights: &[i8],
+    inputs: usize,
+    (lanes, beside): (usize, usize),
+    packed: &mut [i16],
+) {
     for (output, kernel) in rows(weights, 9 * inputs).enumerate() {
-        let (group, lane) = (output / WINOGRAD4_OUTPUTS, output % WINOGRAD4_OUTPUTS);
+        let (group, lane) = (output / lanes, output % lanes);
         for channel in 0..inputs {
             for (position, value) in expand_kernel(kernel, inputs, channel).into_iter().enumerate()
             {
-                let place = winograd4_place(inputs, group, position);
-                let step = channel / WINOGRAD4_INPUTS * WINOGRAD4_OUTPUTS + lane;
-                let place = place + step * WINOGRAD4_INPUTS + channel % WINOGRAD4_INPUTS;
+                let place = (group * WINOGRAD4_POSITIONS + position) * inputs * lanes;
+                let step = channel / beside * lanes + lane;
+                let place = place + step * beside + channel % beside;
                 if let Some(weight) = packed.get_mut(place) {
                     *weight = value;
                 }
@@ -66,11 +77,7 @@ pub fn pack_winograd4(weights: &[i8], inputs: usize, packed: &mut [i16]) {
 }
 
 /// `G w G^T` of a channel of a kernel `[3][3][inputs]`, at each position.
-pub(super) fn expand_kernel(
-    kernel: &[i8],
-    inputs: usize,
-    channel: usize,
-) -> [i16; WINOGRAD4_POSITIONS] {
+fn expand_kernel(kernel: &[i8], inputs: usize, channel: usize) -> [i16; WINOGRAD4_POSITIONS] {
     let tap = |place: usize| i16::from(*kernel.get(place * inputs + channel).unwrap_or(&0));
     let [a, b, c] = [0, 1, 2].map(|x| expand([tap(x), tap(3 + x), tap(6 + x)]));
     let mut positions = [0; WINOGRAD4_POSITIONS];

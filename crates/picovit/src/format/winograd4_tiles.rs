@@ -2,8 +2,7 @@
 //! [`pack_winograd4`](super::pack_winograd4) has them but in another order, are read once for all of them.
 
 use super::packing::WIDE_TILE;
-use super::winograd4::{WINOGRAD4_POSITIONS, expand_kernel, winograd4_weights};
-use crate::rows::rows;
+use super::winograd4::{WINOGRAD4_POSITIONS, pack};
 
 /// Outputs that lie together.
 pub const WINOGRAD4_TILE_OUTPUTS: usize = WIDE_TILE;
@@ -91,22 +90,7 @@ pub(crate) const fn winograd4_tile_place(inputs: usize, group: usize, position: 
     (group * WINOGRAD4_POSITIONS + position) * inputs * WINOGRAD4_TILE_OUTPUTS
 }
 
-/// Transforms weights `[outputs][3][3][inputs]` into as many values as
-/// [`winograd4_weights`] says. Outputs are a multiple of
-/// [`WINOGRAD4_TILE_OUTPUTS`], inputs of [`WINOGRAD4_INPUTS`](super::WINOGRAD4_INPUTS).
+/// Transforms weights `[outputs][3][3][inputs]`. Outputs are a multiple of [`WINOGRAD4_TILE_OUTPUTS`], inputs of [`WINOGRAD4_INPUTS`](super::WINOGRAD4_INPUTS).
 pub fn pack_winograd4_tiles(weights: &[i8], inputs: usize, packed: &mut [i16]) {
-    for (output, kernel) in rows(weights, 9 * inputs).enumerate() {
-        let (group, lane) = (output / WINOGRAD4_TILE_OUTPUTS, output % WINOGRAD4_TILE_OUTPUTS);
-        for channel in 0..inputs {
-            for (position, value) in expand_kernel(kernel, inputs, channel).into_iter().enumerate()
-            {
-                let pair = channel / 2 * WINOGRAD4_TILE_OUTPUTS + lane;
-                let place = winograd4_tile_place(inputs, group, position) + 2 * pair + channel % 2;
-                if let Some(weight) = packed.get_mut(place) {
-                    *weight = value;
-                }
-            }
-        }
-    }
-    debug_assert_eq!(packed.len(), winograd4_weights(weights.len() / (9 * inputs).max(1), inputs));
+    pack(weights, inputs, (WINOGRAD4_TILE_OUTPUTS, 2), packed);
 }

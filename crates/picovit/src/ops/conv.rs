@@ -7,7 +7,7 @@ mod winograd4_tiles;
 
 use super::{Layer, Table, Value, pools, slides};
 use crate::engine::{Probe, Site, Tap};
-use crate::format::{ConvRecord, Packing, TOKENS};
+use crate::format::{ConvRecord, Packing, TOKENS, WINOGRAD4_OUTPUTS, WINOGRAD4_TILE_OUTPUTS};
 use crate::kernels::{self, Block, Int8, PatchPairs, PixelRow, Window};
 use crate::model::Constants;
 use crate::rows::{pairs_mut, rows_mut};
@@ -49,8 +49,8 @@ impl<'a> Conv<'a> {
         let second = second && (r.in_channels2 == 0 || cfg!(feature = "mobilevit"));
         constants
             .ensure(plain && second && clamp && window && pool && sizes.iter().all(|&s| s > 0));
-        let (height, width) = r.out_size();
-        constants.ensure(height > 0 && width > 0);
+        let ((height, width), (out_height, out_width)) = (r.map_size(), r.out_size());
+        constants.ensure(height > 0 && width > 0 && out_height > 0 && out_width > 0);
         let channels = r.out_channels as usize;
         let kernel = r.kernel as usize;
         let in_channels = r.all_channels();
@@ -60,9 +60,9 @@ impl<'a> Conv<'a> {
         } else if r.winograd == 1 && WINOGRAD2 {
             winograd::decode(r, constants)
         } else if r.winograd == 2 && WINOGRAD4 {
-            winograd4::decode(r, constants)
+            winograd4::decode(r, WINOGRAD4_OUTPUTS, constants)
         } else if r.winograd == 3 && WINOGRAD4_TILES {
-            winograd4_tiles::decode(r, constants)
+            winograd4::decode(r, WINOGRAD4_TILE_OUTPUTS, constants)
         } else {
             constants.ensure(false);
             Default::default()
@@ -133,7 +133,7 @@ impl<'a> Conv<'a> {
         }
         let channels = r.out_channels as usize;
         let (map_height, map_width) = r.map_size();
-        let (out_height, out_width) = r.out_size();
+        let (_, out_width) = r.out_size();
         let patch_len = r.kernel as usize * r.kernel as usize * r.all_channels();
         let patch: &mut [i8] = scratch.take(patch_len);
         let block = self.packing().row_block_bytes(patch_len, map_width);
@@ -146,16 +146,12 @@ impl<'a> Conv<'a> {
                 self.map_row(y, source, (patch, block), out, tap);
             }
         } else {
-            let pool = self.pool();
             let row: &mut [i8] = scratch.take(map_width * channels);
             // No value of the map is below `low`, so it is neutral for the maximum.
             output.fill(r.low);
             for y in 0..map_height {
                 self.map_row(y, source, (patch, block), row, tap);
-                for step in pool.covering(y, out_height) {
-                    let out = output.get_mut(step * out_row..(step + 1) * out_row);
-                    kernels::max_into_row(row, channels, pool, out.unwrap_or_default());
-                }
+                self.pool_row(y, row, output);
             }
         }
         tap.i8(Site::Output, 0, 0, output);
@@ -187,6 +183,18 @@ impl<'a> Conv<'a> {
             kernel: self.record.pool_kernel as usize,
             stride: self.record.pool_stride as usize,
             padding: self.record.pool_padding as usize,
+        }
+    }
+
+    /// Takes row `y` of the convolution's map into the rows of the output that it is pooled to.
+    #[inline(always)]
+    fn pool_row(&self, y: usize, row: &[i8], output: &mut [i8]) {
+        let channels = self.record.out_channels as usize;
+        let (out_height, out_width) = self.record.out_size();
+        let (pool, out_row) = (self.pool(), out_width * channels);
+        for step in pool.covering(y, out_height) {
+            let out = output.get_mut(step * out_row..(step + 1) * out_row);
+            kernels::max_into_row(row, channels, pool, out.unwrap_or_default());
         }
     }
 
@@ -251,9 +259,15 @@ impl<'a> Conv<'a> {
                 self.layer.int8(&block, form, pixels);
             }
         }
+        self.activate((y, 0), row, tap);
+    }
+
+    /// The activation of pixels of the convolution's map, side by side from a place on.
+    #[inline(always)]
+    fn activate<P: Probe>(&self, (y, x): (usize, usize), pixels: &mut [i8], tap: &mut Tap<'_, P>) {
         if let Some(table) = self.table {
-            tap.i8(Site::Hidden, y * r.map_size().1, 0, row);
-            table.apply(row);
+            tap.i8(Site::Hidden, y * self.record.map_size().1 + x, 0, pixels);
+            table.apply(pixels);
         }
     }
 

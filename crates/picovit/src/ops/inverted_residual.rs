@@ -4,15 +4,14 @@
 use super::{Layer, Table, Value, slides};
 use crate::engine::{Probe, Site, Tap};
 use crate::format::{InvertedResidualRecord, Packing, TOKENS};
+#[cfg(wide)]
+use crate::kernels::scores_rows;
 use crate::kernels::{Block, Depthwise, Int8, Shortcut, depthwise, residual_add8, scores};
 use crate::model::Constants;
 use crate::rows::{pairs, pairs_mut};
-use crate::scratch::Scratch;
 #[cfg(wide)]
-use crate::{
-    kernels::scores_rows,
-    rows::{rows, rows_mut},
-};
+use crate::rows::{rows, rows_mut};
+use crate::scratch::Scratch;
 
 /// See [`InvertedResidualRecord`].
 #[derive(Clone, Copy, Debug)]
@@ -151,20 +150,7 @@ impl<'a> InvertedResidual<'a> {
             let output = maps.output();
             let out_row = out_width * out_channels;
             let output = output.get_mut(y * out_row..(y + 1) * out_row).unwrap_or_default();
-            // Chips that take artifacts of hosts need no second way to run them.
-            #[cfg(wide)]
-            if packing.by_rows() {
-                wide.set_rows(row);
-                self.project_row(&mut wide, sums, output);
-                tap.i8(Site::Output, y * out_width, 0, output);
-                continue;
-            }
-            for (pixels, outs) in pairs(row, hidden).zip(pairs_mut(output, out_channels)) {
-                for (i, pixel) in pixels.into_iter().enumerate() {
-                    wide.set(i, pixel);
-                }
-                self.project(&wide, sums, outs);
-            }
+            self.project_row(row, &mut wide, sums, output);
             tap.i8(Site::Output, y * out_width, 0, output);
         }
         // Rows that no window reaches are expanded for nobody.
@@ -190,26 +176,50 @@ impl<'a> InvertedResidual<'a> {
         after.fill(r.border);
         let start = y * columns * inputs;
         let input = input.get(start..start + columns * inputs).unwrap_or_default();
-        let form = Int8::around(r.zero1 as i32);
-        #[cfg(wide)]
-        let by_rows = self.packing().by_rows();
-        #[cfg(not(wide))]
-        let by_rows = false;
-        if by_rows {
-            #[cfg(wide)]
-            block.set_rows(input);
-            self.expand.int8_rows(block, form, row);
-        } else {
-            for (pixels, outputs) in pairs(input, inputs).zip(pairs_mut(row, hidden)) {
-                for (i, pixel) in pixels.into_iter().enumerate() {
-                    block.set(i, pixel);
-                }
-                self.expand.int8(block, form, outputs);
-            }
-        }
+        self.expand_pixels(input, block, row);
         tap.i8(Site::Hidden, y * columns, 0, row);
         self.table1.apply(row);
         tap.i8(Site::Activation, y * columns, 0, row);
+    }
+
+    /// The expanded pixels of some of the input.
+    #[inline(always)]
+    fn expand_pixels(&self, input: &[i8], block: &mut Block<'_>, out: &mut [i8]) {
+        let r = self.record;
+        let form = Int8::around(r.zero1 as i32);
+        // Chips that take artifacts of hosts need no second way to run them.
+        #[cfg(wide)]
+        if self.packing().by_rows() {
+            block.set_rows(input);
+            return self.expand.int8_rows(block, form, out);
+        }
+        let pixels = pairs(input, r.in_channels as usize);
+        for (pixels, outputs) in pixels.zip(pairs_mut(out, r.hidden as usize)) {
+            for (i, pixel) in pixels.into_iter().enumerate() {
+                block.set(i, pixel);
+            }
+            self.expand.int8(block, form, outputs);
+        }
+    }
+
+    /// A row of output pixels; with a residual, they hold the input pixels. `sums` is room for
+    /// [`InvertedResidualRecord::sums`].
+    #[inline(always)]
+    fn project_row(&self, hidden: &[i8], block: &mut Block<'_>, sums: &mut [i32], out: &mut [i8]) {
+        let r = self.record;
+        // As above.
+        #[cfg(wide)]
+        if self.packing().by_rows() {
+            block.set_rows(hidden);
+            return self.project_rows(block, sums, out);
+        }
+        let pixels = pairs(hidden, r.hidden as usize);
+        for (pixels, outs) in pixels.zip(pairs_mut(out, r.out_channels as usize)) {
+            for (i, pixel) in pixels.into_iter().enumerate() {
+                block.set(i, pixel);
+            }
+            self.project(block, sums, outs);
+        }
     }
 
     /// Two output pixels; with a residual, they hold the input pixels. `sums` is room for two rows of
@@ -228,9 +238,9 @@ impl<'a> InvertedResidual<'a> {
         }
     }
 
-    /// As [`Self::project`] of a row of output pixels.
+    /// As [`Self::project`] of all pixels in a block.
     #[cfg(wide)]
-    fn project_row(&self, block: &mut Block<'_>, sums: &mut [i32], outs: &mut [i8]) {
+    fn project_rows(&self, block: &mut Block<'_>, sums: &mut [i32], outs: &mut [i8]) {
         let r = self.record;
         if r.residual == 0 {
             return self.project.int8_rows(block, Int8::around(r.zero_out as i32), outs);

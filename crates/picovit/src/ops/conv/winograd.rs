@@ -4,7 +4,7 @@
 use core::array;
 
 use super::Conv;
-use crate::engine::{Probe, Site, Tap};
+use crate::engine::{Probe, Tap};
 use crate::format::{
     ConvRecord, TOKENS, WINOGRAD_INPUTS, WINOGRAD_OUTPUTS, WINOGRAD_POSITIONS, WINOGRAD_SUMS,
     winograd_patches, winograd_weights,
@@ -148,10 +148,7 @@ impl Conv<'_> {
         tap: &mut Tap<'_, P>,
     ) {
         let r = self.record;
-        if let Some(table) = self.table {
-            tap.i8(Site::Hidden, y * r.map_size().1 + x, 0, pixel);
-            table.apply(pixel);
-        }
+        self.activate((y, x), pixel, tap);
         let channels = r.out_channels as usize;
         let (out_height, out_width) = r.out_size();
         let place = |y: usize, x: usize| {

@@ -2,10 +2,10 @@
 
 use super::Conv;
 use super::winograd::decode_weights;
-use crate::engine::{Probe, Site, Tap};
+use crate::engine::{Probe, Tap};
 use crate::format::{
-    ConvRecord, WINOGRAD4_INPUTS, WINOGRAD4_OUTPUTS, WINOGRAD4_POSITIONS, WINOGRAD4_SUMS,
-    winograd4_patch, winograd4_weights,
+    ConvRecord, WINOGRAD4_INPUTS, WINOGRAD4_POSITIONS, WINOGRAD4_SUMS, winograd4_patch,
+    winograd4_weights,
 };
 use crate::kernels;
 use crate::model::Constants;
@@ -14,18 +14,23 @@ use crate::rows::rows_mut;
 use crate::scratch::Scratch;
 
 /// Edge of a tile of outputs.
-const TILE: usize = 4;
+pub(super) const TILE: usize = 4;
 
 /// Edge of the patch that they come from.
-const PATCH: usize = 6;
+pub(super) const PATCH: usize = 6;
 
-/// Bias and multipliers of a record, and its transformed weights.
-pub(super) fn decode<'a>(r: &ConvRecord, constants: &Constants<'a>) -> (Layer<'a>, &'a [i16]) {
+/// Bias and multipliers of a record, and its transformed weights, of which those of so many outputs lie
+/// together.
+pub(super) fn decode<'a>(
+    r: &ConvRecord,
+    together: usize,
+    constants: &Constants<'a>,
+) -> (Layer<'a>, &'a [i16]) {
     let (inputs, outputs) = (r.all_channels(), r.out_channels as usize);
     let whole = [r.in_channels, r.in_channels2]
         .iter()
         .all(|&channels| (channels as usize).is_multiple_of(WINOGRAD4_INPUTS))
-        && outputs.is_multiple_of(WINOGRAD4_OUTPUTS);
+        && outputs.is_multiple_of(together);
     decode_weights(r, whole, winograd4_weights(outputs, inputs), constants)
 }
 
@@ -71,10 +76,7 @@ impl Conv<'_> {
         tap: &mut Tap<'_, P>,
     ) {
         let r = self.record;
-        if let Some(table) = self.table {
-            tap.i8(Site::Hidden, y * r.map_size().1 + x, 0, pixels);
-            table.apply(pixels);
-        }
+        self.activate((y, x), pixels, tap);
         let channels = r.out_channels as usize;
         let (out_height, out_width) = r.out_size();
         if r.pool_kernel == 0 {
