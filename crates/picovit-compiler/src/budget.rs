@@ -33,7 +33,7 @@ impl fmt::Display for Economy {
                 write!(f, "`{op}` without Winograd's algorithm, {bytes} bytes of scratch less")
             }
             Self::Portable => f.write_str(
-                "portable weights, whose convolutions take two pixels at a time, not a row",
+                "portable weights, whose operations take two pixels at a time, not a row",
             ),
         }
     }
@@ -58,6 +58,7 @@ pub(crate) fn fit(
     // Hosts take every packing; chips may have the code for their own only.
     if packing == Packing::Wide {
         *q = given;
+        (0..q.ops.len()).for_each(|op| set_winograd(q, op, 0));
         match fit_packing(graph, q, Packing::Portable, budget) {
             Ok(mut economies) => {
                 economies.push(Economy::Portable);
