@@ -7,6 +7,7 @@ mod networks;
 use std::collections::BTreeSet;
 
 use picovit::format::float::Conversion;
+use picovit::kernels::Isa;
 use picovit::{Engine, Model};
 use picovit_compiler::fuse::fuse;
 use picovit_compiler::graph::{
@@ -71,10 +72,11 @@ fn graph(seed: u64) -> Graph {
     let mut graph = Graph::new("random", image, vec![]);
     let mut at: NodeId = 0;
     let mut inputs = channels;
-    for layer in 0..size(&mut floats, 1, 2) {
+    let layers = if seed.is_multiple_of(8) { 2 } else { size(&mut floats, 1, 2) };
+    for layer in 0..layers {
         let outputs = match seed % 4 {
             // Numbers of channels that Winograd's algorithm takes.
-            0 => 16 + 8 * layer * size(&mut floats, 1, 2),
+            0 => 16 + layer * if seed.is_multiple_of(16) { 16 } else { 8 },
             _ => size(&mut floats, 2, 20),
         };
         let conv = Conv {
@@ -159,15 +161,20 @@ fn agrees_with_the_reference(artifact: &[u8], images: &[Vec<u8>], name: &str) {
     let mut engine = Engine::new(&model, &mut arena).unwrap();
     for (count, image) in images.iter().enumerate() {
         let input: Vec<i8> = image.iter().map(|&p| (i16::from(p) - 128) as i8).collect();
+        let expected = run(artifact, &input);
         engine.input().copy_from_slice(&input);
-        let logits = if count == 0 {
+        if count == 0 {
             // One more than there are: it does nothing.
             (0..=model.op_count()).for_each(|index| engine.run_op(index));
-            engine.logits()
-        } else {
-            engine.run()
-        };
-        assert_eq!(logits, run(artifact, &input), "{name}");
+            assert_eq!(engine.logits(), expected, "{name}");
+            continue;
+        }
+        // Tests beside this one may select another meanwhile: their bytes are the same.
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            isa.select();
+            engine.input().copy_from_slice(&input);
+            assert_eq!(engine.run(), expected, "{name}, {}", isa.name());
+        }
     }
 }
 
@@ -192,7 +199,8 @@ fn winograd_is_for_the_convolutions_that_gain() {
     let convolutions = (0..60).map(|seed| by_winograd(&graph(seed), Packing::Helium));
     assert!(convolutions.sum::<usize>() >= 3);
     let convolutions = (0..60).map(|seed| by_winograd(&graph(seed), Packing::Wide));
-    assert!(convolutions.sum::<usize>() >= 2);
+    let convolutions = convolutions.sum::<usize>();
+    assert!(convolutions >= 4, "{convolutions}");
     assert!((0..60).all(|seed| by_winograd(&graph(seed), Packing::Portable) == 0));
     for packing in [Packing::CortexM, Packing::Helium, Packing::Wide] {
         let direct = Layout { packing, winograd: false };

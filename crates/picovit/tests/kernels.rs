@@ -72,6 +72,24 @@ fn filled<T: Operand>(block: &mut Block<'_>, tokens: &[Vec<T>; TOKENS]) {
     }
 }
 
+/// All outputs of a pixel by the definition of a 3x3 convolution, of kernels `[outputs][3][3][inputs]`.
+fn direct<'p>(
+    layer: Winograd<'_>,
+    kernel: &[i8],
+    inputs: usize,
+    pixel: impl Fn(usize) -> &'p [i8],
+) -> Vec<i8> {
+    let output = |(output, kernel): (usize, &[i8])| {
+        let taps = kernel.chunks(inputs).enumerate();
+        let products = taps.flat_map(|(tap, weights)| {
+            weights.iter().zip(pixel(tap)).map(|(&w, &x)| i32::from(w) * i32::from(x))
+        });
+        let sum = products.sum::<i32>() + layer.bias[output];
+        mulhi_add(layer.zero, sum, layer.mult[output]).clamp(-128, 127) as i8
+    };
+    kernel.chunks(9 * inputs).enumerate().map(output).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
@@ -141,21 +159,14 @@ proptest! {
             winograd4(layer, &patch, &mut sums, &mut out);
             out
         });
-        let mut direct = Vec::new();
+        let mut expected = Vec::new();
         for place in 0..16 {
-            for (output, kernel) in kernel.chunks(9 * inputs).enumerate() {
-                let taps = kernel.chunks(inputs).enumerate();
-                let products = taps.flat_map(|(tap, weights)| {
-                    let pixel = (place / 4 + tap / 3) * 6 + place % 4 + tap % 3;
-                    let values = &pixels[pixel * inputs..][..inputs];
-                    weights.iter().zip(values).map(|(&w, &x)| i32::from(w) * i32::from(x))
-                });
-                let sum = products.sum::<i32>() + bias[output];
-                direct.push(mulhi_add(zero, sum, mult[output]).clamp(-128, 127) as i8);
-            }
+            expected.extend(direct(layer, &kernel, inputs, |tap| {
+                &pixels[((place / 4 + tap / 3) * 6 + place % 4 + tap % 3) * inputs..][..inputs]
+            }));
         }
         for (isa, result) in results {
-            prop_assert_eq!(&result, &direct, "{}", isa);
+            prop_assert_eq!(&result, &expected, "{}", isa);
         }
     }
 
@@ -202,21 +213,33 @@ proptest! {
             winograd4_tiles(layer, &patches, &mut sums, &mut out);
             out
         });
-        let mut direct = Vec::new();
+        let mut expected = Vec::new();
         for (y, x) in (0..4 * tiles.rows).flat_map(|y| (0..4 * tiles.columns).map(move |x| (y, x))) {
-            for (output, kernel) in kernel.chunks(9 * inputs).enumerate() {
-                let taps = kernel.chunks(inputs).enumerate();
-                let products = taps.flat_map(|(tap, weights)| {
-                    let values = pixel(y + tap / 3, x + tap % 3);
-                    weights.iter().zip(values).map(|(&w, &x)| i32::from(w) * i32::from(x))
-                });
-                let sum = products.sum::<i32>() + bias[output];
-                direct.push(mulhi_add(zero, sum, mult[output]).clamp(-128, 127) as i8);
-            }
+            expected.extend(direct(layer, &kernel, inputs, |tap| pixel(y + tap / 3, x + tap % 3)));
         }
         for (isa, result) in results {
-            prop_assert!(result == direct, "{}, {:?}", isa, tiles);
+            prop_assert!(result == expected, "{}, {:?}", isa, tiles);
         }
+    }
+
+    /// Whatever weights and memory hold, of any number of tiles: sums wrap, and nothing panics.
+    #[test]
+    fn any_weights_of_many_tiles(
+        (rows, columns) in (1..9usize, 1..30usize),
+        weights in vec(extreme(any::<i16>(), &[i16::MIN, i16::MAX]), winograd4_weights(16, 8)),
+        (pixels, mult) in (vec(token(), WINOGRAD4_POSITIONS * 8), vec(any::<i32>(), 16)),
+    ) {
+        let tiles = TileRows::of((rows, columns));
+        let layer = Winograd { weights: &weights, bias: &mult, mult: &mult, zero: 3 };
+        agree(|| {
+            let mut values = vec![i16::MIN; tiles.patch_values(8)];
+            let mut patches = TilePatches { values: &mut values, tiles, inputs: 8 };
+            patches.set(0, &std::array::from_fn(|place| &pixels[8 * place..][..8]), 0);
+            let mut sums = vec![0; WINOGRAD4_TILE_SUMS];
+            let mut out = vec![0; tiles.pixel_values(16)];
+            winograd4_tiles(layer, &patches, &mut sums, &mut out);
+            out
+        })?;
     }
 
     /// Against the definition of a convolution.
@@ -253,20 +276,14 @@ proptest! {
             winograd(layer, &patches, &mut sums, &mut out);
             out
         });
-        let mut direct = Vec::new();
+        let mut expected = Vec::new();
         for (token, place) in (0..TOKENS).flat_map(|t| [0, 1, 4, 5].map(|place| (t, place))) {
-            for (output, kernel) in kernel.chunks(9 * inputs).enumerate() {
-                let taps = kernel.chunks(inputs).enumerate();
-                let products = taps.flat_map(|(tap, weights)| {
-                    let values = pixel(token, place + tap / 3 * 4 + tap % 3);
-                    weights.iter().zip(values).map(|(&w, &x)| i32::from(w) * i32::from(x))
-                });
-                let sum = products.sum::<i32>() + bias[output];
-                direct.push(mulhi_add(zero, sum, mult[output]).clamp(-128, 127) as i8);
-            }
+            expected.extend(direct(layer, &kernel, inputs, |tap| {
+                pixel(token, place + tap / 3 * 4 + tap % 3)
+            }));
         }
         for (isa, out) in results {
-            prop_assert_eq!(&out, &direct, "{}", isa);
+            prop_assert_eq!(&out, &expected, "{}", isa);
         }
     }
 

@@ -21,12 +21,13 @@ fn webassembly_answers_what_the_host_answers_and_vectors_take_few_instructions()
         let report: Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
         let rows = report["instruction_sets"].as_array().unwrap();
         assert_eq!(rows.len(), 2, "{report}");
-        rows[1]["times_fewer"].as_f64().unwrap()
+        // Those of vectors, by themselves: portable code may gain more by a change than they do.
+        rows[1]["instructions"].as_u64().unwrap()
     };
     let cct = quantized_for("cct_2_3x2_fmnist", "int8", "wasm");
-    let fewer = count(&cct, true);
-    assert!(fewer >= 10.0, "{fewer}");
+    let instructions = count(&cct, true);
+    assert!(instructions <= 17_143_000, "{instructions}");
     let mobilevit = quantized_for("mobilevit_xxs_fmnist", "int8", "wasm");
-    let fewer = count(&mobilevit, false);
-    assert!(fewer >= 3.0, "{fewer}");
+    let instructions = count(&mobilevit, false);
+    assert!(instructions <= 22_806_000, "{instructions}");
 }

@@ -521,6 +521,8 @@ fn rules_of_winograd() {
         artifact(13, &[(1, inputs), (5, outputs)]).op(1, transformed);
         artifact(13, &[(1, inputs - 1), (3, outputs)]).op(1, transformed);
         artifact(13, &[(1, inputs), (3, outputs - 1)]).op(1, transformed);
+        // A whole group of outputs is needed.
+        artifact(13, &[(1, inputs), (3, outputs + outputs / 2)]).op(1, transformed);
         artifact(13, &fits).op(1, |r| {
             transformed(r);
             r.stride = 2;

@@ -103,7 +103,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "cortex-m4")]
     target: Target,
     /// Compute 3x3 convolutions as they are, not by Winograd's algorithm: their weights take 3.6 times
-    /// less flash, on Cortex-M55 and x86 8 times, and the processor up to twice the instructions for them.
+    /// less flash, on Cortex-M55, x86 and wasm 8 times, and the processor up to twice the instructions for them.
     #[arg(long)]
     no_winograd: bool,
     /// Bytes that the arena may have at most, as in 33000, 32K or 1M. Speed is given up where it takes
