@@ -186,8 +186,9 @@ impl<'a> Conv<'a> {
         }
     }
 
-    /// Takes row `y` of the convolution's map into the rows of the output that it is pooled to.
-    #[inline(always)]
+    /// Takes row `y` of the convolution's map into the rows of the output that it is pooled to. Apart, as
+    /// its registers would be on the stack of products.
+    #[inline(never)]
     fn pool_row(&self, y: usize, row: &[i8], output: &mut [i8]) {
         let channels = self.record.out_channels as usize;
         let (out_height, out_width) = self.record.out_size();
