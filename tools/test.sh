@@ -30,7 +30,8 @@ step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps
 
 step "tests"
-cargo test --locked --workspace
+# All that fails at once, so that one run is enough to know it.
+cargo test --locked --workspace --no-fail-fast
 cargo test --locked --manifest-path firmware/Cargo.toml
 
 step "all tests passed"

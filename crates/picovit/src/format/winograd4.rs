@@ -50,24 +50,23 @@ pub const fn winograd4_patch(inputs: usize) -> usize {
 /// Transforms weights `[outputs][3][3][inputs]`. Both numbers of channels are multiples of
 /// [`WINOGRAD4_OUTPUTS`] and [`WINOGRAD4_INPUTS`].
 pub fn pack_winograd4(weights: &[i8], inputs: usize, packed: &mut [i16]) {
-    pack(weights, inputs, (WINOGRAD4_OUTPUTS, WINOGRAD4_INPUTS), packed);
+    pack::<WINOGRAD4_OUTPUTS, WINOGRAD4_INPUTS>(weights, inputs, packed);
 }
 
-/// Transforms weights to `[outputs / lanes][position][inputs / beside][lanes][beside]`.
-pub(super) fn pack(
+/// Transforms weights to `[outputs / LANES][position][inputs / BESIDE][LANES][BESIDE]`.
+pub(super) fn pack<const LANES: usize, const BESIDE: usize>(
     weights: &[i8],
     inputs: usize,
-    (lanes, beside): (usize, usize),
     packed: &mut [i16],
 ) {
     for (output, kernel) in rows(weights, 9 * inputs).enumerate() {
-        let (group, lane) = (output / lanes, output % lanes);
+        let (group, lane) = (output / LANES, output % LANES);
         for channel in 0..inputs {
             for (position, value) in expand_kernel(kernel, inputs, channel).into_iter().enumerate()
             {
-                let place = (group * WINOGRAD4_POSITIONS + position) * inputs * lanes;
-                let step = channel / beside * lanes + lane;
-                let place = place + step * beside + channel % beside;
+                let place = (group * WINOGRAD4_POSITIONS + position) * inputs * LANES;
+                let step = channel / BESIDE * LANES + lane;
+                let place = place + step * BESIDE + channel % BESIDE;
                 if let Some(weight) = packed.get_mut(place) {
                     *weight = value;
                 }

@@ -92,5 +92,5 @@ pub(crate) const fn winograd4_tile_place(inputs: usize, group: usize, position: 
 
 /// Transforms weights `[outputs][3][3][inputs]`. Outputs are a multiple of [`WINOGRAD4_TILE_OUTPUTS`], inputs of [`WINOGRAD4_INPUTS`](super::WINOGRAD4_INPUTS).
 pub fn pack_winograd4_tiles(weights: &[i8], inputs: usize, packed: &mut [i16]) {
-    pack(weights, inputs, (WINOGRAD4_TILE_OUTPUTS, 2), packed);
+    pack::<WINOGRAD4_TILE_OUTPUTS, 2>(weights, inputs, packed);
 }

@@ -250,7 +250,8 @@ fn compute(
                     let output = group * WINOGRAD4_TILE_OUTPUTS + half * LANES;
                     let pixels = squares(steps, layer, output, |position| {
                         let sums = sums.get(position * TILES + lane);
-                        sums.map_or([0; LANES], |sums| sums.as_chunks().0[half])
+                        let sums = sums.and_then(|sums| sums.as_chunks().0.get(half));
+                        sums.copied().unwrap_or_default()
                     });
                     for (pixel, values) in pixels.into_iter().enumerate() {
                         let place = corner + pixel / 4 * 4 * tiles.columns + pixel % 4;
