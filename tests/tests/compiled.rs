@@ -131,6 +131,9 @@ fn graph(seed: u64) -> Graph {
     graph
 }
 
+/// What vectors without dot products take.
+const ROWS_AND_TILES: Layout = Layout { packing: Packing::Portable, winograd: true };
+
 /// Calibrated on images of little contrast, run on all that there may be.
 fn keeps_the_contract(graph: &Graph, seed: u64, format: &Format, name: &str) {
     let len = graph.image.shape.len();
@@ -143,11 +146,11 @@ fn keeps_the_contract(graph: &Graph, seed: u64, format: &Format, name: &str) {
     let mut images = vec![vec![0; len], vec![255; len], image(100, 150)];
     images.extend((0..4).map(|_| image(0, 255)));
     images.push(image(0, 1).iter().map(|&bit| bit * 255).collect());
-    for packing in Packing::ALL {
-        let compiled = compile_for(graph, &calibration, None, format, packing)
+    for layout in Packing::ALL.map(Layout::from).into_iter().chain([ROWS_AND_TILES]) {
+        let compiled = compile_for(graph, &calibration, None, format, layout)
             .unwrap_or_else(|error| panic!("{name} is refused: {error}"));
         let artifact = Aligned::copy(&compiled.packed.bytes);
-        agrees_with_the_reference(&artifact, &images, &format!("{name}, {packing:?}"));
+        agrees_with_the_reference(&artifact, &images, &format!("{name}, {layout:?}"));
     }
 }
 
@@ -201,6 +204,8 @@ fn winograd_is_for_the_convolutions_that_gain() {
     let convolutions = (0..60).map(|seed| by_winograd(&graph(seed), Packing::Wide));
     let convolutions = convolutions.sum::<usize>();
     assert!(convolutions >= 4, "{convolutions}");
+    let rows = (0..60).map(|seed| by_winograd(&graph(seed), ROWS_AND_TILES));
+    assert_eq!(rows.sum::<usize>(), convolutions);
     assert!((0..60).all(|seed| by_winograd(&graph(seed), Packing::Portable) == 0));
     for packing in [Packing::CortexM, Packing::Helium, Packing::Wide] {
         let direct = Layout { packing, winograd: false };

@@ -14,15 +14,16 @@ pub struct Layout {
     pub packing: Packing,
     /// Whether 3x3 convolutions with a stride of 1 are computed by Winograd's algorithm: F(2x2, 3x3)
     /// for [`Packing::CortexM`], 2.25 times fewer products, 3.6 times the bytes of weights; F(4x4, 3x3)
-    /// for [`Packing::Helium`] and [`Packing::Wide`], 4 times fewer, 8 times the bytes, where a map has
-    /// enough tiles.
+    /// for [`Packing::Helium`], [`Packing::Wide`] and [`Packing::Portable`], 4 times fewer, 8 times the
+    /// bytes, where a map has enough tiles.
     pub winograd: bool,
 }
 
 impl From<Packing> for Layout {
     /// Winograd where it is faster. Vectors multiply bytes twice as fast as the halfwords that it
     /// needs, so that only the larger tiles gain there; processors without either gain nothing from its
-    /// additions.
+    /// additions, nor does AArch64 with dot products. Without them, on a Cortex-A53 or A72, it is worth
+    /// asking for.
     fn from(packing: Packing) -> Self {
         Self { packing, winograd: packing != Packing::Portable }
     }
@@ -41,7 +42,7 @@ pub(crate) fn mark_winograd(q: &mut QGraph, packing: Packing) {
             Packing::Helium => {
                 2 * u8::from(takes_tiles_of_4(record) && fits(layer, WINOGRAD4_SUM_BITS))
             }
-            Packing::Wide => {
+            Packing::Wide | Packing::Portable => {
                 3 * u8::from(takes_many_tiles(record) && fits(layer, WINOGRAD4_SUM_BITS))
             }
             _ => 0,

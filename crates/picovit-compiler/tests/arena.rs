@@ -119,17 +119,18 @@ fn every_plan_passes_and_reaches_its_lower_bound() {
         let graph = network(family, seed);
         assert_eq!(graph.image.shape.len(), networks::PIXELS);
         for format in [Format::Int8, Format::F16, mixed(&graph)] {
-            for packing in Packing::ALL {
-                let Compiled { packed, economies, .. } = compiled(&graph, &format, packing);
+            let tiles = Layout { packing: Packing::Portable, winograd: true };
+            for layout in Packing::ALL.map(Layout::from).into_iter().chain([tiles]) {
+                let Compiled { packed, economies, .. } = compiled(&graph, &format, layout);
                 assert_eq!(verify(&graph, &packed.bytes), Ok(()));
                 let bytes = AlignedBytes::new(&packed.bytes);
                 let model = Model::parse(&bytes).unwrap();
                 let live = live_bytes(&model);
                 let plan = &packed.plan;
                 let each: Vec<usize> = (0..live.len()).map(|op| plan.live_bytes(op)).collect();
-                assert_eq!(live, each, "{family:?} {format:?} {packing:?}");
+                assert_eq!(live, each, "{family:?} {format:?} {layout:?}");
                 assert!(economies.is_empty());
-                assert_eq!(plan.arena_bytes, plan.lower_bound, "{family:?} {format:?} {packing:?}");
+                assert_eq!(plan.arena_bytes, plan.lower_bound, "{family:?} {format:?} {layout:?}");
             }
         }
     }

@@ -7,6 +7,8 @@
 mod floats;
 mod frames;
 mod random;
+#[cfg(not(target_os = "none"))]
+mod tiles;
 
 use picovit::format::{
     EXP_ENTRIES, Packing, TABLE_ENTRIES, TOKENS, WINOGRAD_POSITIONS, WINOGRAD_SUMS,
@@ -37,6 +39,8 @@ pub struct Memory {
     packed: Aligned<[i8; MATRIX]>,
     block: Aligned<[u8; 2 * TOKENS * INPUTS]>,
     tokens: Aligned<[[i8; INPUTS]; TOKENS]>,
+    #[cfg(not(target_os = "none"))]
+    tiles: tiles::Memory,
 }
 
 impl Memory {
@@ -48,6 +52,8 @@ impl Memory {
             packed: Aligned([0; MATRIX]),
             block: Aligned([0; 2 * TOKENS * INPUTS]),
             tokens: Aligned([[0; INPUTS]; TOKENS]),
+            #[cfg(not(target_os = "none"))]
+            tiles: tiles::Memory::new(),
         }
     }
 }
@@ -89,8 +95,11 @@ type Case = fn(&mut Memory, &mut Random) -> Sum;
 /// Cases of each group that are worth the time.
 pub const CASES: u32 = 300;
 
+/// How many groups there are on boards: the first.
+pub const ON_BOARDS: usize = 15;
+
 /// The groups of kernels, by name.
-pub const GROUPS: [(&str, Case); 15] = [
+pub const GROUPS: &[(&str, Case)] = &[
     ("products, portable", |memory, random| products(memory, random, Packing::Portable)),
     ("products, cortex-m-dsp", |memory, random| products(memory, random, Packing::CortexM)),
     ("products, cortex-m-helium", |memory, random| products(memory, random, Packing::Helium)),
@@ -106,6 +115,9 @@ pub const GROUPS: [(&str, Case); 15] = [
     ("shortcuts", |_, random| shortcuts(random)),
     ("floats", |memory, random| floats::floats(memory, random)),
     ("frames", |memory, random| frames::frames(memory, random)),
+    // Chips have neither the memory nor the kernels.
+    #[cfg(not(target_os = "none"))]
+    ("winograd, many tiles", |memory, random| tiles::tiles(&mut memory.tiles, random)),
 ];
 
 /// Sums up so many cases of a group.
@@ -134,7 +146,7 @@ fn products(memory: &mut Memory, random: &mut Random, packing: Packing) -> Sum {
         1 => 1 + random.below(INPUTS as u32) as usize,
         _ => 1 + random.below(150) as usize,
     };
-    let Memory { matrix, packed, block: bytes, tokens } = memory;
+    let Memory { matrix, packed, block: bytes, tokens, .. } = memory;
     let matrix = &mut matrix.0[..outputs * inputs];
     let packed = &mut packed.0[..packing.matrix_bytes(outputs, inputs)];
     random.fill(matrix, weight);

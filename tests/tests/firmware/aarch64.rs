@@ -3,29 +3,48 @@
 //! Needs `qemu-aarch64` and a C compiler that links for it.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
+use crate::artifacts::quantized_for;
 use crate::{firmware, random_network, said};
+
+/// What a model takes by each of these kernels that a processor has.
+fn count(model: &Path, cpu: &str, more: &[&str]) -> Vec<Value> {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report.json");
+    let [model, report_path] = [model, &report].map(|path| path.to_str().unwrap());
+    let args = ["aarch64", "--model", model, "--json", report_path, "--cpu", cpu];
+    let output = firmware(args.iter().chain(more));
+    assert!(output.status.success(), "{cpu}: {}", said(&output));
+    let mut report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    let Value::Array(rows) = report["instruction_sets"].take() else { panic!("{report}") };
+    rows
+}
 
 #[test]
 fn aarch64_kernels_take_few_instructions() {
     let folder = tempfile::tempdir().unwrap();
-    let (model, report) = (folder.path().join("m.pvit"), folder.path().join("report.json"));
+    let model = folder.path().join("m.pvit");
     fs::write(&model, random_network(32, 7)).unwrap();
-    for (cpu, sets) in [("max", &[1.0, 4.0, 6.0][..]), ("cortex-a53", &[1.0, 4.0])] {
-        let (model, report) = (model.to_str().unwrap(), report.to_str().unwrap());
-        let mut args = vec!["aarch64", "--model", model, "--json", report, "--cpu", cpu];
-        if cpu == "max" {
-            args.push("--check");
-        }
-        let output = firmware(args);
-        assert!(output.status.success(), "{cpu}: {}", said(&output));
-        let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
-        let rows = report["instruction_sets"].as_array().unwrap();
-        assert_eq!(rows.len(), sets.len(), "{report}");
-        for (row, &least) in rows.iter().zip(sets) {
-            assert!(row["times_fewer"].as_f64().is_some_and(|times| times >= least), "{row}");
-        }
+    let rows = count(&model, "max", &["--check"]);
+    let least = [1.0, 4.0, 6.0];
+    assert_eq!(rows.len(), least.len(), "{rows:?}");
+    for (row, least) in rows.iter().zip(least) {
+        assert!(row["times_fewer"].as_f64().is_some_and(|times| times >= least), "{row}");
     }
+}
+
+#[test]
+fn processors_without_dot_products_gain_by_winograd() {
+    let instructions = |target| {
+        let model = quantized_for("cct_2_3x2_fmnist", "int8", target);
+        let rows = count(&model, "cortex-a53", &["--kernels", "neon,neon-dotprod"]);
+        let [neon] = &rows[..] else { panic!("{rows:?}") };
+        assert_eq!(neon["name"], "neon");
+        neon["instructions"].as_u64().unwrap()
+    };
+    let (rows, tiles) = (instructions("aarch64"), instructions("cortex-a53"));
+    assert!(tiles * 100 <= rows * 81, "{rows}, {tiles}");
 }

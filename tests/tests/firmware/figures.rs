@@ -62,6 +62,7 @@ fn the_shipped_models_take_no_more_than_they_did() {
         for target in ["cortex-m4", "cortex-m55"] {
             quantized_for(&model, "int8", target);
         }
+        quantized_for(&model, "f16", "cortex-m4");
     }
     let folder = folder();
     let args = [OsStr::new("regression"), OsStr::new("--artifacts"), folder.as_os_str()];
@@ -73,7 +74,9 @@ fn the_shipped_models_take_no_more_than_they_did() {
 fn a_figure_that_grew_is_named_with_the_way_to_accept_it() {
     let dir = TempDir::new().unwrap();
     let (table, folder) = (dir.path().join("boards.toml"), folder());
-    quantized_for("cct_2_3x2_fmnist", "int8", "cortex-m4");
+    for format in ["int8", "f16"] {
+        quantized_for("cct_2_3x2_fmnist", format, "cortex-m4");
+    }
     let regression = |more: &[&str]| {
         let args = ["regression", "--models", "cct_2_3x2_fmnist", "--boards", board::DEFAULT];
         let args = args.iter().chain(more).map(|arg| OsStr::new(*arg));

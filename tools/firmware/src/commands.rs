@@ -32,13 +32,17 @@ pub(crate) fn hint(board: &Board, artifact: &Artifact) {
     let model = artifact.model();
     let (packing, target) = board.packing;
     let format = model.header().format;
-    if model.packing() != packing && format != picovit::format::FORMAT_F16 {
-        eprintln!(
-            "{} the weights are packed for `{}`, which is slow here: quantize with `--target {target}`",
-            style("hint:").yellow(),
-            model.packing().name(),
-        );
-    }
+    let packed_for = if model.packing() != packing && format != picovit::format::FORMAT_F16 {
+        model.packing().name()
+    } else if artifact.has_many_tiles() {
+        "cortex-a53"
+    } else {
+        return;
+    };
+    eprintln!(
+        "{} the weights are packed for `{packed_for}`, which is slow here: quantize with `--target {target}`",
+        style("hint:").yellow(),
+    );
 }
 
 /// Builds the firmware without pictures.

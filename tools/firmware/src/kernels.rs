@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use console::style;
 use picovit::kernels::Isa;
-use picovit_kernel_check::{CASES, GROUPS, Memory, run};
+use picovit_kernel_check::{CASES, GROUPS, Memory, ON_BOARDS, run};
 
 use crate::KernelsArgs;
 use crate::board::{self, Board};
@@ -26,7 +26,7 @@ pub(crate) fn check(args: &KernelsArgs) -> Result<(), Error> {
     let said = output(board, &program, &work)?;
     Isa::Portable.select();
     let mut memory = Box::new(Memory::new());
-    for (group, (name, _)) in GROUPS.iter().enumerate() {
+    for (group, (name, _)) in GROUPS.iter().take(ON_BOARDS).enumerate() {
         let expected = format!("{name}: {:08x}", run(group, CASES, &mut memory).value());
         let found = said.lines().nth(group).unwrap_or("nothing");
         if found != expected {
@@ -53,7 +53,7 @@ fn output(board: &'static Board, program: &std::path::Path, work: &Work) -> Resu
             Event::Output(bytes) => said.extend(bytes),
             Event::Ended(_) => return Ok(String::from_utf8_lossy(&said).into_owned()),
             Event::TimedOut => {
-                return Err(Error::Timeout { seconds: LIMIT, done: 0, images: GROUPS.len() });
+                return Err(Error::Timeout { seconds: LIMIT, done: 0, images: ON_BOARDS });
             }
         }
     }

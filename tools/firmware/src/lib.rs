@@ -224,6 +224,9 @@ struct Aarch64Args {
     /// The processor, by the emulator's names: cortex-a53 and cortex-a72 have no dot products.
     #[arg(long, default_value = "max")]
     cpu: String,
+    /// Kernels to count, those of them that the processor has.
+    #[arg(long, value_name = "KERNELS", value_delimiter = ',', default_value = "portable,neon,neon-dotprod", value_parser = ["portable", "neon", "neon-dotprod"])]
+    kernels: Vec<String>,
     /// Run the tests of the kernels there first.
     #[arg(long)]
     check: bool,

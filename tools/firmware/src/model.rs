@@ -55,6 +55,13 @@ impl Artifact {
         self.checked().expect("checked when it was read")
     }
 
+    /// Whether it has convolutions of many tiles at a time, which chips have no code for of their own.
+    pub(crate) fn has_many_tiles(&self) -> bool {
+        let model = self.model();
+        let ops = (0..model.op_count()).filter_map(|index| model.op(index).ok());
+        ops.into_iter().any(|op| matches!(op, Op::Conv(conv) if conv.record().winograd == 3))
+    }
+
     /// Features that it needs of a board's package, whose kernels have a packing of their own.
     pub(crate) fn features(&self, packing: Packing) -> Vec<&'static str> {
         let model = self.model();
@@ -65,7 +72,7 @@ impl Artifact {
             use Op::{AvgPool, Fold, InvertedResidual};
             matches!(op, InvertedResidual(_) | Fold(_) | AvgPool(_))
         });
-        let packed_for_another = model.packing() != packing;
+        let packed_for_another = model.packing() != packing || self.has_many_tiles();
         let features = [
             ("f16", floats),
             ("class-token", class_token),

@@ -28,10 +28,12 @@ pub(crate) fn regression(args: &RegressionArgs) -> Result<(), Error> {
     let mut now = Table::default();
     for model in &models {
         for &board in &boards {
-            let artifact = artifacts.find(model, board)?;
-            let (figures, compiler) = figures(board, artifact, args)?;
-            now.insert(model, board.name, figures);
-            now.compiler = compiler;
+            for format in Format::on(board) {
+                let artifact = artifacts.find(model, format, board)?;
+                let (figures, compiler) = figures(board, artifact, format, args)?;
+                now.insert(&format.row(model), board.name, figures);
+                now.compiler = compiler;
+            }
         }
     }
     print(&now);
@@ -70,6 +72,45 @@ fn models(names: &[String]) -> Result<Vec<String>, Error> {
     }
 }
 
+/// A number format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Int8,
+    F16,
+}
+
+impl Format {
+    /// Those measured on a board: f16 on one of those whose FPU computes it, as all of them do it alike.
+    fn on(board: &Board) -> impl Iterator<Item = Self> {
+        let f16 = (board.name == board::DEFAULT).then_some(Self::F16);
+        [Self::Int8].into_iter().chain(f16)
+    }
+
+    /// What `quantize --format` calls it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Int8 => "int8",
+            Self::F16 => "f16",
+        }
+    }
+
+    /// What the table calls a model in it.
+    fn row(self, model: &str) -> String {
+        match self {
+            Self::Int8 => model.to_owned(),
+            Self::F16 => format!("{model}-f16"),
+        }
+    }
+
+    /// KiB of memory that the firmware is linked for: what every shipped model fits in.
+    const fn ram(self) -> u32 {
+        match self {
+            Self::Int8 => 128,
+            Self::F16 => 256,
+        }
+    }
+}
+
 /// The artifacts of shipped models.
 struct Artifacts<'a> {
     /// Where those lie that are taken as they are.
@@ -79,18 +120,18 @@ struct Artifacts<'a> {
 }
 
 impl Artifacts<'_> {
-    /// The int8 artifact of a model with weights in a board's order: boards of the same order share
+    /// The artifact of a model with weights in a board's order: boards of the same order share
     /// it. One that is not given is made, once.
-    fn find(&mut self, model: &str, board: &Board) -> Result<PathBuf, Error> {
+    fn find(&mut self, model: &str, format: Format, board: &Board) -> Result<PathBuf, Error> {
         let first = BOARDS.iter().find(|other| other.packing.0 == board.packing.0);
         let target = first.unwrap_or(board).packing.1;
         let folder = self.given.map_or_else(|| results("regression"), Path::to_owned);
-        let path = folder.join(format!("{model}-int8-{target}.pvit"));
+        let path = folder.join(format!("{model}-{}-{target}.pvit", format.name()));
         if self.made.contains(&path) || (self.given.is_some() && path.is_file()) {
             return Ok(path);
         }
         fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
-        quantize(model, target, &path)?;
+        quantize(model, format, target, &path)?;
         self.made.insert(path.clone());
         Ok(path)
     }
@@ -98,14 +139,15 @@ impl Artifacts<'_> {
 
 /// Makes an artifact of a shipped model: with the other command line, because this one is made
 /// without what reads checkpoints.
-fn quantize(model: &str, target: &str, path: &Path) -> Result<(), Error> {
+fn quantize(model: &str, format: Format, target: &str, path: &Path) -> Result<(), Error> {
     let spinner = spinner(format!("Quantizing {model} for {target}"));
     let checkpoint = root().join("models").join(model).join("best.mpk");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .current_dir(root())
-        .args(["tools", "quantize", "--no-eval", "--target", target, "--out"])
+        .args(["tools", "quantize", "--no-eval", "--format", format.name()])
+        .args(["--target", target, "--out"])
         .args([path, &checkpoint]);
     let output = command
         .output()
@@ -122,6 +164,7 @@ fn quantize(model: &str, target: &str, path: &Path) -> Result<(), Error> {
 fn figures(
     board: &'static Board,
     artifact: PathBuf,
+    format: Format,
     args: &RegressionArgs,
 ) -> Result<(Figures, String), Error> {
     let build = BuildArgs {
@@ -129,7 +172,7 @@ fn figures(
         model: Some(artifact),
         link: LinkArgs {
             toolchain: args.toolchain,
-            ram: 128,
+            ram: format.ram(),
             stack: 8,
             optimize: Optimize::default(),
         },

@@ -96,7 +96,7 @@ fn check(args: &WasmArgs) -> Result<(), Error> {
     for (build, extensions) in BUILDS {
         let module = build::build_wasm(args.toolchain, extensions, None)?;
         let mut runner = Runner::new(&module)?;
-        for ((index, (name, _)), &expected) in (0u32..).zip(&GROUPS).zip(&expected) {
+        for ((index, (name, _)), &expected) in (0u32..).zip(GROUPS).zip(&expected) {
             let found: u32 = runner.call("group", (index, CASES))?;
             if found != expected {
                 let [found, expected] = [found, expected].map(|sum| format!("{sum:08x}"));

@@ -35,8 +35,11 @@ pub enum Target {
     CortexM33,
     /// Cortex-M55 with Helium.
     CortexM55,
-    /// Raspberry Pi and other 64-bit Arm.
+    /// Raspberry Pi 5 and other 64-bit Arm with dot products.
     Aarch64,
+    /// Raspberry Pi 3, 4 and Zero 2 W, and other 64-bit Arm without (Cortex-A53, A72).
+    #[value(alias = "cortex-a72")]
+    CortexA53,
     /// x86-64.
     X86,
     /// WebAssembly with vectors (`simd128`).
@@ -44,14 +47,15 @@ pub enum Target {
 }
 
 impl Target {
-    /// The order of the weights that its kernels take.
-    const fn packing(self) -> Packing {
+    /// How its kernels take weights.
+    fn layout(self) -> Layout {
         match self {
             // NEON takes rows as they are.
-            Self::Portable | Self::Aarch64 => Packing::Portable,
-            Self::X86 | Self::Wasm => Packing::Wide,
-            Self::CortexM4 | Self::CortexM7 | Self::CortexM33 => Packing::CortexM,
-            Self::CortexM55 => Packing::Helium,
+            Self::Portable | Self::Aarch64 => Packing::Portable.into(),
+            Self::CortexA53 => Layout { packing: Packing::Portable, winograd: true },
+            Self::X86 | Self::Wasm => Packing::Wide.into(),
+            Self::CortexM4 | Self::CortexM7 | Self::CortexM33 => Packing::CortexM.into(),
+            Self::CortexM55 => Packing::Helium.into(),
         }
     }
 }
@@ -103,7 +107,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "cortex-m4")]
     target: Target,
     /// Compute 3x3 convolutions as they are, not by Winograd's algorithm: their weights take 3.6 times
-    /// less flash, on Cortex-M55, x86 and wasm 8 times, and the processor up to twice the instructions for them.
+    /// less flash, on Cortex-M55, Cortex-A53, x86 and wasm 8 times, and the processor up to twice the instructions for them.
     #[arg(long)]
     no_winograd: bool,
     /// Bytes that the arena may have at most, as in 33000, 32K or 1M. Speed is given up where it takes
@@ -174,8 +178,7 @@ pub fn run(args: &Args) -> Result<()> {
     let sensitivity = sensitivity.then(|| measure(&graph, &calibration, &samples)).transpose();
     let sensitivity = sensitivity.wrap_err_with(cannot)?;
     let format = format(args, sensitivity.as_deref().unwrap_or_default());
-    let packing = args.target.packing();
-    let mut layout = Layout::from(packing);
+    let mut layout = args.target.layout();
     layout.winograd &= !args.no_winograd;
     let dataset = config.dataset.as_deref();
     let budget = args.arena_budget.unwrap_or(usize::MAX);

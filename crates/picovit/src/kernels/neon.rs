@@ -8,6 +8,7 @@ pub(super) mod plain;
 mod pool;
 mod product;
 mod softmax;
+mod winograd4;
 
 use core::arch::aarch64::*;
 
@@ -19,6 +20,7 @@ pub(super) use norm::{sums_of_squares, write8, write16};
 pub(super) use pool::max_into;
 pub(super) use product::{LinearAdd16, LinearInt8, Scores, WeightedSums};
 pub(super) use softmax::weights;
+pub(super) use winograd4::set_patch;
 
 /// A matrix product that is compiled for each kind of sums.
 pub(super) trait Task {

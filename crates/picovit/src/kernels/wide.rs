@@ -6,7 +6,7 @@ use super::block::{Block, Operand};
 use super::isa::Isa;
 use super::layer::Int8;
 use super::matmul::{self, Matrix};
-use super::winograd4_tiles::{self, TilePairs, TileSums};
+use super::winograd4_tiles::{self, Constants, Squares, TilePairs, TileSums};
 use crate::format::packing::{self, HELIUM_STEP, WIDE_TILE};
 use crate::format::{Packing, TOKENS};
 use crate::rows::rows;
@@ -49,10 +49,18 @@ pub(super) trait Simd: Copy {
         [[sum(0, 0), sum(0, 1)], [sum(1, 0), sum(1, 1)]]
     }
 
-    /// Adds the products of up to sixteen pairs of inputs of some transformed patches.
+    /// Adds the products of up to sixteen pairs of inputs of some transformed patches, a multiple of four.
     #[inline(always)]
     fn add_pairs(self, sums: TileSums, weights: &[[i16; 32]], patches: &TilePairs) -> TileSums {
         winograd4_tiles::add_pairs(sums, weights, patches)
+    }
+
+    /// The sixteen pixels of a tile of Winograd's, of some outputs, of the sums at each position.
+    #[inline(always)]
+    fn squares(self, constants: Constants, sums: impl Fn(usize) -> Lanes) -> Squares {
+        winograd4_tiles::squares(constants, sums, |zero, sums, mult| {
+            self.narrow8(self.requant([zero; LANES], sums, 0, mult), i8::MIN)
+        })
     }
 
     /// `addend + mulhi(sum << shift, mult)`, lane by lane.
@@ -124,6 +132,23 @@ macro_rules! simd {
             fn tiles<T: Operand>(self, tiles: [&[i8]; 2], tokens: [&[T]; TOKENS]) -> Sums {
                 // SAFETY: `self` proves that the instructions exist.
                 unsafe { self::tiles(tiles, tokens) }
+            }
+
+            #[inline(always)]
+            fn add_pairs(
+                self,
+                sums: TileSums,
+                weights: &[[i16; 32]],
+                patches: &TilePairs,
+            ) -> TileSums {
+                // SAFETY: `self` proves that the instructions exist.
+                unsafe { add_pairs(sums, weights, patches) }
+            }
+
+            #[inline(always)]
+            fn squares(self, constants: Constants, sums: impl Fn(usize) -> Lanes) -> Squares {
+                // SAFETY: `self` proves that the instructions exist.
+                unsafe { squares(constants, sums) }
             }
 
             $crate::kernels::wide::outputs!();

@@ -1,6 +1,8 @@
 //! Convolutions by Winograd's F(4x4, 3x3), many tiles at a time, for hosts. As
 //! [`winograd4`](super::winograd4()) but that each weight is read once for all of them.
 
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::requant::mulhi_add;
 #[cfg(wide)]
 use super::wide::{Kernel, Simd, dispatch};
@@ -45,7 +47,12 @@ impl TilePatches<'_> {
             // SAFETY: AVX-512 is current.
             return unsafe { winograd512::set_patch(self, tile, pixels, first) };
         }
-        #[cfg(wide)]
+        #[cfg(target_arch = "aarch64")]
+        if neon::is_current() {
+            // SAFETY: NEON is current.
+            return unsafe { neon::set_patch(self, tile, pixels, first) };
+        }
+        #[cfg(all(wide, not(target_arch = "aarch64")))]
         {
             let patch = OnVectors::Patch { patches: &mut *self, tile, pixels, first };
             if dispatch(patch).is_some() {
@@ -131,6 +138,7 @@ pub fn winograd4_tiles(
 /// The above in portable code that hosts compile for each instruction set.
 #[cfg(wide)]
 enum OnVectors<'k, 'p> {
+    #[cfg(not(target_arch = "aarch64"))]
     Patch {
         patches: &'k mut TilePatches<'p>,
         tile: usize,
@@ -152,6 +160,7 @@ impl Kernel for OnVectors<'_, '_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         match self {
+            #[cfg(not(target_arch = "aarch64"))]
             OnVectors::Patch { patches, tile, pixels, first } => {
                 patches.transform(tile, pixels, first);
             }
@@ -164,11 +173,22 @@ impl Kernel for OnVectors<'_, '_> {
 
 /// What differs from one instruction set to the other.
 trait Steps: Copy {
-    /// Adds the products of up to sixteen pairs of inputs of some patches.
+    /// Adds the products of up to sixteen pairs of inputs of some patches, a multiple of four.
     fn add_pairs(self, sums: TileSums, weights: &[[i16; 32]], patches: &TilePairs) -> TileSums;
 
-    /// int8 outputs of sums: `zero + mulhi(sum, mult)`.
-    fn outputs(self, zero: i32, sums: [i32; LANES], mult: [i32; LANES]) -> [i8; LANES];
+    /// The sixteen pixels of a tile, of some outputs, of the sums at each position.
+    fn squares(self, constants: Constants, sums: impl Fn(usize) -> [i32; LANES]) -> Squares;
+}
+
+/// Pixels of a tile, of some outputs.
+pub(super) type Squares = [[i8; LANES]; 16];
+
+/// Of some outputs.
+#[derive(Clone, Copy)]
+pub(super) struct Constants {
+    pub(super) bias: [i32; LANES],
+    pub(super) mult: [i32; LANES],
+    pub(super) zero: i32,
 }
 
 /// Portable code.
@@ -182,12 +202,14 @@ impl Steps for Portable {
     }
 
     #[inline(always)]
-    fn outputs(self, zero: i32, sums: [i32; LANES], mult: [i32; LANES]) -> [i8; LANES] {
-        let mut out = [0; LANES];
-        for ((out, sum), mult) in out.iter_mut().zip(sums).zip(mult) {
-            *out = mulhi_add(zero, sum, mult).clamp(-128, 127) as i8;
-        }
-        out
+    fn squares(self, constants: Constants, sums: impl Fn(usize) -> [i32; LANES]) -> Squares {
+        squares(constants, sums, |zero, sums, mult| {
+            let mut out = [0; LANES];
+            for ((out, sum), mult) in out.iter_mut().zip(sums).zip(mult) {
+                *out = mulhi_add(zero, sum, mult).clamp(-128, 127) as i8;
+            }
+            out
+        })
     }
 }
 
@@ -199,8 +221,8 @@ impl<S: Simd> Steps for S {
     }
 
     #[inline(always)]
-    fn outputs(self, zero: i32, sums: [i32; LANES], mult: [i32; LANES]) -> [i8; LANES] {
-        self.narrow8(self.requant([zero; LANES], sums, 0, mult), i8::MIN)
+    fn squares(self, constants: Constants, sums: impl Fn(usize) -> [i32; LANES]) -> Squares {
+        Simd::squares(self, constants, sums)
     }
 }
 
@@ -248,7 +270,13 @@ fn compute(
                 let corner = 4 * (row * 4 * tiles.columns + tile - row * tiles.columns);
                 for half in 0..WINOGRAD4_TILE_OUTPUTS / LANES {
                     let output = group * WINOGRAD4_TILE_OUTPUTS + half * LANES;
-                    let pixels = squares(steps, layer, output, |position| {
+                    let constant = |values: &[i32]| {
+                        let values = values.get(output..).and_then(<[i32]>::first_chunk);
+                        values.copied().unwrap_or_default()
+                    };
+                    let (bias, mult) = (constant(layer.bias), constant(layer.mult));
+                    let constants = Constants { bias, mult, zero: layer.zero };
+                    let pixels = steps.squares(constants, |position| {
                         let sums = sums.get(position * TILES + lane);
                         let sums = sums.and_then(|sums| sums.as_chunks().0.get(half));
                         sums.copied().unwrap_or_default()
@@ -287,26 +315,22 @@ fn products(
     sums
 }
 
-/// The sixteen pixels of a tile, of some outputs, of the sums at each position.
+/// See [`Steps::squares`]; `outputs` gives int8 outputs of sums, `zero + mulhi(sum, mult)`.
 #[inline(always)]
-fn squares(
-    steps: impl Steps,
-    layer: Winograd<'_>,
-    output: usize,
+pub(super) fn squares(
+    Constants { bias, mult, zero }: Constants,
     sums: impl Fn(usize) -> [i32; LANES],
-) -> [[i8; LANES]; 16] {
+    outputs: impl Fn(i32, [i32; LANES], [i32; LANES]) -> [i8; LANES],
+) -> Squares {
     let mut columns = [[[0; LANES]; 6]; 4];
     for x in 0..6 {
-        let column = [0, 1, 2, 3, 4, 5].map(|y| sums(6 * y + x));
+        // No `map`: that is not always inlined.
+        let [a, b, c] = [sums(x), sums(6 + x), sums(12 + x)];
+        let column = [a, b, c, sums(18 + x), sums(24 + x), sums(30 + x)];
         for (row, values) in columns.iter_mut().zip(shrink(column)) {
             row[x] = values;
         }
     }
-    let constant = |values: &[i32]| {
-        let values = values.get(output..).and_then(<[i32]>::first_chunk::<LANES>);
-        values.copied().unwrap_or_default()
-    };
-    let (bias, mult) = (constant(layer.bias), constant(layer.mult));
     let mut out = [[0; LANES]; 16];
     for ((row, by), out) in columns.into_iter().zip(WINOGRAD4_SHIFTS).zip(out.as_chunks_mut().0) {
         let pixels: &mut [_; 4] = out;
@@ -314,7 +338,7 @@ fn squares(
             let sums = each(values, bias, |value, bias| {
                 (value.wrapping_mul(WINOGRAD4_NINTH) >> (by + and)).wrapping_add(bias)
             });
-            *out = steps.outputs(layer.zero, sums, mult);
+            *out = outputs(zero, sums, mult);
         }
     }
     out

@@ -16,7 +16,8 @@ pub(super) const TOLERANCE: u64 = 1;
 
 /// What stands above the table.
 const HEADING: &str = "\
-# Figures of the shipped models on the emulated boards: int8, weights packed for the board, one picture.
+# Figures of the shipped models on the emulated boards: int8, weights packed for the board, one picture;
+# in f16 (MODEL-f16) on a Cortex-M4F.
 # Made by `cargo firmware regression --update`; `cargo firmware regression` fails where one grows by
 # more than 1 %.
 

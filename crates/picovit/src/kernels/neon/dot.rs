@@ -6,7 +6,9 @@ use core::arch::asm;
 
 use super::super::block::Operand;
 use super::super::wide::{Kernel, LANES, Lanes, Rows, Simd, Sums, simd};
+use super::super::winograd4_tiles::{Constants, Squares, TilePairs, TileSums};
 use super::product::{EightRows, Places, Quads};
+use super::winograd4::{add_pairs, squares};
 use super::{
     BYTES, Task, fold_missing, fold_rows, fold4, load, narrow8, narrow16, padded, requant,
     start_rows, store,
