@@ -102,8 +102,9 @@ fn rpi_says_what_the_host_says() {
         expected.iter().map(|record| record["alone"]["label"].as_str().unwrap()).collect();
     assert!(labels.len() >= 8, "{labels:?}");
 
-    // With dot products (Raspberry Pi 5) and without (3, 4, Zero 2).
-    for cpu in ["max", "cortex-a53"] {
+    // With dot products (Raspberry Pi 5) and without (3, 4, Zero 2), each with the weights made for it.
+    for (cpu, target) in [("max", "aarch64"), ("cortex-a53", "cortex-a53")] {
+        let model = quantized_for("cct_2_3x2_fmnist", "int8", target);
         let mut program = Command::new(&emulator);
         program.args(["-cpu", cpu]).arg(&pi);
         let (mut found, output) = records(program, &model, &stream);
