@@ -78,7 +78,7 @@ machine=${PICOVIT_MACHINE:-$(uname -m)}
 [ "$machine" = aarch64 ] ||
     fail "this machine is $machine; picovit-camera needs a 64-bit system (aarch64): Raspberry Pi OS (64-bit)"
 [ -f "$binary" ] || fail "$binary is missing: build it with \`cargo firmware rpi\`, or name it with --binary FILE"
-[ -f "$model" ] || fail "$model is missing: make it with \`cargo tools quantize best.mpk --target aarch64 --out model.pvit\`, or name it with --model FILE"
+[ -f "$model" ] || fail "$model is missing: make it with \`cargo tools quantize best.mpk --target aarch64 --out model.pvit\` (before the Raspberry Pi 5 --target cortex-a53), or name it with --model FILE"
 [ -f "$unit" ] || fail "$unit is missing: copy it from firmware/rpi"
 # Bytes 19 and 20 of a program say what it is for: 183 is AArch64.
 [ "$(od -An -tu1 -j18 -N2 "$binary" | tr -s ' ')" = " 183 0" ] ||

@@ -188,10 +188,18 @@ fn by_winograd(graph: &Graph, layout: impl Into<Layout>) -> usize {
     let compiled = compile_for(graph, &calibration, None, &Format::Int8, layout).unwrap();
     let artifact = Aligned::copy(&compiled.packed.bytes);
     let model = Model::parse(&artifact).unwrap();
-    let marked = (0..model.op_count()).filter(|&index| {
-        matches!(model.op(index), Ok(picovit::ops::Op::Conv(conv)) if conv.record().winograd != 0)
+    let marks = (0..model.op_count()).filter_map(|index| match model.op(index) {
+        Ok(picovit::ops::Op::Conv(conv)) => Some(conv.record().winograd),
+        _ => None,
     });
-    marked.count()
+    let marked: Vec<u8> = marks.filter(|&mark| mark != 0).collect();
+    let kind = match model.packing() {
+        Packing::CortexM => 1,
+        Packing::Helium => 2,
+        _ => 3,
+    };
+    assert!(marked.iter().all(|&mark| mark == kind), "{marked:?}");
+    marked.len()
 }
 
 /// The networks above have such convolutions, and no other layout does.

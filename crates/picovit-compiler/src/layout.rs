@@ -22,8 +22,8 @@ pub struct Layout {
 impl From<Packing> for Layout {
     /// Winograd where it is faster. Vectors multiply bytes twice as fast as the halfwords that it
     /// needs, so that only the larger tiles gain there; processors without either gain nothing from its
-    /// additions, nor does AArch64 with dot products. Without them, on a Cortex-A53 or A72, it is worth
-    /// asking for.
+    /// additions, nor does AArch64 with dot products. Without them, as on a Cortex-A53 or A72, it takes
+    /// fewer instructions, for those who ask for it.
     fn from(packing: Packing) -> Self {
         Self { packing, winograd: packing != Packing::Portable }
     }
@@ -48,6 +48,11 @@ pub(crate) fn mark_winograd(q: &mut QGraph, packing: Packing) {
             _ => 0,
         };
     }
+}
+
+/// Whether there are any of many tiles at a time.
+pub(crate) fn has_many_tiles(q: &QGraph) -> bool {
+    q.ops.iter().any(|op| matches!(op, QOp::Conv { record, .. } if record.winograd == 3))
 }
 
 fn takes_tiles_of_2(record: &ConvRecord) -> bool {

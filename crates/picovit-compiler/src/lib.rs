@@ -28,7 +28,7 @@ pub use error::CompileError;
 pub use executor::Executor;
 
 use graph::Graph;
-use layout::mark_winograd;
+use layout::{has_many_tiles, mark_winograd};
 use pack::{Info, Packed};
 use quantize::SiteInfo;
 
@@ -109,7 +109,11 @@ pub fn compile_within(
     let info = Info {
         model: graph.name.clone(),
         format: format.name().into(),
-        target: packing.name().into(),
+        target: if packing == Packing::Portable && has_many_tiles(&quantized) {
+            "portable, many tiles".into()
+        } else {
+            packing.name().into()
+        },
         generator: concat!("picovit ", env!("CARGO_PKG_VERSION")).into(),
         dataset: dataset.map(Into::into),
         parameters: graph.parameters(),

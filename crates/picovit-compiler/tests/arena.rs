@@ -321,6 +321,25 @@ fn hosts_give_up_many_tiles_and_then_whole_rows_of_patches() {
 }
 
 #[test]
+fn rows_of_weights_give_up_many_tiles() {
+    let graph = convolutions();
+    let layout = Layout { packing: Packing::Portable, winograd: true };
+    let free = compiled(&graph, &Format::Int8, layout);
+    let direct = compiled(&graph, &Format::Int8, Packing::Portable);
+    let arena = |compiled: &Compiled| compiled.packed.plan.arena_bytes;
+    assert!(arena(&direct) < arena(&free));
+    let met = within(&graph, layout, arena(&free) - 1).unwrap();
+    let [Economy::Direct { op, bytes }] = &met.economies[..] else { panic!("{:?}", met.economies) };
+    assert_eq!((op.as_str(), *bytes), ("conv.b", arena(&free) - arena(&direct)));
+    let least = within(&graph, layout, arena(&direct)).unwrap();
+    assert_eq!(arena(&least), arena(&direct));
+    for fitted in [&met, &least, &direct] {
+        assert_eq!(logits(&graph, &fitted.packed.bytes), logits(&graph, &free.packed.bytes));
+    }
+    assert!(within(&graph, layout, arena(&direct) - 1).is_err());
+}
+
+#[test]
 fn an_impossible_budget_names_the_smallest_arena_and_what_holds_it() {
     let graph = convolutions();
     let error = within(&graph, Packing::CortexM, DIRECT - 1).unwrap_err();

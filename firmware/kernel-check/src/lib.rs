@@ -98,6 +98,9 @@ pub const CASES: u32 = 300;
 /// How many groups there are on boards: the first.
 pub const ON_BOARDS: usize = 15;
 
+#[cfg(target_os = "none")]
+const _: () = assert!(GROUPS.len() == ON_BOARDS);
+
 /// The groups of kernels, by name.
 pub const GROUPS: &[(&str, Case)] = &[
     ("products, portable", |memory, random| products(memory, random, Packing::Portable)),

@@ -18,7 +18,8 @@ use crate::output::framebuffer::Geometry;
 // The last of an argument counts: settings of the service can replace what its unit says.
 #[command(name = "picovit-camera", version, args_override_self = true)]
 pub(crate) struct Args {
-    /// The artifact, made by `cargo tools quantize --target aarch64`.
+    /// The artifact, made by `cargo tools quantize --target aarch64`, before the Raspberry Pi 5
+    /// `--target cortex-a53`.
     #[arg(long, value_name = "FILE.pvit", default_value = "model.pvit")]
     pub model: PathBuf,
     /// Where frames come from: rpicam (the camera module), v4l2:/dev/video0 (a webcam), file:PATH, or -

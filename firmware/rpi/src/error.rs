@@ -18,7 +18,8 @@ pub(crate) enum Error {
     #[error("{}: {reason}", path.display())]
     #[diagnostic(help(
         "make an artifact from a checkpoint, on the machine that has the repository: \
-         cargo tools quantize best.mpk --target aarch64 --out model.pvit; \
+         cargo tools quantize best.mpk --target aarch64 --out model.pvit \
+         (before the Raspberry Pi 5 --target cortex-a53); \
          and name it with --model FILE.pvit"
     ))]
     Model { path: PathBuf, reason: String },

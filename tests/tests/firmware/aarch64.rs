@@ -38,13 +38,28 @@ fn aarch64_kernels_take_few_instructions() {
 
 #[test]
 fn processors_without_dot_products_gain_by_winograd() {
-    let instructions = |target| {
-        let model = quantized_for("cct_2_3x2_fmnist", "int8", target);
-        let rows = count(&model, "cortex-a53", &["--kernels", "neon,neon-dotprod"]);
-        let [neon] = &rows[..] else { panic!("{rows:?}") };
-        assert_eq!(neon["name"], "neon");
-        neon["instructions"].as_u64().unwrap()
-    };
-    let (rows, tiles) = (instructions("aarch64"), instructions("cortex-a53"));
+    let few = &["--kernels", "neon,neon-dotprod"];
+    let [rows, tiles] =
+        ["aarch64", "cortex-a53"].map(|target| quantized_for("cct_2_3x2_fmnist", "int8", target));
+    let rows = count(&rows, "cortex-a53", few);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    // Those of dot products give the same logits.
+    let tiles = count(&tiles, "max", few);
+    assert_eq!(tiles.len(), 2, "{tiles:?}");
+    let [rows, tiles] = [&rows[0], &tiles[0]].map(|row| {
+        assert_eq!(row["name"], "neon");
+        row["instructions"].as_u64().unwrap()
+    });
     assert!(tiles * 100 <= rows * 81, "{rows}, {tiles}");
+}
+
+#[test]
+fn boards_run_what_is_made_for_processors_without_dot_products_and_say_what_would_be_faster() {
+    let model = quantized_for("cct_2_3x2_fmnist", "int8", "cortex-a53");
+    let [model] = [&model].map(|path| path.to_str().unwrap());
+    let args = ["run", "--board", "mps2-an385", "--images", "1", "--model", model];
+    let output = firmware(args.iter().chain(&["--ram", "512"]));
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("`cortex-a53`"), "{}", said(&output));
+    assert!(said(&output).contains("--target portable"), "{}", said(&output));
 }

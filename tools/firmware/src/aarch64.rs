@@ -59,7 +59,11 @@ pub(crate) fn count(args: &Aarch64Args) -> Result<(), Error> {
     let artifact = Artifact::find(args.model.as_deref())?;
     let model = artifact.model();
     if model.packing() != Packing::Portable {
-        eprintln!("hint: the weights are not packed for hosts: quantize with `--target aarch64`");
+        eprintln!(
+            "hint: the weights are packed for `{}`: quantize with `--target aarch64`, or `cortex-a53` for \
+             processors without dot products",
+            model.packing().name()
+        );
     }
     let program = build::build_for_host(TARGET, args.toolchain, "--bench", "inference")?;
     let ops = (0..model.op_count()).filter_map(|index| model.op(index).ok());
@@ -85,6 +89,10 @@ pub(crate) fn count(args: &Aarch64Args) -> Result<(), Error> {
             times_fewer: first as f64 / instructions as f64,
         });
         functions = three.less(&two);
+    }
+    if rows.is_empty() {
+        let reason = format!("`{}` has none of the kernels {}", args.cpu, args.kernels.join(", "));
+        return Err(Error::Log { reason });
     }
     let mut table = sheet(["kernels", "instructions", "per MAC", "times fewer"], 1);
     for row in &rows {

@@ -191,8 +191,8 @@ struct RegressionArgs {
     /// The table [default: tests/regression/boards.toml].
     #[arg(long, value_name = "FILE")]
     table: Option<PathBuf>,
-    /// Folder with artifacts, MODEL-int8-TARGET.pvit, that are taken as they are; those missing are
-    /// put there [default: all are made anew].
+    /// Folder with artifacts, MODEL-int8-TARGET.pvit and MODEL-f16-TARGET.pvit, that are taken as they
+    /// are; those missing are put there [default: all are made anew].
     #[arg(long, value_name = "DIR")]
     artifacts: Option<PathBuf>,
     /// Which compiler and core library to use.
@@ -224,7 +224,7 @@ struct Aarch64Args {
     /// The processor, by the emulator's names: cortex-a53 and cortex-a72 have no dot products.
     #[arg(long, default_value = "max")]
     cpu: String,
-    /// Kernels to count, those of them that the processor has.
+    /// Kernels to count, those of them that the processor has: `times fewer` is against the first.
     #[arg(long, value_name = "KERNELS", value_delimiter = ',', default_value = "portable,neon,neon-dotprod", value_parser = ["portable", "neon", "neon-dotprod"])]
     kernels: Vec<String>,
     /// Run the tests of the kernels there first.

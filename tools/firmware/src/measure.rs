@@ -94,6 +94,14 @@ pub(crate) fn measure(args: &Request<'_>) -> Result<Measured, Error> {
     board.emulation()?;
     let artifact = Artifact::find(args.build.model.as_deref())?;
     emulator::require(board)?;
+    if args.region.is_some() && artifact.has_many_tiles() {
+        return Err(Error::Model {
+            path: artifact.path,
+            reason: "packed for `cortex-a53`, whose kernels boards have only where the model is part of \
+                     the firmware: quantize it for this board, or leave `--region` out"
+                .to_owned(),
+        });
+    }
     let region = args.region.map(|file| region::find(&artifact, file)).transpose()?;
     let booted = region.as_ref().map(|region| region.boot(board, ARENA_BYTES));
     let model = match &booted {
