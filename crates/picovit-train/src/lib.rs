@@ -22,6 +22,7 @@ mod distill;
 mod epoch;
 mod error;
 mod evaluate;
+mod graphs;
 mod groups;
 mod masks;
 mod muon;

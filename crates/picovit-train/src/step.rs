@@ -8,6 +8,7 @@ use picovit_models::{ModelConfig, Network, normalize, with_products_in};
 
 use crate::batch::Batch;
 use crate::distill::Teachers;
+use crate::graphs::Building;
 use crate::qat::Tuner;
 use crate::shard::Shard;
 use crate::targets;
@@ -54,6 +55,7 @@ impl<B: AutodiffBackend> Step<'_, B> {
         tuner: Option<&Tuner<'_, B>>,
     ) -> (GradientsParams, BatchResult) {
         let Shard { batch: Batch { pixels, labels, targets }, masks, share } = shard;
+        let building = Building::start();
         let targets = TensorData::new(targets, [labels.len(), self.config.classes]);
         let targets = Tensor::from_data(targets, self.device);
         let (logits, loss) = match tuner {
@@ -80,7 +82,7 @@ impl<B: AutodiffBackend> Step<'_, B> {
         let value = loss.clone().inner();
         let divisor = self.accumulate as f64 / share;
         let part = if divisor == 1.0 { loss } else { loss / divisor };
-        let gradients = GradientsParams::from_grads(part.backward(), model);
+        let gradients = GradientsParams::from_grads(building.backward(part), model);
         // Reading waits for the device, so it comes when all work has been handed over.
         let correct = correct(answers, &labels);
         (gradients, BatchResult { loss: value.into_scalar().elem(), correct })

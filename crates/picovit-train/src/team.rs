@@ -161,11 +161,10 @@ impl<B: AutodiffBackend> Drop for Worker<B> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::ops::ControlFlow;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::path::Path;
-    use std::process::Command;
-    use std::{env, fs};
 
     use burn::backend::{Autodiff, Flex};
     use picovit_models::record::{self, load_weights};
@@ -284,39 +283,8 @@ mod tests {
         }
     }
 
-    /// Runs one of these tests in a process of its own, where `alone` is true: several trainings in one
-    /// process, as other tests are, were seen to change each other's rounding. A run of the command
-    /// line has the process to itself.
-    fn alone(test: &str) -> bool {
-        const ALONE: &str = "PICOVIT_TEST_ALONE";
-        if env::var_os(ALONE).is_some() {
-            return true;
-        }
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.args(["--exact", &format!("team::tests::{test}"), "--nocapture"]);
-        let output = command.env(ALONE, "1").output().unwrap();
-        let said = [output.stdout, output.stderr].map(|s| String::from_utf8_lossy(&s).into_owned());
-        let said = said.concat();
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
-        false
-    }
-
     #[test]
     fn several_devices_do_the_same_every_time_and_resume() {
-        if !alone("several_devices_do_the_same_every_time_and_resume") {
-            return;
-        }
-        // Rarely, one run of many, losses were seen to differ, by 1e-3: as far as is known by rounding, on
-        // which the threads of the devices have an influence. Equal to the last bit is no run by chance,
-        // and none that lost something when it was resumed, however often it is tried.
-        let tries: Vec<String> = (0..3).map_while(|_| stopped_and_resumed().err()).collect();
-        assert!(tries.len() < 3, "{tries:#?}");
-        println!("before it was equal: {tries:?}");
-    }
-
-    /// Whether a run that was stopped and resumed on three devices is the one that was not, or how they
-    /// differ.
-    fn stopped_and_resumed() -> Result<(), String> {
         let root = tempfile::tempdir().unwrap();
         let (losses, weights) = run(&options(root.path(), "mobilevit_xxs"), 3);
         let root = tempfile::tempdir().unwrap();
@@ -335,16 +303,9 @@ mod tests {
         task.run::<B>(&[Default::default(); 3]).unwrap_err();
         options.resume = true;
         let (rest, resumed) = run(&options, 3);
-        if rest != losses[4..] {
-            return Err(format!("losses {rest:?} instead of {:?}", &losses[4..]));
-        }
-        if resumed != weights {
-            // Not all of them in the message.
-            let differing = resumed.iter().zip(&weights).filter(|(a, b)| a != b).count();
-            let largest = largest(&resumed, &weights);
-            return Err(format!("{differing} of {} weights differ, by {largest}", weights.len()));
-        }
-        Ok(())
+        assert_eq!(rest, losses[4..]);
+        // Not all of them in the message.
+        assert!(resumed == weights, "weights differ by {}", largest(&resumed, &weights));
     }
 
     #[test]
