@@ -70,15 +70,19 @@ mod tests {
                 gradient(&leaf(1)).unwrap();
             }
         };
-        let lost = scope(|scope| {
-            (0..2).for_each(|_| drop(scope.spawn(sweep)));
+        let count = || {
             // From its second pass on, the leaf is no part of the graph: nothing in it is referred to
             // while the copies are joined.
             let leaf = leaf(100_000);
             let found = (0..600).map(|_| gradient(&leaf));
-            let lost = found.filter(|found| *found != Some(vec![8.0; 100_000])).count();
+            found.filter(|found| *found != Some(vec![8.0; 100_000])).count()
+        };
+        let lost = scope(|scope| {
+            (0..2).for_each(|_| drop(scope.spawn(sweep)));
+            let lost = scope.spawn(count).join();
+            // After a panic, too: the others would go on for ever.
             done.store(true, Ordering::Relaxed);
-            lost
+            lost.unwrap()
         });
         assert_eq!(lost, 0, "of 600 gradients");
     }
