@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 use std::env;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::cli::{Args, Source};
 use crate::error::Error;
 use crate::frame::Format;
+use crate::v4l2;
 
 /// Lines of complaints that are kept.
 const LINES: usize = 6;
@@ -20,8 +21,9 @@ const LINES: usize = 6;
 /// Frames a second where nobody asks for others.
 const RATE: f64 = 30.0;
 
-/// The image processor pads rows to so many pixels, which a bare stream does not tell.
-const ROW: usize = 64;
+/// The image processor of the Raspberry Pi 5 pads rows to so many pixels, those before it to half as
+/// many, which a bare stream does not tell.
+const ROW: usize = 128;
 
 /// How long a program may take to end after its stream has: tries, and the time between them.
 const PATIENCE: (u32, Duration) = (100, Duration::from_millis(20));
@@ -43,7 +45,7 @@ impl Camera {
     pub(crate) fn start(args: &Args) -> Result<Option<(Self, ChildStdout)>, Error> {
         let mut command = match &args.source {
             Source::Rpicam => rpicam(args)?,
-            Source::V4l2(device) => v4l2(device, args)?,
+            Source::V4l2(device) => webcam(device, args)?,
             Source::File(_) | Source::Stdin => return Ok(None),
         };
         let program = command.get_program().to_string_lossy().into_owned();
@@ -70,10 +72,7 @@ impl Camera {
         let complaints = self.running.complaints.lock();
         let complaints = complaints.unwrap_or_else(PoisonError::into_inner).take();
         let lines = complaints.and_then(|reader| reader.join().ok()).unwrap_or_default();
-        let said = match lines.len() {
-            0 => ", and it said nothing".to_owned(),
-            _ => lines.iter().fold("; it said:".to_owned(), |said, line| said + "\n  " + line),
-        };
+        let said = quoted(&lines);
         let status = status.map_or("it closed its output".to_owned(), |status| status.to_string());
         Error::CameraEnded { program: self.running.program.clone(), frames, status, said }
     }
@@ -136,21 +135,11 @@ fn rpicam(args: &Args) -> Result<Command, Error> {
     Ok(command)
 }
 
-fn v4l2(device: &Path, args: &Args) -> Result<Command, Error> {
-    let fourcc = match args.format() {
-        Format::Yuv420 => "YU12",
-        Format::Mjpeg => "MJPG",
-        Format::Rgb888 => "RGB3",
-    };
+fn webcam(device: &Path, args: &Args) -> Result<Command, Error> {
     let program = installed(&["v4l2-ctl"], "Raspberry Pi OS: sudo apt install v4l-utils")?;
+    v4l2::set(&program, device, args)?;
     let mut command = Command::new(program);
-    let (width, height) = (args.size.width, args.size.height);
-    command.arg("--device").arg(device);
-    command.arg(format!("--set-fmt-video=width={width},height={height},pixelformat={fourcc}"));
-    if let Some(fps) = args.fps {
-        command.arg(format!("--set-parm={fps}"));
-    }
-    command.args(["--stream-mmap", "--stream-to=-"]);
+    command.arg("--device").arg(device).args(["--stream-mmap", "--stream-to=-"]);
     Ok(command)
 }
 
@@ -170,7 +159,16 @@ fn installed(names: &[&str], install: &'static str) -> Result<PathBuf, Error> {
     found.into_iter().find(|program| program.is_file()).ok_or(Error::NoCamera { looked, install })
 }
 
-fn last_lines(stderr: ChildStderr) -> VecDeque<String> {
+/// What a program said, as a message's end.
+pub(crate) fn quoted(lines: &VecDeque<String>) -> String {
+    match lines.len() {
+        0 => ", and it said nothing".to_owned(),
+        _ => lines.iter().fold("; it said:".to_owned(), |said, line| said + "\n  " + line),
+    }
+}
+
+/// The last lines that a program says.
+pub(crate) fn last_lines(stderr: impl Read) -> VecDeque<String> {
     let mut lines = VecDeque::new();
     for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
         if lines.len() == LINES {

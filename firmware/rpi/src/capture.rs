@@ -17,6 +17,9 @@ use crate::stream::Frames;
 /// Bytes that are read at a time.
 const BUFFER: usize = 1 << 16;
 
+/// Damaged frames in a row, of a camera, that are a fault and no accident.
+pub(crate) const DAMAGED: u32 = 30;
+
 /// A frame of the stream.
 #[derive(Debug)]
 pub(crate) struct Captured {
@@ -101,6 +104,7 @@ impl Capture {
 
     fn run(mut self, slot: &Slot<Captured>) -> Result<(), Error> {
         let mut due = Instant::now();
+        let mut damaged = 0;
         loop {
             let number = self.frames.count();
             let next = self.frames.next();
@@ -118,8 +122,16 @@ impl Capture {
                     }
                     None => return Ok(()),
                 },
+                (Err(error @ Error::Damaged { .. }), _)
+                    if !self.every_frame && damaged + 1 < DAMAGED =>
+                {
+                    damaged += 1;
+                    eprintln!("warning: {error}");
+                    continue;
+                }
                 (Err(error), _) => return Err(error),
             };
+            damaged = 0;
             let Template { format, size, range } = self.template;
             let picture = Picture { format, size, range, bytes };
             let captured = Captured { number, picture };

@@ -35,6 +35,14 @@ pub(crate) enum Error {
     #[error("cannot run `{program}`: {reason}")]
     #[diagnostic(help("run it by hand to see what is wrong with it: {program} --version"))]
     Start { program: String, reason: io::Error },
+    /// A camera of the kernel's video interface sends something else.
+    #[error("{} was asked for {asked}: {answer}", device.display())]
+    #[diagnostic(help(
+        "`v4l2-ctl --list-devices` shows what is connected, `v4l2-ctl --device {} \
+         --list-formats-ext` what it offers: choose with --source, --format, --size and --fps",
+        device.display()
+    ))]
+    CameraFormat { device: PathBuf, asked: String, answer: String },
     /// Threads cannot be started or signals not be heard.
     #[error("the system refuses {what}: {reason}")]
     #[diagnostic(help("too many processes or open files; see `ulimit -a`"))]
@@ -98,7 +106,10 @@ impl Error {
             Self::System { .. } => 1,
             Self::Usage { .. } => 2,
             Self::Model { .. } => 3,
-            Self::Open { .. } | Self::NoCamera { .. } | Self::Start { .. } => 4,
+            Self::Open { .. }
+            | Self::NoCamera { .. }
+            | Self::Start { .. }
+            | Self::CameraFormat { .. } => 4,
             Self::Truncated { .. }
             | Self::Empty { .. }
             | Self::Damaged { .. }

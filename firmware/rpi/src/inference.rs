@@ -9,7 +9,7 @@ use embedded_graphics::primitives::Rectangle;
 use picovit::{Engine, Model};
 use picovit_app::{App, AppError, Banded, Clock, Cost, Screen as _, Settings, Shot, Sink, WINDOW};
 
-use crate::capture::Captured;
+use crate::capture::{Captured, DAMAGED};
 use crate::error::Error;
 use crate::frame::Picture;
 use crate::model::{Aligned, Artifact};
@@ -19,9 +19,6 @@ use crate::slot::{Slot, Taken};
 
 /// Classes a model may have.
 const CLASSES: usize = 4096;
-
-/// Damaged JPEGs in a row, of a camera, that are a fault and no accident.
-const DAMAGED: u32 = 30;
 
 /// What to do.
 pub(crate) struct Job<'a> {
@@ -55,16 +52,30 @@ pub(crate) struct Shown {
 }
 
 /// Microseconds.
-struct Stopwatch(Instant);
+#[derive(Default)]
+struct Stopwatch {
+    started: Option<Instant>,
+    period: Option<u64>,
+}
 
 impl Clock for Stopwatch {
     fn start(&mut self) {
-        self.0 = Instant::now();
+        let now = Instant::now();
+        self.period = self.started.map(|before| micros(now - before));
+        self.started = Some(now);
     }
 
     fn stop(&mut self) -> Cost {
-        Cost::Micros(u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX))
+        self.started.map_or(Cost::Unknown, |started| Cost::Micros(micros(started.elapsed())))
     }
+
+    fn period(&self) -> Option<u64> {
+        self.period
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The display in memory.
@@ -103,7 +114,7 @@ pub(crate) fn run(
         .map_err(|error: AppError<Infallible>| job.artifact.refused(error))?;
     let pixels = job.screen.map_or(0, |size| (size.width * size.height) as usize);
     let band = vec![0; pixels * picovit_app::screen::PIXEL_BYTES];
-    let mut classifier = Classifier { job, model, app, clock: Stopwatch(Instant::now()), band };
+    let mut classifier = Classifier { job, model, app, clock: Stopwatch::default(), band };
 
     let (mut seen, mut damaged) = (0, 0);
     while job.frames.is_none_or(|frames| seen < frames) {

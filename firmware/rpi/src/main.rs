@@ -17,6 +17,7 @@ mod record;
 mod run;
 mod slot;
 mod stream;
+mod v4l2;
 
 use std::process::ExitCode;
 

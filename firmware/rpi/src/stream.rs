@@ -1,6 +1,7 @@
 //! A stream of bytes, cut into frames.
 
 use std::io::{self, BufRead, Read};
+use std::mem;
 
 use crate::error::Error;
 use crate::frame::{Format, Size};
@@ -14,17 +15,19 @@ pub(crate) struct Frames<R> {
     name: String,
     format: Format,
     size: Size,
-    /// Frames that are complete.
+    /// The start of the next JPEG has been read: it was found within the one before.
+    started: bool,
+    /// Frames so far.
     count: u64,
 }
 
 impl<R: BufRead> Frames<R> {
     /// The stream of this name.
     pub(crate) fn new(stream: R, name: String, format: Format, size: Size) -> Self {
-        Self { stream, name, format, size, count: 0 }
+        Self { stream, name, format, size, started: false, count: 0 }
     }
 
-    /// Frames that were complete so far.
+    /// Frames so far, damaged ones included.
     pub(crate) fn count(&self) -> u64 {
         self.count
     }
@@ -39,7 +42,7 @@ impl<R: BufRead> Frames<R> {
         self.stream = stream;
     }
 
-    /// The next frame; none at the end.
+    /// The next frame; none at the end. After a damaged one, the next that begins.
     pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
         let frame = match self.size.bytes(self.format) {
             Some(bytes) => self.fixed(bytes),
@@ -47,6 +50,12 @@ impl<R: BufRead> Frames<R> {
         }?;
         self.count += u64::from(frame.is_some());
         Ok(frame)
+    }
+
+    fn damaged(&mut self, reason: &io::Error) -> Error {
+        let (name, frame) = (self.name.clone(), self.count);
+        self.count += 1;
+        Error::Damaged { name, frame, reason: reason.to_string() }
     }
 
     fn fixed(&mut self, bytes: usize) -> Result<Option<Vec<u8>>, Error> {
@@ -93,23 +102,27 @@ impl<R: BufRead> Frames<R> {
                             .to_owned(),
                 })
             }
-            Err(reason) if reason.kind() == io::ErrorKind::InvalidData => Err(Error::Damaged {
-                name: self.name.clone(),
-                frame: self.count,
-                reason: reason.to_string(),
-            }),
+            Err(reason) if reason.kind() == io::ErrorKind::InvalidData => {
+                Err(self.damaged(&reason))
+            }
             Err(reason) => Err(self.unreadable(reason)),
         }
     }
 
     fn whole_jpeg(&mut self, frame: &mut Vec<u8>) -> io::Result<()> {
-        self.find_start()?;
+        if !mem::take(&mut self.started) {
+            self.find_start()?;
+        }
         frame.extend([0xFF, 0xD8]);
         // The marker of the segment that follows.
         let mut marker = self.marker(frame)?;
         loop {
             match marker {
                 0xD9 => return Ok(()),
+                0xD8 => {
+                    self.started = true;
+                    return Err(invalid("its end is missing, another JPEG begins within it"));
+                }
                 0x01 | 0xD0..=0xD7 => marker = self.marker(frame)?,
                 0xDA => {
                     self.segment(frame)?;
@@ -119,9 +132,6 @@ impl<R: BufRead> Frames<R> {
                     self.segment(frame)?;
                     marker = self.marker(frame)?;
                 }
-            }
-            if frame.len() > LARGEST_JPEG {
-                return Err(invalid("a JPEG without an end"));
             }
         }
     }
@@ -166,7 +176,9 @@ impl<R: BufRead> Frames<R> {
     /// Compressed pixels up to the marker behind them.
     fn entropy(&mut self, frame: &mut Vec<u8>) -> io::Result<u8> {
         loop {
-            if self.stream.read_until(0xFF, frame)? == 0 || frame.last() != Some(&0xFF) {
+            let room = room(frame)?;
+            let read = self.stream.by_ref().take(room as u64).read_until(0xFF, frame)?;
+            if read == 0 || (read < room && frame.last() != Some(&0xFF)) {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             loop {
@@ -180,6 +192,7 @@ impl<R: BufRead> Frames<R> {
     }
 
     fn copy(&mut self, frame: &mut Vec<u8>) -> io::Result<u8> {
+        room(frame)?;
         let byte = self.byte()?;
         frame.push(byte);
         Ok(byte)
@@ -194,6 +207,12 @@ impl<R: BufRead> Frames<R> {
     fn unreadable(&self, reason: io::Error) -> Error {
         Error::Read { name: self.name.clone(), frames: self.count, reason }
     }
+}
+
+/// Bytes that a JPEG may still have.
+fn room(frame: &[u8]) -> io::Result<usize> {
+    let room = LARGEST_JPEG.checked_sub(frame.len()).filter(|&room| room > 0);
+    room.ok_or_else(|| invalid("a JPEG without an end"))
 }
 
 fn invalid(reason: &'static str) -> io::Error {
@@ -249,6 +268,33 @@ mod tests {
         assert_eq!(frames.next().unwrap().as_deref(), Some(&JPEG[..]));
         assert_eq!(frames.next().unwrap().as_deref(), Some(&JPEG[..]));
         assert_eq!(frames.next().unwrap(), None);
+    }
+
+    #[test]
+    fn a_jpeg_without_its_end_costs_only_itself() {
+        // From within the compressed pixels to the last byte.
+        for cut in 13..JPEG.len() {
+            let stream = [&JPEG, &JPEG[..cut], &JPEG].concat();
+            let mut frames = frames(&stream, Format::Mjpeg);
+            assert_eq!(frames.next().unwrap().as_deref(), Some(&JPEG[..]));
+            let error = frames.next().unwrap_err();
+            assert!(matches!(error, Error::Damaged { frame: 1, .. }), "{cut}: {error}");
+            assert_eq!(frames.next().unwrap().as_deref(), Some(&JPEG[..]), "{cut}");
+            assert_eq!(frames.next().unwrap(), None);
+            assert_eq!(frames.count(), 3);
+        }
+    }
+
+    #[test]
+    fn a_jpeg_without_an_end_does_not_fill_the_memory() {
+        for filling in [7, 0xFF] {
+            let endless = io::repeat(filling).take(LARGEST_JPEG as u64 + 9);
+            let stream = io::BufReader::new(JPEG[..13].chain(endless));
+            let size = Size { width: 2, height: 1 };
+            let mut frames = Frames::new(stream, "test".to_owned(), Format::Mjpeg, size);
+            let error = frames.next().unwrap_err();
+            assert!(error.to_string().contains("without an end"), "{error}");
+        }
     }
 
     #[test]

@@ -11,6 +11,42 @@ use picovit::image::{Frame, PixelFormat, fit};
 use picovit::{Engine, Model, postprocess};
 use picovit_tests::reference::Aligned;
 
+/// As many bytes a frame, in rows that the camera module does not pad.
+const UNPADDED: &str = "--size 384x200";
+
+/// Size, pixel format and bytes a row.
+type Given<'a> = (&'a str, &'a str, usize);
+/// As most tests want it.
+const GIVEN: Given = ("320/240", "YU12", 320);
+
+/// A stand-in for `v4l2-ctl`, which keeps what it is asked, gives this format, and streams so.
+fn webcam(folder: &Folder, (size, fourcc, stride): &Given, stream: &str) {
+    folder.script(
+        "v4l2-ctl",
+        &format!(
+            "echo \"$@\" >>asked
+             case \"$*\" in *--set-parm*) echo 'Frame rate set to 15.000 fps';; esac
+             case \"$*\" in
+             *--get-fmt-video*)
+                 echo 'Format Video Capture:'
+                 echo '\tWidth/Height      : {size}'
+                 echo \"\tPixel Format      : '{fourcc}' (as described)\"
+                 echo '\tBytes per Line    : {stride}'
+             esac
+             case \"$*\" in *--stream-to*) {stream};; esac"
+        ),
+    );
+}
+
+/// A frame as a JPEG.
+fn jpeg(frame: usize) -> Vec<u8> {
+    let mut jpeg = Vec::new();
+    let mut encoder = image::codecs::jpeg::JpegEncoder::new(&mut jpeg);
+    let (width, height) = (SIZE.0 as u32, SIZE.1 as u32);
+    encoder.encode(&luma(frame), width, height, image::ExtendedColorType::L8).unwrap();
+    jpeg
+}
+
 #[test]
 fn every_frame_of_a_recording_is_what_the_engine_makes_of_it() {
     let folder = Folder::new();
@@ -89,7 +125,8 @@ fn arguments_that_do_not_go_together_are_refused() {
     let folder = Folder::new();
     for (args, reason) in [
         ("--source - --loop", "only a file"),
-        ("--size 330x240", "--size 384x240"),
+        // A multiple of 64, which was enough before the Raspberry Pi 5.
+        ("--size 320x240", "--size 384x240"),
         ("--format rgb888", "--source rpicam does not send it"),
         ("--source usb", "none of rpicam"),
         ("--output framebuffer --framebuffer-geometry 9x9x9", "too small"),
@@ -122,7 +159,7 @@ fn a_camera_that_is_killed_is_quoted() {
             "rpicam-vid",
             &format!("echo Camera ready >&2; cat clip.yuv; echo ERROR: cable >&2; {end}"),
         );
-        let mut camera = folder.program("--every-frame --output json");
+        let mut camera = folder.program(&format!("{UNPADDED} --every-frame --output json"));
         let output = camera.env("PATH", folder.search_path()).output().unwrap();
         let (said, code) = complaint(&output);
         assert_eq!(code, 6, "{said}");
@@ -138,7 +175,8 @@ fn a_camera_is_asked_for_the_right_stream_and_ended_in_the_end() {
     let folder = Folder::new();
     // What it sends is endless: only its end makes the program's output end.
     folder.script("libcamera-vid", "echo $$ \"$@\" >args; exec cat /dev/zero");
-    let mut camera = folder.program("--frames 3 --output json --fps 15 --camera-arg=--hflip");
+    let args = "--frames 3 --output json --fps 15 --camera-arg=--hflip";
+    let mut camera = folder.program(&format!("{UNPADDED} {args}"));
     // Another program of that name may be installed.
     let path = std::env::join_paths([folder.path(""), "/usr/bin".into(), "/bin".into()]).unwrap();
     let output = camera.env("PATH", path).output().unwrap();
@@ -148,7 +186,7 @@ fn a_camera_is_asked_for_the_right_stream_and_ended_in_the_end() {
     let (process, asked) = asked.trim().split_once(' ').unwrap();
     assert_eq!(
         asked,
-        "--timeout 0 --nopreview --codec yuv420 --output - --width 320 --height 240 \
+        "--timeout 0 --nopreview --codec yuv420 --output - --width 384 --height 200 \
          --framerate 15 --flush --hflip"
     );
     assert!(!std::path::Path::new("/proc").join(process).exists());
@@ -157,7 +195,7 @@ fn a_camera_is_asked_for_the_right_stream_and_ended_in_the_end() {
 #[test]
 fn a_camera_that_sends_nothing_is_given_up() {
     let folder = Folder::new();
-    folder.script("v4l2-ctl", "head -c 115200 /dev/zero; exec sleep 60");
+    webcam(&folder, &GIVEN, "head -c 115200 /dev/zero; exec sleep 60");
     let mut camera = folder.program("--source v4l2:/dev/video9 --format yuv420 --stall 1");
     let output = camera.env("PATH", folder.search_path()).output().unwrap();
     let (said, code) = complaint(&output);
@@ -168,7 +206,7 @@ fn a_camera_that_sends_nothing_is_given_up() {
 #[test]
 fn a_missing_camera_program_is_named() {
     let folder = Folder::new();
-    let output = folder.program("").env("PATH", folder.path("")).output().unwrap();
+    let output = folder.program(UNPADDED).env("PATH", folder.path("")).output().unwrap();
     let (said, code) = complaint(&output);
     assert_eq!(code, 4, "{said}");
     assert!(
@@ -231,13 +269,6 @@ fn a_reader_that_has_seen_enough_is_no_fault() {
 #[test]
 fn jpegs_are_classified_and_damaged_ones_named() {
     let folder = Folder::new();
-    let jpeg = |frame| {
-        let mut jpeg = Vec::new();
-        let mut encoder = image::codecs::jpeg::JpegEncoder::new(&mut jpeg);
-        let (width, height) = (SIZE.0 as u32, SIZE.1 as u32);
-        encoder.encode(&luma(frame), width, height, image::ExtendedColorType::L8).unwrap();
-        jpeg
-    };
     let mut clip = [jpeg(0), jpeg(1), jpeg(2)].concat();
     folder.write("clip.mjpeg", &clip);
     // The size is in the pictures.
@@ -258,6 +289,96 @@ fn jpegs_are_classified_and_damaged_ones_named() {
     let output = folder.run("--source file:clip.mjpeg --every-frame=false --output json");
     assert!(output.status.success(), "{}", complaint(&output).0);
     assert_eq!(records(&output).last().unwrap()["frame"], 2);
+}
+
+#[test]
+fn a_webcam_may_send_a_jpeg_without_its_end() {
+    let folder = Folder::new();
+    let cut = |jpeg: Vec<u8>| jpeg[..jpeg.len() - 100].to_vec();
+    folder.write("clip.mjpeg", &[jpeg(0), cut(jpeg(1)), jpeg(2)].concat());
+    webcam(&folder, &("320/240", "MJPG", 0), "cat clip.mjpeg");
+    let mut camera = folder.program("--source v4l2:/dev/video9 --output json");
+    let output = camera.env("PATH", folder.search_path()).output().unwrap();
+    let (said, code) = complaint(&output);
+    // That the stream ends is a fault of its own.
+    assert_eq!(code, 6, "{said}");
+    assert!(said.contains("warning: /dev/video9, frame 1: its end is missing"), "{said}");
+    assert!(said.contains("ended after 3 frames"), "{said}");
+    assert_eq!(records(&output).last().unwrap()["frame"], 2);
+
+    // One after the other is no accident.
+    folder.write("clip.mjpeg", &[vec![cut(jpeg(0)).as_slice(); 40].concat(), jpeg(2)].concat());
+    let output = camera.output().unwrap();
+    let (said, code) = complaint(&output);
+    assert_eq!(code, 5, "{said}");
+    assert!(said.contains("/dev/video9, frame 29: its end is missing"), "{said}");
+
+    // Of a recording, every frame counts.
+    folder.write("clip.mjpeg", &[jpeg(0), cut(jpeg(1)), jpeg(2)].concat());
+    let output = folder.run("--source file:clip.mjpeg --output json");
+    let (said, code) = complaint(&output);
+    assert_eq!(code, 5, "{said}");
+    assert!(said.contains("clip.mjpeg, frame 1: its end is missing"), "{said}");
+    assert_eq!(records(&output).len(), 1);
+}
+
+#[test]
+fn a_webcam_is_set_up_before_its_stream() {
+    let folder = Folder::new();
+    folder.write("clip.yuv", &stream(3));
+    webcam(&folder, &GIVEN, "cat clip.yuv");
+    let args = "--output json --logits --every-frame --format yuv420 --fps 15";
+    let mut camera = folder.program(&format!("--source v4l2:/dev/video9 {args}"));
+    let output = camera.env("PATH", folder.search_path()).output().unwrap();
+    let (said, code) = complaint(&output);
+    assert_eq!(code, 6, "{said}");
+    assert!(said.contains("ended after 3 frames"), "{said}");
+    // No word of the program's has become a pixel.
+    let logits = |output| {
+        let records = records(output).into_iter();
+        records.map(|record| record["logits"].clone()).collect::<Vec<_>>()
+    };
+    let recorded = folder.run(&format!("--source file:clip.yuv {args}"));
+    assert_eq!(logits(&output), logits(&recorded));
+    assert_eq!(
+        String::from_utf8(folder.read("asked")).unwrap(),
+        "--device /dev/video9 --set-fmt-video=width=320,height=240,pixelformat=YU12 --set-parm=15 \
+         --get-fmt-video\n--device /dev/video9 --stream-mmap --stream-to=-\n"
+    );
+}
+
+#[test]
+fn a_webcam_that_gives_something_else_is_refused() {
+    let folder = Folder::new();
+    let refused = |args: &str, reason: &str| {
+        let mut camera = folder.program(&format!("--source v4l2:/dev/video9 {args}"));
+        let output = camera.env("PATH", folder.search_path()).output().unwrap();
+        let (said, code) = complaint(&output);
+        assert_eq!(code, 4, "{args}: {said}");
+        assert!(said.contains(reason), "{args}: {said}");
+        let remedy = "v4l2-ctl --device /dev/video9 --list-formats-ext";
+        assert!(said.contains(remedy), "{args}: {said}");
+    };
+    for (given, args, reason) in [
+        (
+            ("640/480", "YU12", 640),
+            "--format yuv420",
+            "/dev/video9 was asked for 320x240 in YU12, 320 bytes a row: it gives 640x480 in YU12, \
+             640 bytes a row",
+        ),
+        (
+            ("320/240", "YUYV", 640),
+            "",
+            "320x240 in MJPG: it gives 320x240 in YUYV, 640 bytes a row",
+        ),
+        (("320/240", "YU12", 384), "--format yuv420", "320x240 in YU12, 384 bytes a row"),
+        (("320/240", "RGB3", 1024), "--format rgb888", "RGB3, 960 bytes a row: it gives 320x240"),
+    ] {
+        webcam(&folder, &given, "head -c 400000 /dev/zero");
+        refused(args, reason);
+    }
+    folder.script("v4l2-ctl", "echo Cannot open device >&2; exit 255");
+    refused("", "320x240 in MJPG: v4l2-ctl: exit status: 255; it said: Cannot open device");
 }
 
 #[test]

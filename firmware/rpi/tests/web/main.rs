@@ -9,14 +9,21 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::Child;
+use std::process::{Child, Stdio};
+use std::time::Duration;
 use std::{env, fs, thread};
 
 use browser::Browser;
 use common::{Folder, stream};
 use serde_json::Value;
 
-/// A program that shows a recording again and again.
+/// Bytes of a large picture.
+const LARGE: usize = 24 << 20;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program with its page.
 struct Site {
     program: Child,
     address: String,
@@ -24,13 +31,31 @@ struct Site {
 }
 
 impl Site {
+    /// It shows a recording again and again.
     fn start() -> Self {
         let folder = Folder::new();
         folder.write("clip.yuv", &stream(100));
         let what = env::var("PICOVIT_WEB_ARGS");
-        let what = what.unwrap_or("--source file:clip.yuv --fps 20 --loop".to_owned());
+        Self::show(folder, &what.unwrap_or("--source file:clip.yuv --fps 20 --loop".to_owned()))
+    }
+
+    /// It shows one frame, which is larger than what the system keeps of a connection that nobody reads.
+    fn start_large() -> Self {
+        let mut jpeg = Vec::new();
+        let picture = [99; 32 * 32];
+        let mut encoder = image::codecs::jpeg::JpegEncoder::new(&mut jpeg);
+        encoder.encode(&picture, 32, 32, image::ExtendedColorType::L8).unwrap();
+        // A comment, again and again, behind the start.
+        let comment = [&[0xFF, 0xFE, 0xFF, 0xFF][..], &[b'-'; 0xFFFD]].concat();
+        jpeg.splice(2..2, comment.repeat(LARGE.div_ceil(comment.len())));
+        let mut site = Self::show(Folder::new(), "--source - --format mjpeg");
+        site.program.stdin.as_mut().unwrap().write_all(&jpeg).unwrap();
+        site
+    }
+
+    fn show(folder: Folder, what: &str) -> Self {
         let args = format!("{what} --unsure-below 0.3 --output web --listen 127.0.0.1:0");
-        let mut program = folder.program(&args).spawn().unwrap();
+        let mut program = folder.program(&args).stdin(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(program.stderr.take().unwrap());
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
@@ -42,6 +67,8 @@ impl Site {
     /// Asks, as a host of this name.
     fn ask_as(&self, host: &str, request: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
+        // Without an answer the test would wait for ever.
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(stream, "{request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
         BufReader::new(stream)
     }
@@ -53,6 +80,14 @@ impl Site {
         let end = answer.windows(4).position(|end| end == b"\r\n\r\n").expect("headers") + 4;
         let body = answer.split_off(end);
         (String::from_utf8(answer).unwrap(), body)
+    }
+
+    /// Somebody who reads the answer's beginning and then no more; with it, the status.
+    fn stalled(&self, request: &str) -> (BufReader<TcpStream>, String) {
+        let mut reader = self.ask_as("localhost", request);
+        let mut status = String::new();
+        reader.read_line(&mut status).unwrap();
+        (reader, status.trim().to_owned())
     }
 
     /// Waits for so many events.
@@ -118,6 +153,54 @@ fn many_pages_and_a_page_that_reads_nothing_stop_nobody() {
 }
 
 #[test]
+fn pictures_that_nobody_reads_stop_nobody() {
+    let site = Site::start_large();
+    assert_eq!(site.events(1).len(), 1);
+    let stalled: Vec<_> = (0..8).map(|_| site.stalled("GET /picture.jpg")).collect();
+    assert!(stalled.iter().all(|(_, status)| status == "HTTP/1.1 200 OK"));
+    assert!(site.ask("GET /").0.starts_with("HTTP/1.1 200"));
+    assert_eq!(site.events(1).len(), 1);
+}
+
+#[test]
+fn too_many_readers_are_refused_until_others_have_gone() {
+    let site = Site::start_large();
+    assert_eq!(site.events(1).len(), 1);
+    let mut stalled = Vec::new();
+    let refused = (0..64).find_map(|_| {
+        let (reader, status) = site.stalled("GET /picture.jpg");
+        stalled.push(reader);
+        (status != "HTTP/1.1 200 OK").then_some(status)
+    });
+    assert_eq!(refused.as_deref(), Some("HTTP/1.1 503 Service Unavailable"));
+    drop(stalled);
+    // The program hears soon that they have gone, not at once.
+    let answered = || site.ask("GET /").0.starts_with("HTTP/1.1 200");
+    assert!((0..1000).any(|_| answered() || {
+        thread::sleep(Duration::from_millis(10));
+        false
+    }));
+}
+
+#[test]
+fn a_page_too_many_tries_again() {
+    let Some(mut browser) = Browser::start() else {
+        let _ =
+            writeln!(std::io::stderr(), "SKIPPED: no chromium is installed: page not looked at");
+        return;
+    };
+    let site = Site::start();
+    let others: Vec<_> = (0..16).map(|_| site.stalled("GET /events")).collect();
+    assert!(others.iter().all(|(_, status)| status == "HTTP/1.1 200 OK"));
+    assert_eq!(site.stalled("GET /events").1, "HTTP/1.1 503 Service Unavailable");
+    browser.open(&format!("http://{}/", site.address), 1200, 720);
+    browser.wait_for("document.getElementById('state').textContent.startsWith('connection lost')");
+    drop(others);
+    browser.wait_for("document.getElementById('state').textContent === 'live'");
+    browser.wait_for("newest.frame >= 0");
+}
+
+#[test]
 fn a_browser_shows_a_moving_picture_and_bars() {
     let Some(mut browser) = Browser::start() else {
         // Past the test harness, which keeps what passing tests say to itself.
@@ -133,7 +216,8 @@ fn a_browser_shows_a_moving_picture_and_bars() {
 
     let first = browser.screenshot(Some("view"));
     browser.evaluate("window.before = newest.frame");
-    browser.wait_for("Math.abs(newest.frame - before) > 5 && !loading");
+    let shown = "parseInt(document.getElementById('picture').src.split('?')[1])";
+    browser.wait_for(&format!("Math.abs({shown} - before) > 5"));
     assert!(first != browser.screenshot(Some("view")), "the picture does not move");
 
     let bars = browser.evaluate(

@@ -9,11 +9,12 @@
 
 mod board;
 mod guest;
+mod places;
 
-use std::io::{self, Cursor, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -27,11 +28,13 @@ use crate::record;
 
 use board::Board;
 use guest::is_welcome;
+use places::Places;
 
 const PAGE: &str = include_str!("page.html");
 
-/// Requests that are answered at the same time: a slow reader keeps nobody else waiting.
-const WORKERS: usize = 4;
+/// Requests that are answered at the same time, those of open pages among them. Each has a thread: whoever
+/// reads slowly, or nothing, keeps nobody else waiting.
+const ANSWERS: usize = 32;
 
 /// Pages that may be open at the same time.
 const VIEWERS: usize = 16;
@@ -57,7 +60,8 @@ struct Site {
     model: Vec<u8>,
     /// Only this machine is served.
     loopback: bool,
-    viewers: AtomicUsize,
+    answers: Places,
+    viewers: Places,
 }
 
 #[derive(Serialize)]
@@ -77,8 +81,9 @@ impl Web {
         })?;
         let failed = |reason: String| Error::Listen { address, reason };
         let address = listener.local_addr().map_err(|reason| failed(reason.to_string()))?;
+        let listener = without_delay(listener).map_err(|reason| failed(reason.to_string()))?;
         let server = Server::from_listener(listener, None);
-        let server = Arc::new(server.map_err(|reason| failed(reason.to_string()))?);
+        let server = server.map_err(|reason| failed(reason.to_string()))?;
         let model = artifact.model();
         let labels = (0..model.classes()).map(|class| record::label(&model, class as u16));
         let about = About {
@@ -91,17 +96,11 @@ impl Web {
             board: Board::new(),
             model: serde_json::to_vec(&about).expect("names are JSON"),
             loopback: address.ip().is_loopback(),
-            viewers: AtomicUsize::new(0),
+            answers: Places::new(ANSWERS),
+            viewers: Places::new(VIEWERS),
         });
-        for _ in 0..WORKERS {
-            let (server, site) = (Arc::clone(&server), Arc::clone(&site));
-            thread::spawn(move || {
-                while let Ok(request) = server.recv() {
-                    // A reader that has gone is no fault.
-                    let _ = site.answer(request);
-                }
-            });
-        }
+        let answering = Arc::clone(&site);
+        thread::spawn(move || answering.serve(&server));
         eprintln!("web page: http://{address}/");
         if !site.loopback {
             eprintln!("warning: whoever reaches {address} over the network sees the camera");
@@ -116,40 +115,64 @@ impl Web {
 }
 
 impl Site {
-    fn answer(self: &Arc<Self>, request: Request) -> io::Result<()> {
+    fn serve(self: Arc<Self>, server: &Server) {
+        // Not even a refusal is written on the thread that hears the next request.
+        let (refuse, refused) = mpsc::channel();
+        thread::spawn(move || {
+            for request in refused {
+                let _ = busy(request, "too many requests at a time");
+            }
+        });
+        while let Ok(request) = server.recv() {
+            let Some(place) = self.answers.take() else {
+                let _ = refuse.send(request);
+                continue;
+            };
+            let site = Arc::clone(&self);
+            // Without a thread the request is dropped, which tiny_http answers with 500.
+            let _ = thread::Builder::new().name("answer".to_owned()).spawn(move || {
+                // A reader that has gone is no fault.
+                let _ = site.answer(request);
+                drop(place);
+            });
+        }
+    }
+
+    fn answer(&self, request: Request) -> io::Result<()> {
         let host = request.headers().iter().find(|header| header.field.equiv("Host"));
         if self.loopback && !host.is_some_and(|host| is_welcome(host.value.as_str())) {
-            return respond(request, 403, "text/plain", b"ask for localhost".to_vec());
+            return respond(request, 403, "text/plain", b"ask for localhost");
         }
         if !matches!(request.method(), Method::Get | Method::Head) {
-            return respond(request, 405, "text/plain", b"only GET".to_vec());
+            return respond(request, 405, "text/plain", b"only GET");
         }
         match request.url().split('?').next().unwrap_or_default() {
-            "/" => respond(request, 200, "text/html; charset=utf-8", PAGE.into()),
-            "/model.json" => respond(request, 200, "application/json", self.model.clone()),
-            "/picture.jpg" => match self.board.newest().map(|shown| picture(&shown)) {
-                Some(Ok(jpeg)) => respond(request, 200, "image/jpeg", jpeg),
-                Some(Err(reason)) => respond(request, 500, "text/plain", reason.into()),
-                None => respond(request, 503, "text/plain", b"no frame yet".to_vec()),
+            "/" => respond(request, 200, "text/html; charset=utf-8", PAGE.as_bytes()),
+            "/model.json" => respond(request, 200, "application/json", &self.model),
+            "/picture.jpg" => match self.board.newest() {
+                Some(shown) => picture(request, &shown),
+                None => busy(request, "no frame yet"),
             },
             "/events" if *request.method() == Method::Get => self.view(request),
-            _ => respond(request, 404, "text/plain", b"nothing here".to_vec()),
+            _ => respond(request, 404, "text/plain", b"nothing here"),
         }
     }
 
     /// Sends records until the page is closed.
-    fn view(self: &Arc<Self>, request: Request) -> io::Result<()> {
-        if self.viewers.fetch_add(1, Ordering::Relaxed) >= VIEWERS {
-            self.viewers.fetch_sub(1, Ordering::Relaxed);
-            return respond(request, 503, "text/plain", b"too many pages are open".to_vec());
-        }
-        let site = Arc::clone(self);
-        thread::spawn(move || {
-            let _ = send_events(&site.board, request.into_writer());
-            site.viewers.fetch_sub(1, Ordering::Relaxed);
-        });
-        Ok(())
+    fn view(&self, request: Request) -> io::Result<()> {
+        let Some(_place) = self.viewers.take() else {
+            return busy(request, "too many pages are open");
+        };
+        send_events(&self.board, request.into_writer())
     }
+}
+
+/// Connections that do not hold back the rest of an answer until its beginning is acknowledged, 40 ms later.
+/// tiny_http keeps them to itself, but on Linux they have the listener's setting.
+fn without_delay(listener: TcpListener) -> io::Result<TcpListener> {
+    let socket = TcpStream::from(OwnedFd::from(listener));
+    socket.set_nodelay(true)?;
+    Ok(OwnedFd::from(socket).into())
 }
 
 fn send_events(board: &Board, mut page: impl Write) -> io::Result<()> {
@@ -174,11 +197,18 @@ fn send_events(board: &Board, mut page: impl Write) -> io::Result<()> {
     }
 }
 
-fn picture(shown: &Shown) -> Result<Vec<u8>, String> {
-    shown.picture.jpeg().map(|jpeg| jpeg.into_owned()).map_err(|error| error.to_string())
+fn picture(request: Request, shown: &Shown) -> io::Result<()> {
+    match shown.picture.jpeg() {
+        Ok(jpeg) => respond(request, 200, "image/jpeg", &jpeg),
+        Err(reason) => respond(request, 500, "text/plain", reason.to_string().as_bytes()),
+    }
 }
 
-fn respond(request: Request, status: u16, kind: &str, body: Vec<u8>) -> io::Result<()> {
+fn busy(request: Request, reason: &str) -> io::Result<()> {
+    respond(request, 503, "text/plain", reason.as_bytes())
+}
+
+fn respond(request: Request, status: u16, kind: &str, body: &[u8]) -> io::Result<()> {
     let length = Some(body.len());
     let headers = [
         ("Content-Type", kind),
@@ -187,7 +217,7 @@ fn respond(request: Request, status: u16, kind: &str, body: Vec<u8>) -> io::Resu
         ("Content-Security-Policy", POLICY),
     ];
     let headers = headers.map(|(name, value)| Header::from_bytes(name, value).expect("is ASCII"));
-    request.respond(Response::new(status.into(), headers.into(), Cursor::new(body), length, None))
+    request.respond(Response::new(status.into(), headers.into(), body, length, None))
 }
 
 #[cfg(test)]
