@@ -157,6 +157,38 @@ fn the_same_input_gives_the_same_bytes() {
     }
 }
 
+/// Class probabilities shift differences of logits to the left: however large logits are, none overflows,
+/// or there is no artifact.
+#[test]
+fn no_difference_of_logits_overflows() {
+    let pictures = images(2);
+    let slices: Vec<&[u8]> = pictures.iter().map(Vec::as_slice).collect();
+    let (mut shifted, mut refused) = (0, 0);
+    for exponent in 0..12 {
+        let mut graph = network(Family::Cct, 3);
+        let Some(Op::Linear(linear)) = graph.nodes.last_mut().map(|node| &mut node.op) else {
+            panic!("the last node is the classifier")
+        };
+        for value in linear.weights.iter_mut().chain(linear.bias.iter_mut().flatten()) {
+            *value *= 10f32.powi(exponent);
+        }
+        match compile(&graph, &Calibration::run(&graph, &slices), None) {
+            Ok(compiled) => {
+                let bytes = AlignedBytes::new(&compiled.packed.bytes);
+                let shift = Model::parse(&bytes).unwrap().header().logit_shift;
+                assert!(i64::from(u16::MAX) << shift <= i64::from(i32::MAX), "by {shift}");
+                shifted += usize::from(shift > 0);
+            }
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.starts_with("logits: a difference leaves"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(shifted > 0 && refused > 0, "{shifted} {refused}");
+}
+
 #[test]
 fn compile_errors_name_the_node() {
     let mut graph = network(Family::Cct, 3);

@@ -66,7 +66,9 @@ pub const fn arena_bytes(artifact: &[u8]) -> usize {
     assert!(
         crate::format::readable(artifact[6])
             && crate::format::Packing::from_id(artifact[7]).is_some(),
-        "artifact for another target: quantize the checkpoint with a --target this build supports"
+        "artifact for another target: quantize the checkpoint with the --target of this build, build for \
+         the processor (`-C target-feature=+dsp` for Cortex-M33, `+dsp,+mve` for M55), or turn a feature \
+         of picovit on (`every-packing`, `f16`)"
     );
     u32::from_le_bytes([artifact[16], artifact[17], artifact[18], artifact[19]]) as usize
 }

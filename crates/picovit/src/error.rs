@@ -20,7 +20,8 @@ pub enum Error {
         /// Format found.
         found: u8,
     },
-    /// The weights are packed for another instruction set.
+    /// The weights are packed for another instruction set than the build is for; it may be one that
+    /// was built without the processor's flags, see the crate's documentation.
     Packing {
         /// Packing found.
         found: u8,
@@ -43,7 +44,8 @@ pub enum Error {
         /// Index of the operation.
         index: u16,
     },
-    /// The build has no code for an operation: one of the crate's features was turned off.
+    /// The build has no code for an operation: the artifact was quantized for another target, or one of
+    /// the crate's features was turned off.
     Unsupported {
         /// Index of the operation.
         index: u16,
@@ -90,7 +92,7 @@ impl fmt::Display for Error {
             Self::Packing { found } => {
                 write!(
                     f,
-                    "weights packed for another target (packing {found}); quantize for this one, or turn the engine's feature `every-packing` on"
+                    "weights packed for another target (packing {found}); quantize for this one, build for the processor (as with `-C target-feature=+dsp`), or turn the engine's feature `every-packing` on"
                 )
             }
             Self::Length { expected, found } => {
@@ -104,7 +106,7 @@ impl fmt::Display for Error {
             Self::Operation { index } => write!(f, "invalid record of operation {index}"),
             Self::Unsupported { index } => write!(
                 f,
-                "this build of the engine has no code for operation {index}; class tokens need its feature `class-token`, MobileViT `mobilevit`, f16 and mixed artifacts `f16`"
+                "this build of the engine has no code for operation {index}; quantize for this target, or turn a feature of it on: class tokens need `class-token`, MobileViT `mobilevit`, f16 and mixed artifacts `f16`, those for other targets `every-packing`"
             ),
             Self::Constant { index } => {
                 write!(f, "a constant of operation {index} lies outside the file")

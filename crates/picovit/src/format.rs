@@ -303,17 +303,19 @@ pub struct EmbedRecord {
     pub tokens: u16,
     /// Channels per token.
     pub width: u16,
-    /// Zero point of the input; 0 with a linear layer.
+    /// Zero point of the input; 0 where `bias` is present.
     pub zero_in: i32,
-    /// Multiplier of `(x - zero_in) << 16`; 0 with a linear layer.
+    /// Multiplier of `(x - zero_in) << 16`; 0 where `bias` is present.
     pub mult: i32,
     /// int16 `[tokens][width]`; 0 for no positional embedding.
     pub positions: u32,
     /// int8 `[width][in_channels]`; 0 for no linear layer.
     pub weights: u32,
-    /// int32 `[width]`.
+    /// int32 `[width]`: bias of the linear layer; where `weights` is 0, zero point of each channel, or 0
+    /// where all channels have `zero_in` and `mult`.
     pub bias: u32,
-    /// int32 `[width]`.
+    /// int32 `[width]`: multipliers of the linear layer, or where `weights` is 0 of each channel's
+    /// `(x - zero) << 16`; 0 where `bias` is.
     pub mults: u32,
     /// Channels of the input; `width` without a linear layer.
     pub in_channels: u16,
@@ -790,7 +792,8 @@ pub const fn scratch_bytes_embed(op: &EmbedRecord, packing: Packing) -> usize {
 
 /// Scratch memory of an attention sub-block, for one group of tokens: keys and values of one head,
 /// the attention output of all heads but the last, scores and their weights, rows, and the blocks of
-/// two matrix products.
+/// two matrix products. With [`Packing::Wide`] room for many tokens at a time as well, whichever takes
+/// more: builds for hosts compute those, others two, and both run the same artifacts.
 #[must_use]
 pub const fn scratch_bytes_attention(op: &AttentionRecord, packing: Packing) -> usize {
     let groups = if op.groups == 0 { 1 } else { op.groups as usize };
@@ -798,24 +801,26 @@ pub const fn scratch_bytes_attention(op: &AttentionRecord, packing: Packing) -> 
     let (width, heads) = (op.width as usize, op.heads as usize);
     let inner = heads.saturating_mul(head_dim);
     let stored = head_dim.saturating_mul(heads.saturating_sub(1));
-    if packing.by_rows() {
-        return align_up(packing.matrix_bytes(tokens, head_dim))
-            .saturating_add(align_up(packing.matrix_bytes(head_dim, tokens)))
-            .saturating_add(packing.row_block_bytes(width, tokens))
-            .saturating_add(packing.row_block_bytes(inner, tokens))
-            .saturating_add(packing.row_block_bytes(head_dim, tokens))
-            .saturating_add(packing.row_block_bytes(tokens, ROWS))
-            .saturating_add(buffer(tokens, 4 * ROWS))
-            .saturating_add(buffer(tokens, head_dim));
-    }
-    align_up(packing.matrix_bytes(tokens, head_dim))
+    let pairs = align_up(packing.matrix_bytes(tokens, head_dim))
         .saturating_add(align_up(packing.matrix_bytes(head_dim, tokens)))
         .saturating_add(buffer(tokens, stored))
         .saturating_add(buffer(tokens, 4 * TOKENS))
         .saturating_add(buffer(tokens, 1))
         .saturating_add(align_up(max(width, head_dim.saturating_mul(TOKENS).saturating_add(inner))))
         .saturating_add(packing.block_bytes(max(width, inner)))
-        .saturating_add(packing.block_bytes(max(head_dim, tokens)))
+        .saturating_add(packing.block_bytes(max(head_dim, tokens)));
+    if !packing.by_rows() {
+        return pairs;
+    }
+    let rows = align_up(packing.matrix_bytes(tokens, head_dim))
+        .saturating_add(align_up(packing.matrix_bytes(head_dim, tokens)))
+        .saturating_add(packing.row_block_bytes(width, tokens))
+        .saturating_add(packing.row_block_bytes(inner, tokens))
+        .saturating_add(packing.row_block_bytes(head_dim, tokens))
+        .saturating_add(packing.row_block_bytes(tokens, ROWS))
+        .saturating_add(buffer(tokens, 4 * ROWS))
+        .saturating_add(buffer(tokens, head_dim));
+    max(pairs, rows)
 }
 
 /// Scratch memory of an MLP sub-block: rows of two tokens, and the blocks of both layers.

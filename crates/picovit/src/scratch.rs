@@ -13,6 +13,8 @@ impl<'s> Scratch<'s> {
         let bytes = count.saturating_mul(size_of::<T>());
         let memory = core::mem::take(&mut self.0);
         let Some((head, rest)) = memory.split_at_mut_checked(align_up(bytes)) else {
+            // Chips have no code for it: a size in `format` that is too small shows in tests.
+            debug_assert!(false, "{bytes} bytes of scratch memory are too many");
             return Default::default();
         };
         self.0 = rest;

@@ -279,9 +279,18 @@ pub fn quantize(
     }
     let Builder { context, ops, names, outputs, logits, .. } = builder;
     let ratio = logits * f64::from(picovit::format::EXP_STEPS);
-    let shift = shift_for(ratio);
-    let logit_exp = (multiplier("logits", ratio, shift)?, shift);
+    let logit_exp = logit_exp(ratio)?;
     Ok(QGraph { ops, names, outputs, sites: context.sites, logit_scale: logits, logit_exp })
+}
+
+/// Multiplier and left shift from a difference of logits to an index into the table of exponentials.
+fn logit_exp(ratio: f64) -> Result<(i32, u32), CompileError> {
+    let shift = shift_for(ratio);
+    // A difference of logits is at most the span of int16.
+    if (i64::from(u16::MAX) << shift) > i64::from(i32::MAX) {
+        return Err(CompileError::Range { node: "logits".into(), what: "a difference" });
+    }
+    Ok((multiplier("logits", ratio, shift)?, shift))
 }
 
 /// The operations so far.

@@ -532,6 +532,7 @@ mod tests {
         }
     }
 
+    #[cfg(wide)]
     #[test]
     fn many_rows_are_packed_like_one() {
         let value = |output: usize, input: usize| (output * 31 + input * 7) as i8 % 127;
@@ -553,6 +554,7 @@ mod tests {
         }
     }
 
+    #[cfg(any(feature = "every-packing", wide))]
     #[test]
     fn names_and_ids_are_theirs_alone() {
         for packing in Packing::ALL {

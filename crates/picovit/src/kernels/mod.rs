@@ -2,7 +2,8 @@
 //! beside it the same for some instruction sets.
 //!
 //! Kernels work on slices whose lengths the model's validation has fixed. Where a length does
-//! not fit they do less, they never panic: there is no indexing and no division that could.
+//! not fit they do less. In release builds they never panic: there is no indexing and no division that
+//! could. With overflow checks and debug assertions, extents that no validated model has may.
 
 mod block;
 mod conv;

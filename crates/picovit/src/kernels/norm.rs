@@ -369,7 +369,7 @@ mod tests {
         let numbers = |start: u64| (0..1000).flat_map(move |i| [start + i, start - 1 - i]);
         let squares = [(1u64 << 30) + 1000, 0x5a82_799a, (1 << 31) - 1, 0x4000_ffff, 0x7fff_0001];
         let near = squares.into_iter().flat_map(|root| numbers(root * root));
-        let spread = (1u64 << 60..1 << 62).step_by(7_919_000_000_000_003);
+        let spread = (0..437u64).map(|i| (1 << 60) + i * 7_919_000_000_000_003);
         for v in near.chain(spread).chain([1 << 60, (1 << 62) - 1]) {
             assert_eq!(root_by_digits(v), v.isqrt(), "{v}");
         }

@@ -39,7 +39,8 @@ pub fn residual_add8(sums: &[i32], constants: [&[i32]; 2], shortcut: Shortcut, x
         let Shortcut { zero_in, mult: kept, zero_out } = shortcut;
         let rest = x.iter_mut().zip(sums).zip(bias).zip(mult).skip(done);
         for (((x, &sum), &bias), &mult) in rest {
-            let value = mulhi_add(zero_out, (i32::from(*x) - zero_in) << 16, kept);
+            let centred = i32::from(*x).wrapping_sub(zero_in) << 16;
+            let value = mulhi_add(zero_out, centred, kept);
             *x = sat8(mulhi_add(value, sum.wrapping_add(bias), mult));
         }
     }
@@ -67,7 +68,7 @@ impl Kernel for OnVectors<'_> {
         for (x, ((sums, bias), &mult)) in self.x.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
             let (mut values, mut all) = ([0; LANES], *sums);
             for lane in 0..LANES {
-                values[lane] = i32::from(x[lane]) - zero_in;
+                values[lane] = i32::from(x[lane]).wrapping_sub(zero_in);
                 all[lane] = all[lane].wrapping_add(bias[lane]);
             }
             let values = simd.requant([zero_out; LANES], values, 16, [kept; LANES]);

@@ -47,6 +47,27 @@ struct Memory<'s> {
     narrow: &'s mut [u8],
 }
 
+impl<'s> Memory<'s> {
+    /// That of one group's tokens.
+    #[inline(always)]
+    fn of(r: &AttentionRecord, packing: Packing, scratch: &mut Scratch<'s>) -> Self {
+        let width = r.width as usize;
+        let tokens = (r.tokens as usize).checked_div(r.groups as usize).unwrap_or(0);
+        let (heads, head_dim) = (r.heads as usize, r.head_dim as usize);
+        let (inner, stored) = (heads * head_dim, (heads - 1) * head_dim);
+        Self {
+            keys: scratch.take(packing.matrix_bytes(tokens, head_dim)),
+            values: scratch.take(packing.matrix_bytes(head_dim, tokens)),
+            finished: scratch.take(tokens * stored),
+            scores: scratch.take(TOKENS * tokens),
+            weights: scratch.take(tokens),
+            rows: scratch.take(width.max(TOKENS * head_dim + inner)),
+            wide: scratch.take(packing.block_bytes(width.max(inner))),
+            narrow: scratch.take(packing.block_bytes(head_dim.max(tokens))),
+        }
+    }
+}
+
 impl<'a> Attention<'a> {
     pub(crate) fn decode(r: &'a AttentionRecord, constants: &Constants<'a>) -> Self {
         let plain = r.padding_bytes == [0; 9] && r.head.reserved == 0;
@@ -131,19 +152,8 @@ impl<'a> Attention<'a> {
         let r = self.record;
         let width = r.width as usize;
         let tokens = (r.tokens as usize).checked_div(r.groups as usize).unwrap_or(0);
-        let (heads, head_dim) = (r.heads as usize, r.head_dim as usize);
-        let (inner, stored) = (heads * head_dim, (heads - 1) * head_dim);
-        let packing = self.packing();
-        let mut memory = Memory {
-            keys: scratch.take(packing.matrix_bytes(tokens, head_dim)),
-            values: scratch.take(packing.matrix_bytes(head_dim, tokens)),
-            finished: scratch.take(tokens * stored),
-            scores: scratch.take(TOKENS * tokens),
-            weights: scratch.take(tokens),
-            rows: scratch.take(width.max(TOKENS * head_dim + inner)),
-            wide: scratch.take(packing.block_bytes(width.max(inner))),
-            narrow: scratch.take(packing.block_bytes(head_dim.max(tokens))),
-        };
+        let heads = r.heads as usize;
+        let mut memory = Memory::of(r, self.packing(), &mut scratch);
         for group in 0..r.groups as usize {
             let first = group * tokens;
             let stream = stream.get_mut(first * width..(first + tokens) * width);
@@ -321,5 +331,77 @@ fn put(to: &mut [i8], (width, token, column): (usize, usize, usize), values: [&[
     for (row, values) in rows_mut(rest, width).zip(values) {
         let place = row.get_mut(column..column + values.len()).unwrap_or_default();
         kernels::copy(values, place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::{ALIGN, scratch_bytes_attention};
+
+    /// Bytes that a form of attention takes of so many.
+    fn taken(bytes: usize, take: impl FnOnce(&mut Scratch<'_>)) -> usize {
+        let mut memory = vec![0u128; bytes / ALIGN];
+        let mut scratch = Scratch(bytemuck::cast_slice_mut(&mut memory));
+        take(&mut scratch);
+        bytes - scratch.0.len()
+    }
+
+    proptest! {
+        /// An artifact has room for two tokens at a time in every packing, whichever form the build has,
+        /// and for many in that of hosts; no more than the larger of both takes.
+        #[test]
+        fn scratch_memory_has_room_for_either_form(
+            run in 1..80u16,
+            groups in 1..4u16,
+            width in prop_oneof![1..40u16, 200..300u16],
+            heads in 1..10u16,
+            head_dim in 1..70u16,
+        ) {
+            let tokens = run * groups;
+            let record =
+                AttentionRecord { tokens, width, heads, head_dim, groups, ..Default::default() };
+            for packing in Packing::ALL {
+                let bytes = scratch_bytes_attention(&record, packing);
+                // What is missing shows as well where there is more.
+                let plenty = bytes + (1 << 20);
+                let pairs = taken(plenty, |scratch| {
+                    Memory::of(&record, packing, scratch);
+                });
+                prop_assert!(pairs <= bytes, "{packing:?}: {pairs} of {bytes}");
+                if !packing.by_rows() {
+                    prop_assert_eq!(pairs, bytes, "{:?}", packing);
+                    continue;
+                }
+                #[cfg(wide)]
+                {
+                    let rows = taken(plenty, |scratch| {
+                        rows::Memory::of(&record, packing, scratch);
+                    });
+                    prop_assert_eq!(pairs.max(rows), bytes);
+                }
+            }
+        }
+    }
+
+    /// A few tokens of many heads: two at a time take more than all of them.
+    #[cfg(any(feature = "every-packing", wide))]
+    #[test]
+    fn two_tokens_at_a_time_may_take_more() {
+        let few = AttentionRecord {
+            tokens: 2,
+            width: 256,
+            heads: 8,
+            head_dim: 32,
+            groups: 1,
+            ..Default::default()
+        };
+        assert_eq!(scratch_bytes_attention(&few, Packing::Wide), 2016);
+        let many = AttentionRecord { tokens: 64, width: 128, heads: 2, head_dim: 64, ..few };
+        assert_eq!(scratch_bytes_attention(&many, Packing::Wide), 37_888);
     }
 }

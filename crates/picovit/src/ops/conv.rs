@@ -37,6 +37,19 @@ pub struct Conv<'a> {
     table: Option<Table<'a>>,
 }
 
+/// Whether the build has code for a record of this kind.
+pub(super) fn is_supported(record: &[u8]) -> bool {
+    let Ok(r) = bytemuck::try_from_bytes::<ConvRecord>(record) else { return true };
+    let form = match r.winograd {
+        1 => WINOGRAD2,
+        2 => WINOGRAD4,
+        3 => WINOGRAD4_TILES,
+        // None, or none that there is.
+        _ => true,
+    };
+    form && (r.in_channels2 == 0 || cfg!(feature = "mobilevit"))
+}
+
 impl<'a> Conv<'a> {
     pub(crate) fn decode(r: &'a ConvRecord, constants: &Constants<'a>) -> Self {
         let sizes = [r.in_height, r.in_width, r.in_channels, r.out_channels];
@@ -46,7 +59,6 @@ impl<'a> Conv<'a> {
         let second = r.in_channels2 > 0 || r.input2 == 0;
         let clamp = r.table == 0 || r.low == i8::MIN;
         let window = slides(r.kernel, r.stride, r.padding);
-        let second = second && (r.in_channels2 == 0 || cfg!(feature = "mobilevit"));
         constants
             .ensure(plain && second && clamp && window && pool && sizes.iter().all(|&s| s > 0));
         let ((height, width), (out_height, out_width)) = (r.map_size(), r.out_size());
@@ -55,7 +67,8 @@ impl<'a> Conv<'a> {
         let kernel = r.kernel as usize;
         let in_channels = r.all_channels();
         let (layer, winograd) = if r.winograd == 0 {
-            let extents = (channels, kernel * kernel * in_channels);
+            // More than 32 bits have, as a record may claim, is more than any file has.
+            let extents = (channels, (kernel * kernel).saturating_mul(in_channels));
             (Layer::decode(constants, [r.weights, r.bias, r.mult], extents), &[][..])
         } else if r.winograd == 1 && WINOGRAD2 {
             winograd::decode(r, constants)

@@ -252,7 +252,7 @@ impl<'a> Op<'a> {
             };
         }
         let op = match kind {
-            OpKind::Conv => decode!(Conv),
+            OpKind::Conv if conv::is_supported(bytes) => decode!(Conv),
             OpKind::Embed => decode!(Embed),
             OpKind::Attention => decode!(Attention),
             OpKind::Mlp => decode!(Mlp),

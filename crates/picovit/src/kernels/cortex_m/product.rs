@@ -381,13 +381,16 @@ impl<'a> Tiles<'a> {
 
     /// Rows of outputs have these lengths.
     fn fitting(matrix: Matrix<'a>, block: &'a Block<'_>, one: usize, two: usize) -> Option<Self> {
-        let (quads, outputs) = (matrix.inputs.div_ceil(4), matrix.outputs);
+        // Extents are the caller's. Where one wraps it becomes 0: there are no quads, or too few places
+        // for the outputs.
+        let (outputs, quads) = (matrix.outputs, matrix.inputs.wrapping_add(3) / 4);
+        let places = (outputs.wrapping_add(TILE - 1) / TILE).checked_mul(quads);
         let fits = matrix.packing.known() == Packing::CortexM
             && block.packing() == Packing::CortexM
             && outputs > 0
             && quads > 0
-            && matrix.bytes.len() >= outputs.div_ceil(TILE) * quads * QUAD
-            && block.bytes().len() >= quads * QUAD
+            && places.is_some_and(|places| places <= matrix.bytes.len() / QUAD)
+            && block.bytes().len() / QUAD >= quads
             && one >= outputs
             && (two == 0 || two >= outputs)
             && matrix.bytes.as_ptr().addr().is_multiple_of(4)

@@ -348,8 +348,9 @@ pub(in crate::kernels) fn winograd_patch(
     let fits = quads > 0
         && pixels.iter().all(|pixel| pixel.len() >= 4 * quads)
         && token < TOKENS
-        && first + 4 * quads <= inputs
-        && patches.len() >= WINOGRAD_POSITIONS * TOKENS * inputs
+        // Extents are the caller's: neither sum nor product may wrap.
+        && inputs.checked_sub(first).is_some_and(|room| 4 * quads <= room)
+        && patches.len() / (WINOGRAD_POSITIONS * TOKENS) >= inputs
         && patches.as_ptr().addr().is_multiple_of(4);
     if fits {
         let pixels = pixels.map(<[i8]>::as_ptr);

@@ -365,15 +365,18 @@ struct Tiles<'a> {
 
 impl<'a> Tiles<'a> {
     fn new<T>(matrix: Matrix<'a>, block: &'a Block<'_>, out: &[&mut [T]; TOKENS]) -> Option<Self> {
-        let steps = matrix.inputs.div_ceil(HELIUM_STEP);
+        // Extents are the caller's. Where one wraps it becomes 0: there are no steps, or too few places
+        // for the outputs.
+        let steps = matrix.inputs.wrapping_add(HELIUM_STEP - 1) / HELIUM_STEP;
         let (outputs, tokens) = (matrix.outputs, block.bytes());
         let [one, two] = out;
         let fits = matrix.packing == Packing::Helium
             && block.packing() == Packing::Helium
             && outputs > 0
             && steps > 0
-            && matrix.bytes.len() >= outputs.div_ceil(HELIUM_TILE) * steps * TILE_STEP
-            && tokens.len() >= steps * TOKENS * HELIUM_STEP
+            && matrix.bytes.len() / TILE_STEP / steps
+                >= outputs.wrapping_add(HELIUM_TILE - 1) / HELIUM_TILE
+            && tokens.len() / (TOKENS * HELIUM_STEP) >= steps
             && one.len() >= outputs
             && (two.is_empty() || two.len() >= outputs);
         let (tiles, rest) = (outputs / HELIUM_TILE, outputs % HELIUM_TILE);

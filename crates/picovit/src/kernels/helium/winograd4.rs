@@ -382,10 +382,11 @@ pub(in crate::kernels) fn winograd4_patch(
     let eights = pixels[0].len() / 8;
     let fits = eights > 0
         && pixels.iter().all(|pixel| pixel.len() >= 8 * eights)
-        && first + 8 * eights <= inputs
+        // Extents are the caller's: neither sum nor product may wrap.
+        && inputs.checked_sub(first).is_some_and(|room| 8 * eights <= room)
         && inputs.is_multiple_of(2)
         && first.is_multiple_of(2)
-        && patch.len() >= WINOGRAD4_POSITIONS * inputs
+        && patch.len() / WINOGRAD4_POSITIONS >= inputs
         && spare.len() >= WINOGRAD4_POSITIONS * 4
         && patch.as_ptr().addr().is_multiple_of(4);
     if fits {

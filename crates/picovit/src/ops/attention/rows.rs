@@ -3,14 +3,14 @@
 
 use super::{Attention, SYMMETRIC};
 use crate::engine::{Probe, Site, Tap};
-use crate::format::EXP_ENTRIES;
 use crate::format::packing::{ROWS, set_all_inputs, set_all_outputs};
+use crate::format::{AttentionRecord, EXP_ENTRIES, Packing};
 use crate::kernels::{self, Block, Matrix, row_mult};
 use crate::rows::{rows, rows_mut};
 use crate::scratch::Scratch;
 
 /// Scratch memory.
-struct Memory<'s> {
+pub(super) struct Memory<'s> {
     /// Normalised tokens.
     normal: Block<'s>,
     /// Attention output of all heads.
@@ -29,6 +29,33 @@ struct Memory<'s> {
     rows: &'s mut [i8],
 }
 
+impl<'s> Memory<'s> {
+    /// That of one group's tokens.
+    pub(super) fn of(r: &AttentionRecord, packing: Packing, scratch: &mut Scratch<'s>) -> Self {
+        let width = r.width as usize;
+        let tokens = (r.tokens as usize).checked_div(r.groups as usize).unwrap_or(0);
+        let (heads, head_dim) = (r.heads as usize, r.head_dim as usize);
+        let mut block = |inputs: usize, tokens: usize| {
+            let bytes = scratch.take(packing.row_block_bytes(inputs, tokens));
+            Block::new(packing, inputs, bytes)
+        };
+        let normal = block(width, tokens);
+        let attended = block(heads * head_dim, tokens);
+        let queries = block(head_dim, tokens);
+        let weights = block(tokens, ROWS);
+        Self {
+            normal,
+            attended,
+            keys: scratch.take(packing.matrix_bytes(tokens, head_dim)),
+            values: scratch.take(packing.matrix_bytes(head_dim, tokens)),
+            queries,
+            scores: scratch.take(ROWS * tokens),
+            weights,
+            rows: scratch.take(tokens * head_dim),
+        }
+    }
+}
+
 impl Attention<'_> {
     /// See [`Self::run`].
     pub(super) fn run_rows<P: Probe>(
@@ -41,26 +68,8 @@ impl Attention<'_> {
         let r = self.record;
         let width = r.width as usize;
         let tokens = (r.tokens as usize).checked_div(r.groups as usize).unwrap_or(0);
-        let (heads, head_dim) = (r.heads as usize, r.head_dim as usize);
-        let packing = self.packing();
-        let mut block = |inputs: usize, tokens: usize| {
-            let bytes = scratch.take(packing.row_block_bytes(inputs, tokens));
-            Block::new(packing, inputs, bytes)
-        };
-        let normal = block(width, tokens);
-        let attended = block(heads * head_dim, tokens);
-        let queries = block(head_dim, tokens);
-        let weights = block(tokens, ROWS);
-        let mut memory = Memory {
-            normal,
-            attended,
-            keys: scratch.take(packing.matrix_bytes(tokens, head_dim)),
-            values: scratch.take(packing.matrix_bytes(head_dim, tokens)),
-            queries,
-            scores: scratch.take(ROWS * tokens),
-            weights,
-            rows: scratch.take(tokens * head_dim),
-        };
+        let heads = r.heads as usize;
+        let mut memory = Memory::of(r, self.packing(), &mut scratch);
         for (group, stream) in rows_mut(stream, tokens * width).enumerate() {
             let first = group * tokens;
             let chunks = stream.chunks(ROWS * width.max(1));

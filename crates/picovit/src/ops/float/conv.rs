@@ -44,8 +44,9 @@ impl<'a> FloatConv<'a> {
         let window = slides(r.kernel, r.stride, r.padding);
         constants.ensure(plain && second && affine && window && pool);
         constants.ensure(sizes.iter().all(|&s| s > 0));
-        let (height, width) = r.out_size();
-        constants.ensure(height > 0 && width > 0);
+        // The borders of pooling make outputs even of a map without pixels.
+        let ((height, width), (out_height, out_width)) = (r.map_size(), r.out_size());
+        constants.ensure(height > 0 && width > 0 && out_height > 0 && out_width > 0);
         let (kernel, channels) = (r.kernel as usize, r.out_channels as usize);
         let inputs = r.in_channels as usize;
         let affine = match r.scale {
