@@ -18,6 +18,7 @@ mod modules;
 mod network;
 pub mod record;
 mod tensors;
+mod transfer;
 mod weights;
 
 pub use config::{
@@ -34,4 +35,5 @@ pub use modules::{
 };
 pub use network::Network;
 pub use record::{RecordError, load, save};
+pub use transfer::transfer;
 pub use weights::{Initializer, ParameterKind, ParameterSpec, Parameters};

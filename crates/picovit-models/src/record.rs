@@ -74,6 +74,16 @@ pub enum RecordError {
         /// Every parameter that does not fit.
         problems: Vec<String>,
     },
+    /// The checkpoint's network is no start of another one.
+    #[error("{} is no start for model `{model}`: {}; only the number of classes and the image size may differ", .path.display(), .problems.join("; "))]
+    OtherNetwork {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Model to train.
+        model: String,
+        /// Every parameter that does not fit.
+        problems: Vec<String>,
+    },
 }
 
 /// The configuration's file beside a checkpoint: `best.mpk` has `best.json`.

@@ -19,15 +19,15 @@ const TOLERANCE: f32 = 1e-5;
 
 /// What the reference's network is made of.
 #[derive(Deserialize)]
-struct Description {
+pub struct Description {
     edge: usize,
     batch: usize,
-    keys: HashMap<String, Vec<usize>>,
+    pub keys: HashMap<String, Vec<usize>>,
 }
 
-type Tensors = HashMap<String, (Vec<usize>, Vec<f32>)>;
+pub type Tensors = HashMap<String, (Vec<usize>, Vec<f32>)>;
 
-fn filled(keys: impl IntoIterator<Item = (String, Vec<usize>)>) -> Tensors {
+pub fn filled(keys: impl IntoIterator<Item = (String, Vec<usize>)>) -> Tensors {
     let tensors = keys.into_iter().map(|(key, shape)| {
         let values = fill(&key, &shape);
         (key, (shape, values))
@@ -35,7 +35,7 @@ fn filled(keys: impl IntoIterator<Item = (String, Vec<usize>)>) -> Tensors {
     tensors.collect()
 }
 
-fn describe(name: &str) -> Description {
+pub fn describe(name: &str) -> Description {
     serde_json::from_str(&fs::read_to_string(golden(&format!("{name}.json"))).unwrap()).unwrap()
 }
 
@@ -136,7 +136,7 @@ fn mobilevit_equals_hugging_face_with_blue_first() {
 }
 
 /// ml-cvnets' key of Hugging Face's.
-fn cvnets(key: &str) -> String {
+pub fn cvnets(key: &str) -> String {
     let mut key = key.replace("mobilevit.", "").replace("classifier.", "classifier.fc.");
     for (stage, depth) in [(2, 2), (3, 4), (4, 3)] {
         let from = format!("encoder.layer.{stage}.");

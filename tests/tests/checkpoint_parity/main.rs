@@ -3,9 +3,11 @@
 //! `golden` holds small state dicts in the layout of the authors of CCT, with what their code
 //! computes from one batch of images.
 
+mod damaged;
 mod families;
 mod filled;
 mod roundtrip;
+mod transfer;
 
 use std::fs;
 use std::path::{Path, PathBuf};

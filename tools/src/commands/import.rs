@@ -20,6 +20,13 @@ pub struct Args {
     /// positional embedding.
     #[arg(long, value_name = "N|HxW", value_parser = image_size)]
     image_size: Option<(usize, usize)>,
+    /// Which of the file's dictionaries to take, as in `state_dict_ema` [default: the one with the
+    /// shortest name].
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Rows and columns of tokens that the file's positional embedding is for [default: a square].
+    #[arg(long, value_name = "N|HxW", value_parser = image_size)]
+    position_grid: Option<(usize, usize)>,
     /// Input channels, 1 or 3 [default: the model's own].
     #[arg(long)]
     channels: Option<usize>,
@@ -123,10 +130,51 @@ fn detected(state: &StateDict, args: &Args) -> Result<ModelConfig> {
     Ok(config)
 }
 
+/// What no file tells: how images were normalised when SHI-Labs' networks were trained.
+fn assumed_normalization(config: &ModelConfig, args: &Args) -> Option<String> {
+    let shi_labs = matches!(
+        config.architecture,
+        Architecture::Cct(_) | Architecture::Cvt(_) | Architecture::VitLite(_)
+    );
+    if args.mean.is_some() || !shi_labs {
+        return None;
+    }
+    let known = match (config.image_size.height, config.classes) {
+        _ if config.channels != 3 => "",
+        (32, 10) => {
+            " (published for CIFAR-10: --mean 0.4914,0.4822,0.4465 --std 0.2470,0.2435,0.2616)"
+        }
+        (32, 100) => {
+            " (published for CIFAR-100: --mean 0.5071,0.4867,0.4408 --std 0.2675,0.2565,0.2761)"
+        }
+        (224 | 384, 1000) => {
+            " (published for ImageNet: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225)"
+        }
+        _ => "",
+    };
+    Some(format!(
+        "normalisation: mean 0.5 and deviation 0.5 assumed, which no weight tells; if the network was \
+         trained with others, import it with --mean and --std{known}"
+    ))
+}
+
+fn has_positions(config: &ModelConfig) -> bool {
+    let parameters = config.parameters();
+    let mobilevit = matches!(config.architecture, Architecture::MobileVit(_));
+    mobilevit || parameters.iter().any(|parameter| parameter.kind.is_position())
+}
+
 pub fn run(args: &Args) -> Result<()> {
     // Mistakes in the options come before those in the file.
     let config = args.model.as_deref().map(|name| named(name, args)).transpose()?;
-    let mut state = StateDict::open(&args.file).into_diagnostic()?;
+    let state = match &args.key {
+        Some(key) => StateDict::open_below(&args.file, key),
+        None => StateDict::open(&args.file),
+    };
+    let mut state = state.into_diagnostic()?;
+    if let Some((height, width)) = args.position_grid {
+        state = state.with_position_grid(ImageSize { height, width });
+    }
     if let Some(order) = args.channel_order {
         state = state.with_bgr(order == ChannelOrder::Bgr);
     }
@@ -152,6 +200,15 @@ pub fn run(args: &Args) -> Result<()> {
     }
     for note in state.save(&config, &args.out).into_diagnostic()? {
         println!("{note}");
+    }
+    for other in state.left_out() {
+        println!("left out: {other}; --key takes another network of the file");
+    }
+    if let Some(note) = assumed_normalization(&config, args) {
+        println!("{note}");
+    }
+    if !has_positions(&config) && args.model.is_none() {
+        println!("the file has no positional embedding: the network has none");
     }
     let size = config.image_size;
     println!(

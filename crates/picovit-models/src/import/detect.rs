@@ -1,5 +1,7 @@
 //! What network a state dict holds, told by its keys and shapes.
 
+use std::collections::BTreeMap;
+
 use super::layout::Layout;
 use super::state_dict::{Entry, StateDict};
 use super::{Hints, ImportError};
@@ -29,26 +31,59 @@ impl StateDict {
     }
 
     fn shape(&self, key: &str, rank: usize) -> Result<&[usize], String> {
-        let entry = self.tensors.get(key).ok_or_else(|| format!("{key} is missing"))?;
+        let entry = self.tensors.get(key).ok_or_else(|| self.missing(key))?;
         match entry.shape.len() == rank {
             true => Ok(&entry.shape),
             false => Err(format!("{key} is {:?}, must have {rank} axes", entry.shape)),
         }
     }
 
-    /// Number of consecutive indices in a key.
-    fn count(&self, key: impl Fn(usize) -> String) -> usize {
-        (0..).take_while(|&index| self.tensors.contains_key(&key(index))).count()
+    /// That a key is missing, and the one that begins most like it, if it was renamed.
+    fn missing(&self, key: &str) -> String {
+        let alike =
+            |other: &str| other.bytes().zip(key.bytes()).take_while(|(a, b)| a == b).count();
+        let nearest = self.tensors.keys().max_by_key(|other| alike(other));
+        format!("{key} is missing; nearest to it is {}", nearest.map_or("nothing", |key| key))
+    }
+
+    /// One more than the largest index behind the start of a key, also where some are missing.
+    fn count(&self, start: &str) -> usize {
+        let indices = self.tensors.keys().filter_map(|key| {
+            let (index, _) = key.strip_prefix(start)?.split_once('.')?;
+            index.parse::<usize>().ok()
+        });
+        indices.max().map_or(0, |index| index + 1)
+    }
+
+    /// Hidden and model width of most blocks' MLP.
+    fn mlp(&self) -> Result<[usize; 2], String> {
+        let mut counts = BTreeMap::<[usize; 2], usize>::new();
+        for (key, entry) in &self.tensors {
+            let &[rows, columns] = &entry.shape[..] else { continue };
+            if key.ends_with(".linear1.weight") {
+                *counts.entry([rows, columns]).or_default() += 1;
+            } else if key.ends_with(".linear2.weight") {
+                *counts.entry([columns, rows]).or_default() += 1;
+            }
+        }
+        let most = counts.into_iter().max_by_key(|(_, count)| *count);
+        most.map(|(shape, _)| shape)
+            .ok_or_else(|| self.missing("classifier.blocks.0.linear1.weight"))
     }
 
     fn shi_labs(&self, hints: &Hints) -> Result<ModelConfig, String> {
         let conv = self.shape("tokenizer.conv_layers.0.0.weight", 4)?;
         let (first, channels, kernel) = (conv[0], conv[1], conv[2]);
-        let head = self.shape("classifier.fc.weight", 2)?;
-        let (classes, dim) = (head[0], head[1]);
-        let stages = self.count(|i| format!("tokenizer.conv_layers.{i}.0.weight"));
-        let layers = self.count(|i| format!("classifier.blocks.{i}.self_attn.qkv.weight"));
-        let hidden = self.shape("classifier.blocks.0.linear1.weight", 2)?[0];
+        let bias = self.shape("classifier.fc.bias", 1).map(|shape| shape[0]);
+        let classes =
+            bias.or_else(|_| Ok::<_, String>(self.shape("classifier.fc.weight", 2)?[0]))?;
+        let stages = self.count("tokenizer.conv_layers.");
+        let layers = self.count("classifier.blocks.");
+        let [hidden, dim] = self.mlp()?;
+        let inner = match stages {
+            0 | 1 => 64,
+            _ => self.shape("tokenizer.conv_layers.1.0.weight", 4).map_or(first, |conv| conv[1]),
+        };
         let class_token = self.tensors.contains_key("classifier.class_emb");
         let positions = self.tensors.get("classifier.positional_emb");
         let positional_embedding = match positions {
@@ -80,7 +115,7 @@ impl StateDict {
             Architecture::Cct(CctConfig {
                 kernel_size: kernel,
                 tokenizer_layers: stages,
-                tokenizer_channels: if stages > 1 { first } else { 64 },
+                tokenizer_channels: inner,
                 embedding_dim: dim,
                 layers,
                 heads,
@@ -98,61 +133,67 @@ impl StateDict {
         with_size(config, tokens, hints)
     }
 
-    /// One of the published configurations of a layout, by comparing every shape.
+    /// The published configuration of a layout that fewest keys and shapes speak against.
     fn published(&self, hints: &Hints) -> Result<ModelConfig, String> {
         let candidates = all().into_iter().filter(|c| self.layout.names(&c.architecture));
-        for config in candidates {
-            let specs = config.parameters();
-            let tensor = |name: &str| {
-                let spec = specs.iter().find(|spec| spec.name == name)?;
-                self.tensors.get(&self.layout.source(&config, &spec.name).keys()[0])
-            };
-            let (Some(head), Some(stem)) = (tensor("fc.weight"), tensor(&specs[0].name)) else {
-                continue;
-            };
-            let (&[classes, _], &[_, channels, ..]) =
-                (head.shape.as_slice(), stem.shape.as_slice())
-            else {
-                continue;
-            };
-            let tokens = tensor("positional_emb").and_then(|entry| entry.shape.get(1).copied());
-            let class = usize::from(tensor("class_emb").is_some());
-            let (mean, std) = (config.mean[0], config.std[0]);
-            let config = config
-                .with_channels(channels)
-                .with_classes(classes)
-                .with_normalization(vec![mean; channels], vec![std; channels]);
-            if !matches!(channels, 1 | 3) || !self.fits(&config) {
-                continue;
-            }
-            return match tokens {
-                Some(tokens) => with_size(config, Some(tokens.saturating_sub(class)), hints),
-                // MobileViT takes any image.
-                None => Ok(match hints.image_size {
-                    Some(size) => config.with_image_size(size.height, size.width),
-                    None => config,
-                }),
-            };
+        let fitted = candidates.map(|config| {
+            let config = self.adapted(config);
+            (self.misfits(&config), config)
+        });
+        let (misfits, config) =
+            fitted.min_by_key(|(misfits, _)| *misfits).ok_or("no network is named so")?;
+        // What does not fit is listed when the weights are taken over.
+        if misfits > self.tensors.len() / 4 {
+            return Err("its sizes are none of the published ones; pass --model".into());
         }
-        Err("its sizes are none of the published ones; pass --model".into())
+        let tokens = self.tensor(&config, "positional_emb").and_then(|e| e.shape.get(1).copied());
+        let class = usize::from(self.tensor(&config, "class_emb").is_some());
+        match (tokens, hints.image_size) {
+            (Some(tokens), _) => with_size(config, Some(tokens.saturating_sub(class)), hints),
+            // MobileViT takes any image.
+            (None, Some(size)) => Ok(config.with_image_size(size.height, size.width)),
+            (None, None) => Ok(config),
+        }
     }
 
-    /// Whether every shape but the positional embedding's is the configuration's.
-    fn fits(&self, config: &ModelConfig) -> bool {
-        let mut keys = 0;
-        let fits = config.parameters().iter().all(|spec| {
+    /// The tensor of a parameter.
+    fn tensor(&self, config: &ModelConfig, name: &str) -> Option<&Entry> {
+        let specs = config.parameters();
+        let spec = specs.iter().find(|spec| spec.name == name)?;
+        self.tensors.get(&self.layout.source(config, &spec.name).keys()[0])
+    }
+
+    /// A published configuration with the file's channels and classes.
+    fn adapted(&self, config: ModelConfig) -> ModelConfig {
+        let stem = self.tensor(&config, &config.parameters()[0].name);
+        let channels = stem.and_then(|entry| entry.shape.get(1).copied());
+        let channels = channels.filter(|n| matches!(n, 1 | 3)).unwrap_or(config.channels);
+        let head = self.tensor(&config, "fc.bias").or_else(|| self.tensor(&config, "fc.weight"));
+        let classes = head.and_then(|entry| entry.shape.first().copied());
+        let classes = classes.unwrap_or(config.classes);
+        let (mean, std) = (config.mean[0], config.std[0]);
+        config
+            .with_channels(channels)
+            .with_classes(classes)
+            .with_normalization(vec![mean; channels], vec![std; channels])
+    }
+
+    /// Number of keys that are missing, unknown or of another shape than the configuration's,
+    /// but for the positional embedding's, which tells the image size.
+    fn misfits(&self, config: &ModelConfig) -> usize {
+        let (mut wrong, mut known) = (0, 0);
+        for spec in config.parameters() {
             let source = self.layout.source(config, &spec.name);
-            keys += source.keys().len();
-            let thirds = source.keys().len();
-            source.keys().iter().all(|key| {
-                self.tensors.get(key).is_some_and(|entry| {
-                    let mut shape = spec.shape.clone();
-                    shape[0] /= thirds;
-                    spec.kind.is_position() || entry.shape == shape
-                })
-            })
-        });
-        fits && keys == self.tensors.len()
+            let mut shape = spec.shape;
+            shape[0] /= source.keys().len();
+            for key in source.keys() {
+                let entry = self.tensors.get(key);
+                known += usize::from(entry.is_some());
+                let fits = entry.is_some_and(|e| spec.kind.is_position() || e.shape == shape);
+                wrong += usize::from(!fits);
+            }
+        }
+        wrong + self.tensors.len() - known
     }
 }
 

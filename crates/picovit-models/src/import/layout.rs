@@ -1,9 +1,12 @@
 //! How published checkpoints call their parameters.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use crate::config::{Architecture, ModelConfig};
 
 /// Who named the keys of a state dict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Layout {
     /// The authors of CCT: CCT, CVT and ViT-Lite.
     ShiLabs,
@@ -35,14 +38,27 @@ impl Source {
     }
 }
 
-/// A key by which a layout is told.
-const MARKS: [(&str, Layout); 6] = [
+/// Keys by which a layout is told: some, as one of them may be missing or have another name.
+#[rustfmt::skip]
+const MARKS: [(&str, Layout); 18] = [
     ("tokenizer.conv_layers.0.0.weight", Layout::ShiLabs),
+    ("classifier.blocks.0.self_attn.qkv.weight", Layout::ShiLabs),
+    ("classifier.blocks.0.linear1.weight", Layout::ShiLabs),
     ("stages.0.0.conv1_1x1.conv.weight", Layout::Timm),
+    ("stages.2.1.conv_1x1.weight", Layout::Timm),
+    ("final_conv.conv.weight", Layout::Timm),
     ("encoder.layer.0.layer.0.expand_1x1.convolution.weight", Layout::HuggingFace),
+    ("encoder.layer.2.conv_1x1.convolution.weight", Layout::HuggingFace),
+    ("conv_1x1_exp.convolution.weight", Layout::HuggingFace),
     ("layer_1.0.block.exp_1x1.block.conv.weight", Layout::CvNets),
+    ("layer_3.1.local_rep.conv_1x1.block.conv.weight", Layout::CvNets),
+    ("conv_1x1_exp.block.conv.weight", Layout::CvNets),
     ("early.0.expand.conv.weight", Layout::Own),
+    ("stages.0.block.widen.weight", Layout::Own),
+    ("early.1.expand.conv.weight", Layout::Own),
     ("tokenizer.0.weight", Layout::Own),
+    ("blocks.0.qkv.weight", Layout::Own),
+    ("blocks.0.linear1.weight", Layout::Own),
 ];
 
 /// Hugging Face's name of the network without its classifier.
@@ -51,13 +67,17 @@ const MODULE: &str = "mobilevit.";
 impl Layout {
     /// The layout of a file, and what it puts in front of every key.
     pub(crate) fn of<'a>(keys: impl Iterator<Item = &'a String>) -> Option<(Self, String)> {
-        let marked = keys.filter_map(|key| {
-            MARKS.iter().find_map(|&(mark, layout)| {
-                let prefix = key.strip_suffix(mark)?;
-                (prefix.is_empty() || prefix.ends_with('.')).then_some((layout, prefix))
-            })
-        });
-        let (layout, prefix) = marked.min_by_key(|(_, prefix)| prefix.len())?;
+        let mut marked = BTreeMap::<(Reverse<usize>, &str, Self), usize>::new();
+        for key in keys {
+            for (mark, layout) in MARKS {
+                let prefix = key.strip_suffix(mark);
+                if let Some(prefix) = prefix.filter(|p| p.is_empty() || p.ends_with('.')) {
+                    *marked.entry((Reverse(prefix.len()), prefix, layout)).or_default() += 1;
+                }
+            }
+        }
+        // Most marks; of equals, the shortest prefix.
+        let ((_, prefix, layout), _) = marked.into_iter().max_by_key(|(_, count)| *count)?;
         let prefix = match layout {
             Self::HuggingFace => prefix.strip_suffix(MODULE).unwrap_or(prefix),
             _ => prefix,

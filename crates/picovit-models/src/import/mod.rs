@@ -2,6 +2,7 @@
 
 mod detect;
 pub(crate) mod layout;
+pub(crate) mod positions;
 mod resample;
 mod state_dict;
 
@@ -15,8 +16,7 @@ pub use state_dict::StateDict;
 use crate::config::{ConfigError, ImageSize, ModelConfig};
 use crate::network::Network;
 use crate::record::{self, RecordError};
-use crate::weights::{ParameterKind, ParameterSpec, Parameters, sines};
-use resample::resample;
+use crate::weights::{ParameterKind, ParameterSpec, Parameters};
 
 /// Why a state dict could not be imported.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,16 @@ pub enum ImportError {
         path: PathBuf,
         /// Some of its keys.
         keys: String,
+    },
+    /// There is no network below a key.
+    #[error("{} holds no known network below `{below}`; it has: {}", .path.display(), .others.join(", "))]
+    NothingBelow {
+        /// The file.
+        path: PathBuf,
+        /// The key that was asked for.
+        below: String,
+        /// First parts of the file's keys.
+        others: Vec<String>,
     },
     /// The weights do not tell everything.
     #[error("{}: {problem}", .path.display())]
@@ -179,6 +189,8 @@ impl StateDict {
                 format!("{}{key} {:?} is unknown", self.prefix, self.tensors[key].shape)
             }),
         );
+        let strangers = self.strangers.iter();
+        problems.extend(strangers.map(|(key, shape)| format!("{key} {shape:?} is unknown")));
         if problems.is_empty() { Ok(parameters) } else { Err(problems) }
     }
 
@@ -192,29 +204,30 @@ impl StateDict {
         let shape = &spec.shape;
         let entry = self.tensors.get(key).ok_or_else(|| format!("{shape:?} is missing"))?;
         let values = entry.values.as_ref().map_err(Clone::clone)?;
-        if entry.shape == *shape {
-            return Ok(values.clone());
-        }
         let found = &entry.shape;
-        let resized = spec.kind.is_position()
-            && matches!(found[..], [1, tokens, width] if tokens > 1 && width == shape[2]);
-        if !resized {
+        if !spec.kind.is_position() || spec.kind == (ParameterKind::Position { sine: true }) {
+            if found == shape {
+                return Ok(values.clone());
+            }
+        }
+        let positions = matches!(found[..], [1, tokens, width] if tokens > 1 && width == shape[2]);
+        if !(spec.kind.is_position() && positions) {
             return Err(format!("is {found:?}, must be {shape:?}"));
         }
-        if spec.kind == (ParameterKind::Position { sine: true }) {
-            notes.push(format!("{key}: sines computed for {} tokens", shape[1]));
-            return Ok(sines(shape));
-        }
         let grid = config.architecture.token_grid(config.image_size).ok_or("has no grid")?;
-        let class = shape[1] - grid.area();
-        let edge = (found[1] - class).isqrt();
-        if edge * edge + class != found[1] {
-            return Err(format!("is {found:?}, whose tokens are no square, must be {shape:?}"));
-        }
-        let from = ImageSize { height: edge, width: edge };
-        notes.push(format!("{key}: resampled from {from} to {grid} tokens"));
-        let (first, tokens) = values.split_at(class * shape[2]);
-        Ok([first, &resample(tokens, shape[2], from, grid)].concat())
+        let tokens = found[1] - (shape[1] - grid.area()).min(found[1]);
+        let edge = tokens.isqrt();
+        let from = match self.position_grid {
+            Some(from) if from.area() == tokens => from,
+            Some(from) => return Err(format!("has {tokens} tokens, not {from}")),
+            None if edge * edge == tokens => ImageSize { height: edge, width: edge },
+            None if found == shape => grid,
+            None => {
+                let problem = "whose tokens are no square; say which with --position-grid";
+                return Err(format!("is {found:?}, {problem}"));
+            }
+        };
+        Ok(positions::moved(key, values, spec, [from, grid], notes))
     }
 }
 

@@ -10,6 +10,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::ImportError;
 use super::layout::Layout;
+use crate::config::ImageSize;
 
 /// A state dict as a file holds it.
 #[derive(Debug)]
@@ -22,6 +23,12 @@ pub struct StateDict {
     pub(super) prefix: String,
     /// Whether the weights expect blue first.
     pub(super) bgr: bool,
+    /// Shapes of tensors that lie beside the network in its own dictionary.
+    pub(super) strangers: BTreeMap<String, Vec<usize>>,
+    /// What else the file holds: other dictionaries, and their numbers of tensors.
+    pub(super) others: BTreeMap<String, usize>,
+    /// Tokens that the positional embedding was trained on, where it is told.
+    pub(super) position_grid: Option<ImageSize>,
 }
 
 /// One tensor.
@@ -39,6 +46,19 @@ impl StateDict {
     /// # Errors
     /// If the file cannot be read, is neither, or has keys of no known network.
     pub fn open(path: &Path) -> Result<Self, ImportError> {
+        Self::load(path, None)
+    }
+
+    /// The same for one of a file's dictionaries, as `state_dict_ema`. [`Self::open`] takes the one
+    /// whose name is shortest.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and if there is no network below `key`.
+    pub fn open_below(path: &Path, key: &str) -> Result<Self, ImportError> {
+        Self::load(path, Some(key))
+    }
+
+    fn load(path: &Path, below: Option<&str>) -> Result<Self, ImportError> {
         let read = |source| ImportError::Read { path: path.into(), source };
         let no_checkpoint = |reason| ImportError::NotACheckpoint { path: path.into(), reason };
         let content = fs::read(path).map_err(read)?;
@@ -49,16 +69,58 @@ impl StateDict {
         let mut tensors = tensors.map_err(no_checkpoint)?;
         // Batches seen; nothing depends on it.
         tensors.retain(|key, _| !key.ends_with(".num_batches_tracked"));
-        let Some((layout, prefix)) = Layout::of(tensors.keys()) else {
+        let inside = |key: &&String| match below {
+            Some(below) => key.strip_prefix(below).is_some_and(|rest| rest.starts_with('.')),
+            None => true,
+        };
+        let Some((layout, prefix)) = Layout::of(tensors.keys().filter(inside)) else {
+            if let Some(below) = below {
+                let (path, below) = (path.into(), below.into());
+                let others = dictionaries(tensors.keys()).into_keys().collect();
+                return Err(ImportError::NothingBelow { path, below, others });
+            }
             let keys: Vec<_> = tensors.keys().take(3).map(String::as_str).collect();
             return Err(ImportError::UnknownLayout { path: path.into(), keys: keys.join(", ") });
         };
-        let tensors = tensors.into_iter().filter_map(|(key, entry)| {
-            let key = key.strip_prefix(&prefix)?;
-            Some((layout.without_module(key).to_owned(), entry))
-        });
-        let bgr = layout.is_bgr();
-        Ok(Self { path: path.into(), layout, tensors: tensors.collect(), prefix, bgr })
+        let (own, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            tensors.into_iter().partition(|(key, _)| key.starts_with(&prefix));
+        let own = own
+            .into_iter()
+            .map(|(key, entry)| (layout.without_module(&key[prefix.len()..]).to_owned(), entry));
+        let own = own.collect();
+        // `module.` may stand inside of a dictionary.
+        let dictionary = &prefix[..prefix.find('.').map_or(0, |dot| dot + 1)];
+        let (strangers, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            rest.into_iter().partition(|(key, _)| key.starts_with(dictionary));
+        Ok(Self {
+            path: path.into(),
+            layout,
+            tensors: own,
+            prefix,
+            bgr: layout.is_bgr(),
+            strangers: strangers.into_iter().map(|(key, entry)| (key, entry.shape)).collect(),
+            others: dictionaries(others.keys()),
+            position_grid: None,
+        })
+    }
+
+    /// What else the file holds, as `optimizer (312 tensors)`: other dictionaries, which are no
+    /// part of the network.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<String> {
+        let text = |(name, count): (&String, &usize)| match count {
+            1 => format!("{name} (1 tensor)"),
+            _ => format!("{name} ({count} tensors)"),
+        };
+        self.others.iter().map(text).collect()
+    }
+
+    /// Says which tokens, `height` by `width`, the positional embedding was trained on. If not
+    /// told, a square number of them is taken as a square.
+    #[must_use]
+    pub fn with_position_grid(mut self, grid: ImageSize) -> Self {
+        self.position_grid = Some(grid);
+        self
     }
 
     /// Says in which order the weights expect the image's channels: blue first, or red first. If
@@ -68,6 +130,16 @@ impl StateDict {
         self.bgr = bgr;
         self
     }
+}
+
+/// First parts of keys, and how many keys have them.
+fn dictionaries<'a>(keys: impl Iterator<Item = &'a String>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for key in keys {
+        let first = key.split('.').next().unwrap_or(key);
+        *counts.entry(first.to_owned()).or_default() += 1;
+    }
+    counts
 }
 
 /// An eight-byte length, then JSON.
