@@ -388,6 +388,8 @@ fn bad_imports_name_the_keys_and_write_nothing() {
     assert!(text.contains("--classes is 7") && text.contains("has 10 classes"), "{text}");
     let text = complaint(&["import", weights, "--model", "cct_2_3x2"], path);
     assert!(text.contains("qkv"), "{text}");
+    let text = complaint(&["import", weights, "--heads", "2", "--key", "ema"], path);
+    assert!(text.contains("below `ema`") && text.contains("classifier, tokenizer"), "{text}");
     let text = complaint(&["import", weights, "--model", "cct_9_9x9"], path);
     assert!(text.contains("cct_9_9x9") && text.contains("cct_2_3x2"), "{text}");
     let text = complaint(&["import", "nothing.pth", "--model", "cct_2_3x2"], path);
@@ -405,6 +407,11 @@ fn weights_travel_in_and_out_without_being_described() {
     let weights = golden("vit_lite_2_4.pth");
     let text = succeed(&["import", weights.to_str().unwrap(), "--heads", "2"], path);
     assert!(text.contains("vit_lite_2_4 for 32x32x3 images and 10 classes"), "{text}");
+    assert!(text.contains("deviation 0.5 assumed") && text.contains("0.4914,0.4822"), "{text}");
+    let known = ["--heads", "2", "--mean", "0.4,0.4,0.4", "--std", "0.2,0.2,0.2"];
+    let text = succeed(&[&["import", weights.to_str().unwrap()], &known[..]].concat(), path);
+    assert!(!text.contains("assumed"), "{text}");
+    succeed(&["import", weights.to_str().unwrap(), "--heads", "2"], path);
     succeed(&["export", "best.mpk", "--out", "vit.safetensors"], path);
     let args = ["import", "vit.safetensors", "--heads", "2", "--out", "again.mpk"];
     succeed(&args, path);
@@ -550,6 +557,8 @@ fn a_checkpoint_is_tuned_for_int8() {
         path,
     );
     assert!(text.contains("cvt_2_4") && text.contains("leave out --model"), "{text}");
+    let text = complaint(&[&tune[..], &options, &["--image-size", "64"]].concat(), path);
+    assert!(text.contains("--image-size is 64x64") && text.contains("--from alone"), "{text}");
     let named = ["train", "--model", "cct_2_3x2", "--dataset", "pictures", "--out", "o"];
     let text = complaint(&[&named[..], &["--qat"]].concat(), path);
     assert!(text.contains("--from"), "{text}");
@@ -566,6 +575,8 @@ fn a_network_learns_from_a_teacher() {
     let taught = ["--backend", "flex", "--teacher", "best.mpk", "--distill", "1"];
     let text = succeed(&[&named[..], &options, &taught, &["--temperature", "3"]].concat(), path);
     assert!(text.contains("best: epoch 1"), "{text}");
+    let (before, after) = (json(&path.join("best.json")), json(&path.join("taught/best.json")));
+    assert_eq!([&after["mean"], &after["std"]], [&before["mean"], &before["std"]]);
     let state = json(&path.join("taught/state.json"));
     let distillation = &state["options"]["distillation"];
     assert_eq!((&distillation["share"], &distillation["temperature"]), (&json!(1.0), &json!(3.0)));

@@ -14,6 +14,9 @@ pub trait Observer {
     /// A run starts, or goes on behind `done` epochs.
     fn start(&mut self, _backend: &str, _done: usize, _epochs: usize, _out_dir: &Path) {}
 
+    /// What was done to the weights that the run starts from, as a resampled embedding.
+    fn note(&mut self, _text: &str) {}
+
     /// Quantization-aware training is about to begin; so far, the int8 artifact does this well.
     fn before(&mut self, _int8: &Int8Metrics) {}
 
@@ -71,6 +74,10 @@ impl Observer for Console {
         self.epochs = epochs;
         let from = if done == 0 { String::new() } else { format!(", resumed after epoch {done}") };
         self.line(&format!("training on {backend} into {}{from}", out_dir.display()));
+    }
+
+    fn note(&mut self, text: &str) {
+        self.line(text);
     }
 
     fn before(&mut self, int8: &Int8Metrics) {

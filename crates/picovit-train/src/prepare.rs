@@ -128,10 +128,10 @@ pub(crate) struct Data {
 }
 
 pub(crate) fn load(options: &TrainOptions) -> Result<Data, TrainError> {
-    let tuned = options.from.as_ref().filter(|_| options.qat.is_some());
-    let (config, all) = match tuned {
-        Some(checkpoint) => tuned_model(options, checkpoint)?,
-        None => new_model(options)?,
+    let start = options.from.as_deref().map(|checkpoint| start(options, checkpoint));
+    let (config, all) = match (start.transpose()?, options.qat) {
+        (Some(start), Some(_)) => tuned_model(options, start)?,
+        (start, _) => new_model(options, start)?,
     };
     let calibration = options.qat.map(|qat| {
         let (size, split) = (config.image_size, Split::Calibration(qat.images));
@@ -174,14 +174,39 @@ pub(crate) fn load(options: &TrainOptions) -> Result<Data, TrainError> {
     Ok(Data { config, train, validation, calibration })
 }
 
-/// A model to train, fitted to the data.
-fn new_model(options: &TrainOptions) -> Result<(ModelConfig, Dataset), TrainError> {
+/// Configuration of the checkpoint that a run starts from.
+fn start(options: &TrainOptions, checkpoint: &Path) -> Result<ModelConfig, TrainError> {
+    let config = record::load_config(checkpoint)?;
+    if config.name == options.model.name {
+        return Ok(config);
+    }
+    let problem = format!(
+        "is {}, but {} holds {}; leave out --model",
+        options.model.name,
+        checkpoint.display(),
+        config.name
+    );
+    Err(TrainError::Option { option: "model", problem })
+}
+
+/// A model to train, fitted to the data. One that starts from a checkpoint keeps the checkpoint's
+/// channels and normalisation, which its weights are made for.
+fn new_model(
+    options: &TrainOptions,
+    start: Option<ModelConfig>,
+) -> Result<(ModelConfig, Dataset), TrainError> {
     let model = &options.model;
-    let channels = options.data.channels().unwrap_or(3).min(model.channels);
+    let channels = match &start {
+        Some(start) => start.channels,
+        None => options.data.channels().unwrap_or(3).min(model.channels),
+    };
     model.clone().with_channels(channels).validate()?;
     let size = model.image_size;
     let all = options.data.load_for(Split::Train, size.height, size.width, channels)?;
-    let (mean, std) = all.statistics();
+    let (mean, std) = match start {
+        Some(start) => (start.mean, start.std),
+        None => all.statistics(),
+    };
     let config = model
         .clone()
         .with_channels(channels)
@@ -192,26 +217,16 @@ fn new_model(options: &TrainOptions) -> Result<(ModelConfig, Dataset), TrainErro
     Ok((config, all))
 }
 
-/// The model of a checkpoint as it is: another normalisation would make another network of it.
+/// The model of a checkpoint as it is.
 fn tuned_model(
     options: &TrainOptions,
-    checkpoint: &Path,
+    config: ModelConfig,
 ) -> Result<(ModelConfig, Dataset), TrainError> {
-    let config = record::load_config(checkpoint)?;
-    if config.name != options.model.name {
-        let problem = format!(
-            "is {}, but {} holds {}; leave out --model",
-            options.model.name,
-            checkpoint.display(),
-            config.name
-        );
-        return Err(TrainError::Option { option: "model", problem });
-    }
     let size = config.image_size;
     let all = options.data.load_for(Split::Train, size.height, size.width, config.channels)?;
     if all.class_names.len() != config.classes {
         return Err(TrainError::Classes {
-            checkpoint: checkpoint.into(),
+            checkpoint: options.from.clone().unwrap_or_default(),
             classes: config.classes,
             data: all.name,
             found: all.class_names.len(),

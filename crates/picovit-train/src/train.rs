@@ -6,7 +6,7 @@ use std::time::Instant;
 use burn::module::AutodiffModule;
 use burn::tensor::DType;
 use burn::tensor::backend::AutodiffBackend;
-use picovit_models::{ModelConfig, Network, record};
+use picovit_models::{ModelConfig, Network, record, transfer};
 
 use crate::backend::{BackendChoice, Task};
 use crate::distill::Teachers;
@@ -91,7 +91,13 @@ impl Task for Train<'_> {
         });
         let teachers = teachers.transpose()?;
         let mut model = match &options.from {
-            Some(checkpoint) => record::load_weights(checkpoint, &config, device)?,
+            Some(checkpoint) => {
+                let (model, notes) = transfer(checkpoint, &config, options.seed, device)?;
+                if resumed.is_none() {
+                    notes.iter().for_each(|note| observer.note(note));
+                }
+                model
+            }
             None => Network::<B>::init(&config, options.seed, device)?,
         };
         let mut optimizers = Optimizers::<Network<B>, B>::new(options);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs};
 use miette::{IntoDiagnostic, Result, miette};
-use picovit_models::{ModelConfig, record};
+use picovit_models::{ImageSize, ModelConfig, record};
 use picovit_train::data::DataSource;
 use picovit_train::{
     BackendChoice, Distillation, OptimizerKind, Policy, Qat, Recipe, TrainOptions, ValidationSize,
@@ -34,7 +34,8 @@ pub struct Args {
     recipe: Option<String>,
     #[command(flatten)]
     overrides: Overrides,
-    /// Start from the weights of this checkpoint.
+    /// Start from the weights of this checkpoint, whose channels and normalisation stay. The number of
+    /// classes and the image size may be others.
     #[arg(long, value_name = "CHECKPOINT")]
     from: Option<PathBuf>,
     /// Quantization-aware training of the checkpoint given with --from: computes with the values of
@@ -115,7 +116,7 @@ struct Overrides {
     /// Probability of skipping the last block.
     #[arg(long, value_name = "RATE")]
     stochastic_depth: Option<f32>,
-    /// Border from which random crops are taken, in pixels.
+    /// Border from which random crops are taken, in pixels, instead of crops that are enlarged.
     #[arg(long, value_name = "PIXELS")]
     crop_padding: Option<usize>,
     /// Do not mirror images.
@@ -168,6 +169,8 @@ impl Overrides {
             label_smoothing: self.label_smoothing,
             attention_dropout: self.attention_dropout,
             stochastic_depth: self.stochastic_depth,
+            // Crops of the image's own size instead of enlarged ones.
+            crop_scale: self.crop_padding.map(|_| vec![]),
             crop_padding: self.crop_padding,
             flip: self.no_flip.then_some(false),
             policy: self.policy,
@@ -194,6 +197,13 @@ pub fn run(args: &Args) -> Result<()> {
         (name, _) => ModelConfig::named(name.as_deref().unwrap_or_default()).into_diagnostic()?,
     };
     if let Some(edge) = args.image_size {
+        let asked = ImageSize { height: edge, width: edge };
+        if args.qat && asked != model.image_size {
+            let size = model.image_size;
+            return Err(miette!(
+                "--image-size is {asked}, but quantization-aware training keeps the checkpoint's {size}; train it at {asked} with --from alone first"
+            ));
+        }
         model = model.with_image_size(edge, edge);
     }
     let dataset = args.dataset.clone().or_else(|| start.and_then(|start| start.dataset));

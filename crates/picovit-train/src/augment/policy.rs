@@ -106,10 +106,12 @@ struct Ranges {
     translation: f32,
     /// Bits that are kept at strength 0; four fewer at strength 1.
     bits: u32,
+    /// What makes whole bits of a part of the four.
+    whole: fn(f32) -> f32,
 }
 
-const AUTO: Ranges = Ranges { translation: 150.0 / 331.0, bits: 8 };
-const RAND: Ranges = Ranges { translation: 0.45, bits: 4 };
+const AUTO: Ranges = Ranges { translation: 150.0 / 331.0, bits: 8, whole: f32::round };
+const RAND: Ranges = Ranges { translation: 0.45, bits: 4, whole: f32::trunc };
 
 impl Operation {
     /// Applies the change at a strength in 0..=1.
@@ -130,7 +132,10 @@ impl Operation {
             Contrast => tone::contrast(channels, image, factor),
             Equalize => tone::equalize(channels, image),
             Invert => tone::invert(image),
-            Posterize => tone::posterize(image, ranges.bits - (4.0 * strength).round() as u32),
+            Posterize => {
+                let bits = ranges.bits - (ranges.whole)(4.0 * strength) as u32;
+                tone::posterize(image, bits);
+            }
             Rotate => geometry::rotate(size, image, 30.0 * signed),
             Sharpness => tone::sharpness(size, image, factor),
             ShearX => geometry::shear_x(size, image, 0.3 * signed),
@@ -234,6 +239,19 @@ mod tests {
                 assert_ne!(changed, before, "{operation:?}");
             }
         }
+    }
+
+    #[test]
+    fn posterizing_keeps_as_many_bits_as_the_published_code() {
+        // timm: `4 - int(level / 10 * 4)`; AutoAugment: `round(linspace(8, 4, 10))`.
+        let kept = |strength, ranges| {
+            let mut values = [255];
+            Posterize.apply([1, 1, 1], &mut values, strength, 1.0, ranges);
+            values[0].count_ones()
+        };
+        assert_eq!([0.2, 0.5, 0.7, 0.9, 0.99, 1.0].map(|s| kept(s, RAND)), [4, 2, 2, 1, 1, 0]);
+        let levels = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|level| f32::from(level as u8) / 9.0);
+        assert_eq!(levels.map(|s| kept(s, AUTO)), [8, 8, 7, 7, 6, 6, 5, 5, 4, 4]);
     }
 
     #[test]

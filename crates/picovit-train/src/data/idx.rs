@@ -1,12 +1,14 @@
 //! The IDX files of MNIST and its kin, plain or gzipped.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+
+use picovit_models::record;
 
 use super::DataError;
 
@@ -37,7 +39,7 @@ pub(super) fn write(path: &Path, extents: &[usize], content: &[u8]) -> Result<()
             encoder.write_all(&(extent as u32).to_be_bytes())?;
         }
         encoder.write_all(content)?;
-        fs::write(path, encoder.finish()?)
+        record::write_atomic(path, &encoder.finish()?)
     })();
     written.map_err(|source| DataError::Write { path: path.into(), source })
 }
