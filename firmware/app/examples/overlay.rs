@@ -58,7 +58,10 @@ fn notice(path: &str) -> Option<Notice> {
     let (_, kind) = path.rsplit_once("notice-")?;
     let kind = kind.split('.').next()?;
     let camera = match kind {
-        "camera" => Some(CameraError::SetUp("camera does not answer")),
+        "camera" => Some(CameraError::SetUp {
+            reason: "camera does not answer",
+            remedy: "check supply, clock (XCLK), SDA and SCL",
+        }),
         "silent" => Some(CameraError::Silent),
         _ => None,
     };
@@ -113,6 +116,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         expected: Some(if unsure { 0 } else { 9 }),
         history: &history,
         cost: Cost::Instructions(104_234_567),
+        period: None,
     };
 
     let mut buffer = vec![0; size.width as usize * 2 * 16];

@@ -49,6 +49,12 @@ pub trait Clock {
     /// What happened since [`Self::start`].
     fn stop(&mut self) -> Cost;
 
+    /// Microseconds from the start before to the latest one, which is the time a frame takes; `None`
+    /// for the first, and where there is no such clock.
+    fn period(&self) -> Option<u64> {
+        None
+    }
+
     /// With the feature `profile`: operation `index` is about to start.
     fn op(&mut self, index: u16) {
         let _ = index;
@@ -141,6 +147,8 @@ pub struct Outcome {
     pub expected: Option<u16>,
     /// What the inference cost.
     pub cost: Cost,
+    /// Microseconds since the frame before, where there is a clock.
+    pub period: Option<u64>,
 }
 
 /// Why an application cannot start or a step did not complete.
@@ -256,12 +264,12 @@ impl<'m, 'a, const CLASSES: usize, const WINDOW: usize> App<'m, 'a, CLASSES, WIN
         self.logits.clear();
         // `new` has checked that they fit.
         let _ = self.logits.extend_from_slice(logits);
-        Ok(self.judge(shot, cost))
+        Ok(self.judge(shot, cost, clock.period()))
     }
 
     /// What the logits say. Not inlined: what it needs is not on the stack during an inference.
     #[inline(never)]
-    fn judge(&mut self, shot: &Shot<'_>, cost: Cost) -> Outcome {
+    fn judge(&mut self, shot: &Shot<'_>, cost: Cost, period: Option<u64>) -> Outcome {
         let mut probabilities = [0u16; CLASSES];
         let probabilities = probabilities.get_mut(..self.logits.len()).unwrap_or_default();
         postprocess::probabilities(&self.model, &self.logits, probabilities);
@@ -286,7 +294,8 @@ impl<'m, 'a, const CLASSES: usize, const WINDOW: usize> App<'m, 'a, CLASSES, WIN
 
         let index = self.frames;
         self.frames = self.frames.wrapping_add(1);
-        let outcome = Outcome { index, predicted, verdict, top, expected: shot.expected, cost };
+        let expected = shot.expected;
+        let outcome = Outcome { index, predicted, verdict, top, expected, cost, period };
         self.log(&outcome);
         outcome
     }
@@ -315,6 +324,7 @@ impl<'m, 'a, const CLASSES: usize, const WINDOW: usize> App<'m, 'a, CLASSES, WIN
             expected: outcome.expected,
             history: &self.history,
             cost: outcome.cost,
+            period: outcome.period,
         })
     }
 

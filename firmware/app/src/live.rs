@@ -13,8 +13,13 @@ use crate::pulse::Pulse;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CameraError {
-    /// The camera cannot be set up, and why, in a few words.
-    SetUp(&'static str),
+    /// The camera cannot be set up.
+    SetUp {
+        /// Why, in a few words.
+        reason: &'static str,
+        /// What to do about it, likewise.
+        remedy: &'static str,
+    },
     /// It has been set up, but sends nothing.
     Silent,
 }
@@ -22,7 +27,7 @@ pub enum CameraError {
 impl fmt::Display for CameraError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SetUp(reason) => f.write_str(reason),
+            Self::SetUp { reason, .. } => f.write_str(reason),
             Self::Silent => f.write_str("the camera is set up, but sends no frames"),
         }
     }
@@ -33,11 +38,9 @@ impl core::error::Error for CameraError {}
 impl From<&CameraError> for Notice {
     fn from(error: &CameraError) -> Self {
         match *error {
-            CameraError::SetUp(reason) => Self::new(
-                "No camera",
-                format_args!("{reason}"),
-                format_args!("check supply, clock (XCLK), SDA and SCL"),
-            ),
+            CameraError::SetUp { reason, remedy } => {
+                Self::new("No camera", format_args!("{reason}"), format_args!("{remedy}"))
+            }
             CameraError::Silent => Self::new(
                 "No picture",
                 format_args!("the camera sends no frames"),
@@ -147,6 +150,7 @@ mod tests {
 
     #[test]
     fn trouble_is_reported_and_gets_over() {
+        let gone = CameraError::SetUp { reason: "gone", remedy: "look for it" };
         let (exchange, pulse) = (Exchange::new(), Pulse::new());
         exchange.give_back([0, 0]);
         exchange.fail(CameraError::Silent);
@@ -154,15 +158,15 @@ mod tests {
         let mut live = Live::new(&exchange, LAYOUT, &pulse, || {
             turns.set(turns.get() + 1);
             match turns.get() {
-                2 => exchange.fail(CameraError::SetUp("gone")),
+                2 => exchange.fail(gone),
                 4 => _ = exchange.swap([3, 4]),
                 _ => {}
             }
         });
         assert_eq!(live.next_shot().err(), Some(CameraError::Silent));
         assert!(!live.recovered(CameraError::Silent));
-        assert_eq!(live.next_shot().err(), Some(CameraError::SetUp("gone")));
-        assert!(live.recovered(CameraError::SetUp("gone")));
+        assert_eq!(live.next_shot().err(), Some(gone));
+        assert!(live.recovered(gone));
         assert_eq!(live.next_shot().unwrap().unwrap().frame.pixels, [3, 4]);
     }
 
@@ -170,7 +174,8 @@ mod tests {
     fn a_notice_says_what_to_look_at() {
         let notice = Notice::from(&CameraError::Silent);
         assert!(notice.remedy().contains("VSYNC"), "{}", notice.remedy());
-        let notice = Notice::from(&CameraError::SetUp("camera does not answer"));
-        assert_eq!(notice.reason(), "camera does not answer");
+        let error = CameraError::SetUp { reason: "another camera", remedy: "take the right one" };
+        let notice = Notice::from(&error);
+        assert_eq!((notice.reason(), notice.remedy()), ("another camera", "take the right one"));
     }
 }

@@ -113,6 +113,7 @@ impl Case {
             expected: Some(0),
             history: &self.history,
             cost: Cost::Micros(41_000),
+            period: Some(126_000),
         }
     }
 
@@ -121,6 +122,24 @@ impl Case {
         let Ok(()) = screen.show(&self.scene());
         screen.0
     }
+}
+
+#[test]
+fn frames_per_second_are_shown_where_there_is_a_clock() {
+    let case = Case::new(0);
+    let drawn = |period, cost| {
+        let mut screen = Direct(Memory::new(320, 240));
+        let Ok(()) = screen.show(&Scene { period, cost, ..case.scene() });
+        screen.0.pixels
+    };
+    let micros = Cost::Micros(41_000);
+    let plain = drawn(None, micros);
+    // 7.9 and 8.0 a second.
+    let rates = [126_000, 125_000].map(|period| drawn(Some(period), micros));
+    assert!(rates[0] != plain && rates[1] != plain && rates[0] != rates[1]);
+    // No time, no rate; and instructions are no time.
+    assert_eq!(drawn(Some(0), micros), plain);
+    assert_eq!(drawn(Some(126_000), Cost::Unknown), drawn(None, Cost::Unknown));
 }
 
 #[test]

@@ -5,7 +5,10 @@ use std::{env, fs};
 
 /// RAM that the board is built for unless `PICOVIT_RAM_KB` says otherwise.
 const RAM_KB: u32 = 128;
-/// Working memory of the model in that much RAM; what more there is goes to it.
+/// Stack of core 1, where the model runs, unless `PICOVIT_STACK_KB` says otherwise.
+const STACK_KB: u32 = 8;
+/// Working memory of the model beside that, unless `PICOVIT_ARENA_KB` says otherwise, as
+/// `cargo firmware` does.
 const ARENA_KB: u32 = 32;
 
 fn main() {
@@ -23,8 +26,8 @@ fn main() {
     }
     println!("cargo:rustc-link-arg-bins=--nmagic");
 
-    let arena = kilobytes("PICOVIT_ARENA_KB", ARENA_KB + ram.saturating_sub(RAM_KB));
-    let stack = kilobytes("PICOVIT_STACK_KB", 8);
+    let arena = kilobytes("PICOVIT_ARENA_KB", ARENA_KB);
+    let stack = kilobytes("PICOVIT_STACK_KB", STACK_KB);
     let sizes = format!(
         "/// Working memory of the model, in bytes.\npub const ARENA_BYTES: usize = {arena} * 1024;\n\
          /// Stack of core 1, in bytes.\npub const STACK_BYTES: usize = {stack} * 1024;\n"

@@ -1,25 +1,42 @@
-//! Hands the memory map to the linker.
+//! Hands the memory map to the linker, and to the program what depends on its size.
 
 use std::path::PathBuf;
 use std::{env, fs};
+
+/// RAM that the board is built for unless `PICOVIT_RAM_KB` says otherwise: all of DTCM.
+const RAM_KB: u32 = 128;
+/// Stack, unless `PICOVIT_STACK_KB` says otherwise.
+const STACK_KB: u32 = 8;
+/// Working memory of the model beside that, unless `PICOVIT_ARENA_KB` says otherwise, as
+/// `cargo firmware` does.
+const ARENA_KB: u32 = 96;
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     println!("cargo:rerun-if-changed=memory");
     let map = fs::read_to_string("memory/stm32h743.x").expect("the memory map");
     // Linkers differ in which symbols they take where memory is laid out: they get numbers.
-    let map = map.replace("RAM_SIZE", &kilobytes("PICOVIT_RAM_KB", "128"));
-    let map = map.replace("STACK_SIZE", &kilobytes("PICOVIT_STACK_KB", "8"));
+    let map = map.replace("RAM_SIZE", &format!("{}K", kilobytes("PICOVIT_RAM_KB", RAM_KB)));
+    let map = map.replace("STACK_SIZE", &format!("{}K", kilobytes("PICOVIT_STACK_KB", STACK_KB)));
     fs::write(out.join("memory.x"), map).expect("OUT_DIR is writable");
     println!("cargo:rustc-link-search={}", out.display());
     for script in ["link.x", "defmt.x"] {
         println!("cargo:rustc-link-arg-bins=-T{script}");
     }
     println!("cargo:rustc-link-arg-bins=--nmagic");
+
+    let arena = kilobytes("PICOVIT_ARENA_KB", ARENA_KB);
+    let sizes = format!(
+        "/// Working memory of the model, in bytes.\npub const ARENA_BYTES: usize = {arena} * 1024;\n"
+    );
+    fs::write(out.join("sizes.rs"), sizes).expect("OUT_DIR is writable");
 }
 
-/// What an environment variable says, for the linker.
-fn kilobytes(variable: &str, default: &str) -> String {
+/// What an environment variable says.
+fn kilobytes(variable: &str, default: u32) -> u32 {
     println!("cargo:rerun-if-env-changed={variable}");
-    env::var(variable).unwrap_or_else(|_| default.to_owned()) + "K"
+    match env::var(variable) {
+        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{variable}: {value} is no number")),
+        Err(_) => default,
+    }
 }

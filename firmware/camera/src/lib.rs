@@ -18,6 +18,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod others;
 mod ov7670;
 mod ov7725;
 #[cfg(any(feature = "pio", test))]

@@ -11,6 +11,7 @@ use crate::sensor::{Registers, Sensor};
 /// With a clock of 12.5 MHz it sends at least 7 frames a second.
 pub static OV7670: Sensor = Sensor {
     name: "OV7670",
+    wanted: "this firmware is for an OV7670: SENSOR in its source",
     address: 0x21,
     // PID and VER.
     identity_at: [0x0a, 0x0b],
@@ -62,7 +63,9 @@ const WINDOW: &Registers = &[
 const EXPOSURE: &Registers = &[
     (0x13, 0xe7), // COM8: fast exposure control, any step, banding filter; gain, balance, exposure
     (0x14, 0x38), // COM9: gain up to 16
-    (0x3b, 0x0a), // COM11: banding filter for the mains' frequency, found by itself
+    // The filter's steps, 0x9d and 0x9e, count rows: they depend on the clock, in which boards differ,
+    // and stay as they are after a reset.
+    (0x3b, 0x12), // COM11: banding filter for the mains' frequency, found by itself; any exposure
     (0x24, 0x95), // AEW: brighter than this is too bright
     (0x25, 0x33), // AEB: darker than this is too dark
     (0x26, 0xe3), // VPT: where control becomes fast

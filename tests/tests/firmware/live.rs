@@ -114,7 +114,10 @@ fn a_camera_that_comes_and_goes_is_shown_as_it_is() {
         });
 
         // Before the first frame, and whenever it stops, the display says why there is none.
-        let missing = CameraError::SetUp("camera does not answer");
+        let missing = CameraError::SetUp {
+            reason: "camera does not answer",
+            remedy: "check supply, clock (XCLK), SDA and SCL",
+        };
         exchange.fail(missing);
         until(&seen, &Shown::Notice("No camera"), || ());
         let mut buffer = frame(0);

@@ -396,6 +396,10 @@ impl Clock for Counter {
     fn stop(&mut self) -> Cost {
         Cost::Micros(self.0)
     }
+
+    fn period(&self) -> Option<u64> {
+        self.0.checked_sub(2)
+    }
 }
 
 /// A display of one pixel.
@@ -448,6 +452,7 @@ fn the_application_classifies_smooths_and_admits_doubt() {
         assert_eq!(outcome.verdict, Verdict::Sure(outcome.predicted));
         assert_eq!(outcome.top[0], outcome.predicted);
         assert_eq!(outcome.cost, Cost::Micros(u64::from(index) + 1));
+        assert_eq!(outcome.period, u64::from(index).checked_sub(1));
     }
     assert!(screen.0.0 > 0);
     // One other picture among many moves the mean by its share only; after a cut it counts alone.

@@ -7,6 +7,11 @@ use crate::error::Error;
 /// The board that commands use unless told otherwise.
 pub const DEFAULT: &str = "mps2-an386";
 
+/// RAM that firmware is linked for unless told otherwise, in KB.
+pub const RAM_KB: u32 = 128;
+/// How much of it is the stack on which the model runs, likewise.
+pub const STACK_KB: u32 = 8;
+
 /// A board, emulated or real.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Board {
@@ -69,9 +74,22 @@ pub struct Hardware {
     pub drive: Option<Drive>,
     /// The stack of a second processor core, if the firmware uses one.
     pub second: Option<SecondStack>,
-    /// Bytes of working memory that the firmware has for a model in 128 KB of RAM; what `--ram` gives
-    /// beyond that is added.
-    pub arena: usize,
+    /// Interrupts that others can interrupt, by the names of their handlers: levels of the same
+    /// priority, the lowest first. All other exceptions are a level above these.
+    pub levels: &'static [&'static [&'static str]],
+    /// Working memory that the firmware has for a model, in KB, with [`RAM_KB`] and [`STACK_KB`].
+    pub arena_kb: u32,
+    /// The most RAM that it can be linked for, in KB.
+    pub ram_kb: u32,
+}
+
+impl Hardware {
+    /// Working memory for a model, in KB, with so much RAM and stack: more of the one is more for the
+    /// model, more of the other is taken from it.
+    #[must_use]
+    pub const fn arena_kb(&self, ram: u32, stack: u32) -> u32 {
+        (self.arena_kb + ram + STACK_KB).saturating_sub(RAM_KB + stack)
+    }
 }
 
 /// The stack of a second core: a variable.
@@ -221,7 +239,10 @@ pub const HARDWARE: [Board; 2] = [
                 entry: "embassy_rp::multicore::spawn_core1::core1_startup",
                 variable: "__cortex_m_rt_main_trampoline::STACK",
             }),
-            arena: 32 * 1024,
+            // The HAL gives DMA and pins less than the timer and core 1's interrupt.
+            levels: &[&["DMA_IRQ_0", "IO_IRQ_BANK0"]],
+            arena_kb: 32,
+            ram_kb: 512,
         }),
     },
     Board {
@@ -238,7 +259,11 @@ pub const HARDWARE: [Board; 2] = [
             chip: "STM32H743ZITx",
             drive: None,
             second: None,
-            arena: 48 * 1024,
+            // The camera's task; the HAL's own interrupts have the highest priority.
+            levels: &[&["UART4"]],
+            arena_kb: 96,
+            // DTCM.
+            ram_kb: 128,
         }),
     },
 ];
@@ -280,9 +305,36 @@ pub fn list() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paths::root;
 
     fn error_of(name: &str, of: fn(&Board) -> Result<(), Error>) -> String {
         of(named(name).unwrap()).unwrap_err().to_string()
+    }
+
+    /// Whoever builds a board's package without this tool gets the same.
+    #[test]
+    fn boards_have_the_working_memory_that_their_packages_have() {
+        for board in HARDWARE {
+            let hardware = board.hardware().unwrap();
+            let path = root().join("firmware/boards").join(board.name).join("build.rs");
+            let source = std::fs::read_to_string(path).unwrap();
+            for (name, value) in
+                [("RAM_KB", RAM_KB), ("STACK_KB", STACK_KB), ("ARENA_KB", hardware.arena_kb)]
+            {
+                let line = format!("const {name}: u32 = {value};");
+                assert!(source.contains(&line), "{}: {line}", board.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stack_is_taken_from_the_model_and_more_ram_given_to_it() {
+        let pico2 = named("pico2").unwrap().hardware().unwrap();
+        assert_eq!(pico2.arena_kb(128, 8), 32);
+        assert_eq!(pico2.arena_kb(128, 9), 31);
+        assert_eq!(pico2.arena_kb(144, 8), 48);
+        assert_eq!(pico2.arena_kb(144, 18), 38);
+        assert_eq!(pico2.arena_kb(64, 8), 0);
     }
 
     /// What is written to the same flash must not overlap.

@@ -40,11 +40,13 @@ pub(crate) fn build(
     args: &BuildArgs,
     program: &Path,
 ) -> Result<String, Error> {
+    let arena = args.link.arena_kb(board)?;
     let spinner = spinner(format!("Building firmware for {}", board.name));
     let (toolchain, mut command, _lock) = command(board, args.link.toolchain, &spinner)?;
     command
         .env("PICOVIT_RAM_KB", args.link.ram.to_string())
         .env("PICOVIT_STACK_KB", args.link.stack.to_string())
+        .envs(arena.map(|arena| ("PICOVIT_ARENA_KB", arena.to_string())))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -304,14 +306,21 @@ fn failure(
         return Error::Build { output: useful.join("\n"), command };
     };
     let room = if memory == "RAM" { ram } else { board.flash };
-    Error::DoesNotFit {
-        memory,
-        board: board.name,
-        excess,
-        room: room / 1024,
-        arena: artifact.model().arena_bytes(),
-        artifact: artifact.model().artifact_bytes(),
-    }
+    let help = match board.kind {
+        Kind::Emulated(_) => format!(
+            "the model's arena is {} bytes and its artifact {} bytes; take a smaller model or input \
+             size; for a chip with more RAM, give it with --ram",
+            artifact.model().arena_bytes(),
+            artifact.model().artifact_bytes()
+        ),
+        // Neither model nor --ram and --stack change what is beside the model's working memory.
+        Kind::Hardware(_) => format!(
+            "it does not depend on the model: frames, the display's band, or the program became larger \
+             than firmware/boards/{} has room for",
+            board.name
+        ),
+    };
+    Error::DoesNotFit { memory, board: board.name, excess, room: room / 1024, help }
 }
 
 fn is_progress(line: &str) -> bool {

@@ -94,7 +94,7 @@ struct SizeReport {
 struct StackReport {
     name: &'static str,
     reserved_bytes: u64,
-    /// The most that it can take, an exception included; nothing where that cannot be known.
+    /// The most that it can take, exceptions included; nothing where that cannot be known.
     worst_bytes: Option<u64>,
 }
 
@@ -150,7 +150,7 @@ pub(crate) fn size(args: &SizeArgs) -> Result<(), Error> {
     for stack in &image.stacks {
         let most = match &stack.depth {
             Ok(depth) => format!(
-                "reserved; it takes {} at most, {} of it for an exception",
+                "reserved; it takes {} at most, {} of it for exceptions",
                 grouped(depth.bytes()),
                 grouped(depth.exception.into())
             ),

@@ -149,10 +149,7 @@ pub enum Error {
     },
     /// Model, buffers and stack do not fit.
     #[error("the firmware needs {excess} bytes more {memory} than {board} has ({room} KB)")]
-    #[diagnostic(help(
-        "the model's arena is {arena} bytes and its artifact {artifact} bytes; take a smaller \
-         model or input size; for a chip with more RAM, give it with --ram"
-    ))]
+    #[diagnostic(help("{help}"))]
     DoesNotFit {
         /// `RAM` or `flash`.
         memory: &'static str,
@@ -162,10 +159,21 @@ pub enum Error {
         excess: u64,
         /// Size of the memory in KB.
         room: u64,
-        /// Bytes of the arena.
-        arena: usize,
-        /// Bytes of the artifact.
-        artifact: usize,
+        /// What to do.
+        help: String,
+    },
+    /// A board's RAM cannot be divided up like that.
+    #[error("{board} is not for {ram} KB of RAM with a stack of {stack} KB: {reason}")]
+    #[diagnostic(help("--ram and --stack say how much; both can be left out"))]
+    Ram {
+        /// The board.
+        board: &'static str,
+        /// KB of RAM.
+        ram: u32,
+        /// KB of stack.
+        stack: u32,
+        /// Why not.
+        reason: String,
     },
     /// The compiler gave up.
     #[error("the firmware does not compile:\n{output}")]

@@ -37,6 +37,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use board::{Board, Kind};
+
 pub use error::Error;
 
 /// Firmware for boards and emulators.
@@ -92,10 +94,11 @@ struct LinkArgs {
     #[arg(long, value_enum, default_value_t, env = "PICOVIT_TOOLCHAIN")]
     toolchain: toolchain::Choice,
     /// RAM to link the firmware for, in KB; linking fails where it does not suffice.
-    #[arg(long, value_name = "KB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(32..=4096))]
+    #[arg(long, value_name = "KB", default_value_t = board::RAM_KB, value_parser = clap::value_parser!(u32).range(32..=4096))]
     ram: u32,
-    /// How much of it is the stack, in KB: a model of 1000 classes needs more than the default.
-    #[arg(long, value_name = "KB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=28))]
+    /// How much of it is the stack, in KB: a model of 1000 classes needs more than the default. On
+    /// boards that can be touched it is taken from the model's working memory.
+    #[arg(long, value_name = "KB", default_value_t = board::STACK_KB, value_parser = clap::value_parser!(u32).range(1..=28))]
     stack: u32,
     /// What the engine's code is compiled for. Small code takes a third less flash; where its loops are
     /// in assembly, which are those of int8 models on Cortex-M4 and later, a little more time.
@@ -111,6 +114,26 @@ enum Optimize {
     Speed,
     /// Little flash.
     Size,
+}
+
+impl LinkArgs {
+    /// Working memory that the firmware of a board has for any model, in KB; none on emulated boards,
+    /// which have what their model needs.
+    ///
+    /// # Errors
+    /// [`Error::Ram`].
+    fn arena_kb(&self, board: &'static Board) -> Result<Option<u32>, Error> {
+        let Kind::Hardware(hardware) = &board.kind else { return Ok(None) };
+        let (ram, stack) = (self.ram, self.stack);
+        let fails = |reason: String| Err(Error::Ram { board: board.name, ram, stack, reason });
+        match hardware.arena_kb(ram, stack) {
+            _ if ram > hardware.ram_kb => {
+                fails(format!("it has {} KB for variables and stack", hardware.ram_kb))
+            }
+            0 => fails("nothing is left for the model".to_owned()),
+            arena => Ok(Some(arena)),
+        }
+    }
 }
 
 impl BuildArgs {
@@ -327,4 +350,28 @@ pub fn run(cli: Cli) -> miette::Result<()> {
         Command::Flash(args) => flash::flash(&args)?,
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arena_kb(board: &str, more: &[&str]) -> Result<Option<u32>, String> {
+        let args = ["cargo firmware", "flash", "--board", board];
+        let args = args.into_iter().chain(more.iter().copied());
+        let Command::Flash(args) = Cli::parse_from(args).command else { unreachable!() };
+        args.link.arena_kb(board::named(board).unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn ram_and_stack_say_what_the_model_has() {
+        assert_eq!(arena_kb("mps2-an386", &[]), Ok(None));
+        assert_eq!(arena_kb("pico2", &[]), Ok(Some(32)));
+        assert_eq!(arena_kb("pico2", &["--ram", "144", "--stack", "9"]), Ok(Some(47)));
+        assert_eq!(arena_kb("stm32h7", &["--stack", "18"]), Ok(Some(86)));
+        let error = arena_kb("stm32h7", &["--ram", "144"]).unwrap_err();
+        assert!(error.contains("144 KB") && error.contains("it has 128 KB"), "{error}");
+        let error = arena_kb("pico2", &["--ram", "96"]).unwrap_err();
+        assert!(error.contains("nothing is left"), "{error}");
+    }
 }

@@ -82,13 +82,16 @@ pub(super) fn draw<D: DrawTarget<Color = Rgb565>>(
                 palette::MUTED,
                 target,
             )?,
-            Cost::Micros(micros) => SMALL.write(
-                format_args!("{} ms", micros / 1000),
-                foot,
-                Align::Left,
-                palette::MUTED,
-                target,
-            )?,
+            Cost::Micros(micros) => {
+                let ms = micros / 1000;
+                // Tenths of a frame a second.
+                let rate = scene.period.and_then(|period| 10_000_000u64.checked_div(period));
+                let mut write = |text| SMALL.write(text, foot, Align::Left, palette::MUTED, target);
+                match rate {
+                    Some(rate) => write(format_args!("{ms} ms, {}.{} / s", rate / 10, rate % 10))?,
+                    None => write(format_args!("{ms} ms"))?,
+                }
+            }
         }
         let picture = &scene.picture;
         let kind = if picture.channels == 1 { "grey" } else { "colour" };

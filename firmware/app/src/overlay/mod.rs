@@ -79,6 +79,8 @@ pub struct Scene<'a> {
     pub history: &'a History,
     /// What the inference cost.
     pub cost: Cost,
+    /// Microseconds since the frame before, where there is a clock.
+    pub period: Option<u64>,
 }
 
 /// Draws a scene for a screen of this size; parts outside the target are skipped.

@@ -134,7 +134,7 @@ fn refused(error: picovit::Error) -> Notice {
         picovit::Error::Format { found } => Notice::new(
             title,
             format_args!("no code for number format {found}"),
-            format_args!("quantize to int8, or build firmware with feature f16"),
+            format_args!("quantize to int8, or cargo firmware flash without --model-only"),
         ),
         picovit::Error::Unsupported { index } => Notice::new(
             title,

@@ -38,10 +38,10 @@ pub const HEADER_BYTES: usize = 32;
 /// Where the checksum is.
 const CHECKSUM: usize = 28;
 
-/// Working memory in bytes that boards have for a model they do not know yet, unless they have a
-/// reason to differ.
+/// Working memory in bytes that emulated boards have for a model they do not know yet; others have what
+/// their chip has room for.
 pub const ARENA_BYTES: usize = 48 * 1024;
-/// Classes that boards have room for, likewise.
+/// Classes that boards have room for.
 pub const CLASSES: usize = 128;
 
 /// Orders of weights that this build of the firmware takes. Without the engine's feature

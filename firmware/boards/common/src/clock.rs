@@ -5,13 +5,16 @@ use picovit_app::{Clock, Cost};
 
 /// A clock of microseconds.
 #[derive(Debug)]
-pub struct Micros(Instant);
+pub struct Micros {
+    started: Option<Instant>,
+    period: Option<u64>,
+}
 
 impl Micros {
     /// Not started.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Instant::MIN)
+        Self { started: None, period: None }
     }
 }
 
@@ -23,10 +26,23 @@ impl Default for Micros {
 
 impl Clock for Micros {
     fn start(&mut self) {
-        self.0 = Instant::now();
+        let now = Instant::now();
+        self.period = self.started.map(|before| micros(before, now));
+        self.started = Some(now);
     }
 
     fn stop(&mut self) -> Cost {
-        Cost::Micros(Instant::now().saturating_duration_since(self.0).as_micros())
+        match self.started {
+            Some(started) => Cost::Micros(micros(started, Instant::now())),
+            None => Cost::Unknown,
+        }
     }
+
+    fn period(&self) -> Option<u64> {
+        self.period
+    }
+}
+
+fn micros(from: Instant, to: Instant) -> u64 {
+    to.saturating_duration_since(from).as_micros()
 }

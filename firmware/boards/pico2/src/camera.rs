@@ -76,7 +76,8 @@ pub async fn run(pins: pins::Camera, mut frame: Frame, mut watch: Watch) {
         let (Ok(()), Some(capture)) = (outcome, &mut capture) else {
             let error = outcome.err().unwrap_or(SensorError::Bus);
             defmt::warn!("{=str}: {}", SENSOR.name, error);
-            fail(CameraError::SetUp(error.reason()));
+            let remedy = SENSOR.remedy(error);
+            fail(CameraError::SetUp { reason: error.reason(), remedy });
             Timer::after(TRY_AGAIN).await;
             continue;
         };

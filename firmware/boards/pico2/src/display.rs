@@ -26,6 +26,10 @@ pub fn open(
 ) -> Option<impl Screen> {
     let mut config = spi::Config::default();
     config.frequency = FREQUENCY;
+    // Mode 3: square panels without CS are always selected and count the clock's edges from a high level
+    // on. Those with CS take a bit with its rising edge in either mode.
+    config.polarity = spi::Polarity::IdleHigh;
+    config.phase = spi::Phase::CaptureOnSecondTransition;
     let bus = Spi::new_blocking_txonly(pins.spi, pins.sck, pins.mosi, config);
     // On for good: a pin that is dropped lets go.
     core::mem::forget(Output::new(pins.light, Level::High));

@@ -7,7 +7,7 @@ use embassy_stm32::i2c::{self, I2c};
 use embassy_stm32::peripherals::{DCMI, DMA1_CH0};
 use embassy_stm32::rcc::{Mco, Mco1Source, McoConfig, McoPrescaler};
 use embassy_stm32::{bind_interrupts, dma};
-use embassy_time::{Delay, Duration, Timer, with_timeout};
+use embassy_time::{Delay, Duration, Instant, TimeoutError, Timer, with_timeout};
 use picovit_app::{CameraError, Layout};
 
 use crate::frame::{Frame, SENSOR};
@@ -18,10 +18,11 @@ use crate::{EXCHANGE, pins};
 pub const LAYOUT: Layout =
     Layout { width: SENSOR.width, height: SENSOR.height, format: SENSOR.format };
 
-/// The slowest camera sends more than two frames a second.
-const FRAME_LIMIT: Duration = Duration::from_millis(500);
-/// So many in a row that are disturbed are as good as none.
-const LOST_LIMIT: u32 = 8;
+/// The driver waits for ever for the rest of a frame that is too short. The slowest camera sends fifteen
+/// a second, and what is waited for is at worst the one after that which has just begun.
+const FRAME_LIMIT: Duration = Duration::from_millis(150);
+/// Without a whole frame for so long, the camera is set up again.
+const SILENT_LIMIT: Duration = Duration::from_millis(500);
 /// Between two tries to set the camera up.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
@@ -59,12 +60,13 @@ pub async fn run(mut pins: pins::Camera, mut frame: Frame, mut cache: SCB, mut w
         );
         if let Err(error) = SENSOR.start(&mut bus, &mut Delay) {
             defmt::warn!("{=str}: {}", SENSOR.name, error);
-            EXCHANGE.fail(CameraError::SetUp(error.reason()));
+            let remedy = SENSOR.remedy(error);
+            EXCHANGE.fail(CameraError::SetUp { reason: error.reason(), remedy });
             Timer::after(TRY_AGAIN).await;
             continue;
         }
-        let mut lost = 0;
-        while lost < LOST_LIMIT {
+        let mut whole = Instant::now();
+        while whole.elapsed() < SILENT_LIMIT {
             // Made anew, it has nothing left of a frame that was cut off.
             let mut port = Dcmi::new_8bit(
                 pins.port.reborrow(),
@@ -85,18 +87,12 @@ pub async fn run(mut pins: pins::Camera, mut frame: Frame, mut cache: SCB, mut w
             );
             loop {
                 watch.look();
-                match with_timeout(FRAME_LIMIT, port.capture(frame.words())).await {
-                    Ok(Ok(())) => lost = 0,
-                    Ok(Err(error)) => {
-                        defmt::warn!("a frame is lost: {=str}", reason(error));
-                        lost += 1;
-                        break;
-                    }
-                    Err(_) => {
-                        lost = LOST_LIMIT;
-                        break;
-                    }
+                let captured = with_timeout(FRAME_LIMIT, port.capture(frame.words())).await;
+                if !matches!(captured, Ok(Ok(()))) {
+                    defmt::warn!("a frame is lost: {=str}", reason(captured));
+                    break;
                 }
+                whole = Instant::now();
                 let (place, bytes) = frame.place();
                 cache.clean_invalidate_dcache_by_address(place, bytes);
                 frame = EXCHANGE.swap(frame);
@@ -106,10 +102,11 @@ pub async fn run(mut pins: pins::Camera, mut frame: Frame, mut cache: SCB, mut w
     }
 }
 
-fn reason(error: dcmi::Error) -> &'static str {
-    match error {
-        dcmi::Error::Overrun => "the memory was not fast enough",
-        dcmi::Error::PeripheralError => "its rows do not fit together",
-        _ => "unknown",
+/// What is wrong with a frame. The driver's other error is for cameras without `HREF` and `VSYNC`.
+fn reason(captured: Result<Result<(), dcmi::Error>, TimeoutError>) -> &'static str {
+    match captured {
+        Err(_) => "it is too short, or there is none",
+        Ok(Err(dcmi::Error::Overrun)) => "it is too long, or the memory was too slow",
+        Ok(_) => "unknown",
     }
 }

@@ -28,6 +28,9 @@ pub fn open(
 ) -> Option<impl Screen> {
     let mut config = spi::Config::default();
     config.frequency = FREQUENCY;
+    // Square panels without CS are always selected and count the clock's edges from a high level on.
+    // Those with CS take a bit with its rising edge in this mode as in mode 0.
+    config.mode = spi::MODE_3;
     let bus = Spi::new_blocking_txonly(pins.spi, pins.sck, pins.mosi, config);
     // On for good: a pin that is dropped lets go.
     core::mem::forget(Output::new(pins.light, Level::High, Speed::Low));

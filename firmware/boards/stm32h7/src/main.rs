@@ -19,13 +19,18 @@ use embassy_executor::InterruptExecutor;
 use embassy_stm32::interrupt;
 use embassy_stm32::interrupt::{InterruptExt as _, Priority};
 use picovit::Arena;
-use picovit_app::region::ARENA_BYTES;
 use picovit_app::{Exchange, Pulse};
 use picovit_board::{Application, Station, WIRE_BYTES};
 
 use display::BAND_BYTES;
 use frame::Frame;
+use sizes::ARENA_BYTES;
 use watch::Watch;
+
+/// What the build was told.
+mod sizes {
+    include!(concat!(env!("OUT_DIR"), "/sizes.rs"));
+}
 
 /// Frames from the camera's task to the model.
 static EXCHANGE: Exchange<Frame> = Exchange::new();

@@ -1,11 +1,12 @@
 //! The drive that a boot loader offers.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use super::uf2::BLOCK;
 use crate::board::{Board, Drive};
 use crate::error::Error;
 
@@ -87,35 +88,148 @@ pub(super) fn copy(
     let path = folder.join("picovit.uf2");
     // Under its own name at once: the boot loader takes blocks as they come, and a drive that is gone
     // after the last one has nothing to rename.
-    let written = File::create(&path).and_then(|mut file| {
-        file.write_all(content)?;
-        // The board may have started by now, and the drive be gone.
-        let _ = file.sync_all();
-        Ok(())
-    });
-    let gone = |deadline: Instant| {
-        while folder.join(INFO).is_file() {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            sleep(Duration::from_millis(50));
-        }
-        true
+    let file = File::create(&path).map_err(|error| error.to_string());
+    let sent = file.and_then(|mut file| send(&mut file, folder, content));
+    let reason = match sent {
+        Err(reason) => format!("cannot write {}: {reason}", path.display()),
+        Ok(()) if gone(folder, Instant::now() + patience) => return Ok(()),
+        Ok(()) => format!(
+            "the drive {} is still there after {} seconds: the boot loader did not take all of it",
+            folder.display(),
+            patience.as_secs()
+        ),
     };
     let help = "unplug the board, start its boot loader again, and repeat the command".to_owned();
-    match written {
-        Err(error) => {
-            let reason = format!("cannot write {}: {error}", path.display());
-            Err(Error::NotFlashed { board: board.name, reason, help })
+    Err(Error::NotFlashed { board: board.name, reason, help })
+}
+
+/// A file on a drive.
+trait Sink {
+    /// Adds bytes to it.
+    fn add(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Makes sure that the drive has them.
+    fn settle(&mut self) -> io::Result<()>;
+}
+
+impl Sink for File {
+    fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
+/// Hands blocks to a boot loader. Its drive goes with the last one: if it is gone before that, the loader
+/// does not have all of them.
+fn send(file: &mut impl Sink, folder: &Path, content: &[u8]) -> Result<(), String> {
+    let (first, last) = content.split_at(content.len().saturating_sub(BLOCK));
+    file.add(first).and_then(|()| file.settle()).map_err(|error| error.to_string())?;
+    if !folder.join(INFO).is_file() {
+        return Err("the drive went away before the last block".to_owned());
+    }
+    file.add(last).map_err(|error| error.to_string())?;
+    // The board may have started by now, and the drive be gone.
+    let _ = file.settle();
+    Ok(())
+}
+
+/// Whether a drive goes until then.
+fn gone(folder: &Path, deadline: Instant) -> bool {
+    while folder.join(INFO).is_file() {
+        if Instant::now() >= deadline {
+            return false;
         }
-        Ok(()) if gone(Instant::now() + patience) => Ok(()),
-        Ok(()) => {
-            let reason = format!(
-                "the drive {} is still there after {} seconds: the boot loader did not take all of it",
-                folder.display(),
-                patience.as_secs()
-            );
-            Err(Error::NotFlashed { board: board.name, reason, help })
+        sleep(Duration::from_millis(50));
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A boot loader: takes blocks, and its drive goes with one of them.
+    struct Loader {
+        drive: TempDir,
+        taken: usize,
+        goes_with: usize,
+        /// Whether the system tells of what a drive that is gone did not get.
+        tells: bool,
+    }
+
+    impl Loader {
+        fn new(goes_with: usize, tells: bool) -> Self {
+            let drive = TempDir::new().unwrap();
+            fs::write(drive.path().join(INFO), "Board-ID: RP2350").unwrap();
+            Self { drive, taken: 0, goes_with, tells }
         }
+
+        fn is_there(&self) -> bool {
+            self.drive.path().join(INFO).exists()
+        }
+
+        fn send(&mut self, blocks: usize) -> Result<(), String> {
+            let folder = self.drive.path().to_owned();
+            send(self, &folder, &vec![0; blocks * BLOCK])
+        }
+    }
+
+    impl Sink for Loader {
+        fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
+            for _ in bytes.chunks_exact(BLOCK) {
+                if !self.is_there() {
+                    break;
+                }
+                self.taken += 1;
+                if self.taken == self.goes_with {
+                    fs::remove_file(self.drive.path().join(INFO)).unwrap();
+                }
+            }
+            // The system keeps them for later.
+            Ok(())
+        }
+
+        fn settle(&mut self) -> io::Result<()> {
+            match self.is_there() || !self.tells {
+                true => Ok(()),
+                false => Err(io::Error::other("no such device")),
+            }
+        }
+    }
+
+    #[test]
+    fn a_drive_that_goes_with_the_last_block_has_all_of_them() {
+        for (blocks, tells) in [(8, true), (8, false), (1, true)] {
+            let mut loader = Loader::new(blocks, tells);
+            assert_eq!(loader.send(blocks), Ok(()));
+            assert_eq!(loader.taken, blocks);
+            assert!(gone(loader.drive.path(), Instant::now()));
+        }
+    }
+
+    #[test]
+    fn a_drive_that_goes_before_is_an_error() {
+        for goes_with in [1, 4, 7] {
+            for (tells, why) in [(true, "no such device"), (false, "before the last block")] {
+                let mut loader = Loader::new(goes_with, tells);
+                let reason = loader.send(8).unwrap_err();
+                assert!(reason.contains(why), "{goes_with}: {reason}");
+                assert_eq!(loader.taken, goes_with);
+            }
+        }
+    }
+
+    #[test]
+    fn a_drive_that_stays_did_not_take_all() {
+        let folder = Loader::new(9, true).drive;
+        let content: Vec<u8> = (0..8 * BLOCK).map(|place| (place / BLOCK) as u8).collect();
+        let board = crate::board::named("pico2").unwrap();
+        let error = copy(board, folder.path(), &content, Duration::ZERO).unwrap_err();
+        assert!(error.to_string().contains("still there"), "{error}");
+        assert_eq!(fs::read(folder.path().join("picovit.uf2")).unwrap(), content);
     }
 }

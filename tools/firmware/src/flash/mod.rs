@@ -34,7 +34,17 @@ pub(crate) fn flash(args: &FlashArgs) -> Result<(), Error> {
     let way = Way::find(board, hardware, args)?;
     let artifact = Artifact::find(args.model.as_deref())?;
     let region = Placed::new(&region::of(&artifact)?);
-    check(board, hardware, &artifact, &region, &build)?;
+    let arena = args.link.arena_kb(board)?.unwrap_or_default() as usize * 1024;
+    let (ram, most) = (args.link.ram, hardware.ram_kb);
+    let room = Room { arena, ram, most, stays: args.model_only };
+    check(board, &artifact, &region, &room)?;
+    if args.model_only && artifact.features(board.packing.0).contains(&"f16") {
+        eprintln!(
+            "{} the model computes with floats, for which firmware has code only if it was written with \
+             such a model; where the board says `Model refused`, leave --model-only out",
+            style("hint:").yellow()
+        );
+    }
     let program = match args.model_only {
         true => None,
         false => {
@@ -147,14 +157,43 @@ fn parts(
     Ok(parts)
 }
 
+/// The working memory that firmware has.
+struct Room {
+    /// Bytes for the model.
+    arena: usize,
+    /// KB of RAM that it is linked for.
+    ram: u32,
+    /// KB that it can be linked for.
+    most: u32,
+    /// Whether the firmware on the board stays as it is.
+    stays: bool,
+}
+
+impl Room {
+    /// What to do where a model needs so many bytes.
+    fn help(&self, needs: usize, target: &str) -> String {
+        let has = self.arena;
+        let quantize = format!("cargo tools quantize --target {target} --arena-budget {has}");
+        let ram = self.ram as usize + needs.saturating_sub(has).div_ceil(1024);
+        match (ram <= self.most as usize, self.stays) {
+            (false, _) => quantize,
+            (true, false) => format!("{quantize}; or give the firmware more RAM: --ram {ram}"),
+            (true, true) => {
+                format!(
+                    "{quantize}; or write firmware with more RAM: --ram {ram}, without --model-only"
+                )
+            }
+        }
+    }
+}
+
 /// Does on this machine what the board does with a model before its first frame: what would be refused
 /// there is not written.
 fn check(
     board: &'static Board,
-    hardware: &Hardware,
     artifact: &Artifact,
     region: &Placed,
-    build: &BuildArgs,
+    room: &Room,
 ) -> Result<(), Error> {
     let unfit = |reason: String, help: String| Error::Unfit {
         path: PathBuf::from(shown(&artifact.path)),
@@ -168,18 +207,13 @@ fn check(
             format!("it takes {} bytes of flash, there are {}", grouped(needs as u64), has);
         return Err(unfit(reason, "take a smaller model".to_owned()));
     }
-    let arena = hardware.arena + (build.link.ram as usize).saturating_sub(128) * 1024;
-    let Err(error) = region.boot(board, arena) else { return Ok(()) };
+    let Err(error) = region.boot(board, room.arena) else { return Ok(()) };
     let target = board.packing.1;
     let help = match error {
         RegionError::WrongTarget { .. } => {
             format!("quantize it for this board: cargo tools quantize --target {target}")
         }
-        RegionError::ArenaTooSmall { needs, has } => format!(
-            "cargo tools quantize --target {target} --arena-budget {has}; or give the firmware more RAM: \
-             --ram {}",
-            build.link.ram as usize + (needs - has).div_ceil(1024)
-        ),
+        RegionError::ArenaTooSmall { needs, .. } => room.help(needs, target),
         _ => "take another model".to_owned(),
     };
     let reason = match error {
@@ -192,4 +226,27 @@ fn check(
         error => error.to_string(),
     };
     Err(unfit(reason, help))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_ram_is_offered_where_the_chip_has_it() {
+        let room = |stays| Room { arena: 32 * 1024, ram: 128, most: 512, stays };
+        let help = room(false).help(43 * 1024 + 1, "cortex-m33");
+        let expected = "cargo tools quantize --target cortex-m33 --arena-budget 32768; or give the \
+                        firmware more RAM: --ram 140";
+        assert_eq!(help, expected);
+        let help = room(true).help(43 * 1024, "cortex-m33");
+        assert!(help.ends_with("--ram 139, without --model-only"), "{help}");
+        for stays in [false, true] {
+            let more_than_there_is = room(stays).help(512 * 1024, "cortex-m33");
+            assert!(!more_than_there_is.contains("--ram"), "{more_than_there_is}");
+            let room = Room { arena: 96 * 1024, ram: 128, most: 128, stays };
+            let help = room.help(97 * 1024, "cortex-m7");
+            assert_eq!(help, "cargo tools quantize --target cortex-m7 --arena-budget 98304");
+        }
+    }
 }

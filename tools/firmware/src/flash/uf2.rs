@@ -3,7 +3,9 @@
 //! Blocks of 512 bytes, each with 256 bytes for one place in flash, so that it does not matter how the
 //! file system cuts the file up. <https://github.com/microsoft/uf2> specifies them.
 
-/// Bytes of flash in a block.
+/// Bytes of a block.
+pub(super) const BLOCK: usize = 512;
+/// Bytes of flash in it.
 const PAYLOAD: usize = 256;
 /// What boot loaders erase at a time. Whole sectors are written: what is behind the data is then erased,
 /// not whatever was there before.
@@ -25,7 +27,7 @@ pub(super) fn file(parts: &[Part], family: u32) -> Vec<u8> {
     let pages = pages(parts);
     let count = pages.len() as u32;
     let block = |(number, (address, payload)): (usize, &(u32, [u8; PAYLOAD]))| {
-        let mut block = [0; 512];
+        let mut block = [0; BLOCK];
         let head = [
             0x0a32_4655,
             0x9e5d_5157,

@@ -25,6 +25,16 @@ impl Lines {
         addr2line::Context::from_dwarf(dwarf).map(Self).map_err(|error| error.to_string())
     }
 
+    /// Those of a program without any.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        let section = |_: SectionId| -> Result<Reader, gimli::Error> {
+            Ok(EndianRcSlice::new(Rc::from([]), LittleEndian))
+        };
+        let dwarf = gimli::Dwarf::load(section).unwrap();
+        Self(addr2line::Context::from_dwarf(dwarf).unwrap())
+    }
+
     /// Names of the functions that an instruction belongs to, the one that was merged into the others
     /// first.
     pub(super) fn functions(&self, address: u32) -> Vec<String> {

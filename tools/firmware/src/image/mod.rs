@@ -27,6 +27,7 @@ use crate::output::grouped;
 use lines::Lines;
 use program::Program;
 pub(crate) use stack::Depth;
+use stack::Levels;
 
 /// What is known about a program.
 pub(crate) struct Image {
@@ -54,14 +55,15 @@ impl Image {
     /// Reads the program of a board.
     pub(crate) fn read(path: &Path, board: &Board) -> Result<Self, Error> {
         let bytes = fs::read(path).map_err(Error::file("read", path))?;
-        let second = match &board.kind {
-            Kind::Hardware(hardware) => hardware.second,
-            Kind::Emulated(_) => None,
+        let (second, levels) = match &board.kind {
+            Kind::Hardware(hardware) => (hardware.second, hardware.levels),
+            Kind::Emulated(_) => (None, &[][..]),
         };
-        Self::parse(&bytes, second).map_err(|reason| Error::Elf { path: path.to_owned(), reason })
+        Self::parse(&bytes, second, levels)
+            .map_err(|reason| Error::Elf { path: path.to_owned(), reason })
     }
 
-    fn parse(bytes: &[u8], second: Option<SecondStack>) -> Result<Self, String> {
+    fn parse(bytes: &[u8], second: Option<SecondStack>, levels: Levels) -> Result<Self, String> {
         let elf: ElfFile32<'_> = ElfFile32::parse(bytes).map_err(|error| error.to_string())?;
         let program = Program::read(&elf)?;
         let lines = Lines::read(&elf)?;
@@ -78,10 +80,10 @@ impl Image {
         let mut stacks = vec![Stack {
             name: "stack",
             reserve: symbol(&elf, "_stack_start")?.saturating_sub(symbol(&elf, "_stack_end")?),
-            depth: stack::depth(&program, &lines, None),
+            depth: stack::depth(&program, &lines, None, levels),
         }];
         if let Some(SecondStack { entry, variable }) = second {
-            let depth = stack::depth(&program, &lines, Some(entry));
+            let depth = stack::depth(&program, &lines, Some(entry), levels);
             stacks.push(Stack { name: "stack, core 1", reserve: size(&elf, variable)?, depth });
         }
         Ok(Self {

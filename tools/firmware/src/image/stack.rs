@@ -20,7 +20,8 @@ const FIRST_HANDLER: usize = 10;
 pub(crate) struct Depth {
     /// Bytes without exceptions.
     pub thread: u32,
-    /// Bytes that an exception adds: what the processor saves, and the deepest handler.
+    /// Bytes that exceptions add: for every level of priority what the processor saves, and the deepest
+    /// handler.
     pub exception: u32,
     /// The way to the deepest place: functions with the bytes that they hold when they call the next.
     pub path: Vec<(String, u32)>,
@@ -39,29 +40,56 @@ impl Depth {
     }
 }
 
-/// Computes it for what begins at a function: the reset vector's, or this one.
+/// Names of handlers that others can interrupt, level by level.
+pub(super) type Levels = &'static [&'static [&'static str]];
+
+/// Computes it for what begins at a function: the reset vector's, or this one. Exceptions interrupt only
+/// those of a lower level; what is in none of `levels` is above all of them.
 pub(super) fn depth(
     program: &Program,
     lines: &Lines,
     entry: Option<&str>,
+    levels: Levels,
 ) -> Result<Depth, String> {
-    let handlers = program.vectors.iter().skip(FIRST_HANDLER);
-    let handlers: BTreeSet<usize> =
-        handlers.filter_map(|&vector| program.entered_by(vector)).collect();
+    let handlers = handlers(program, levels)?;
     let entry = match entry {
         Some(name) => program.functions.iter().position(|function| is_of(&function.name, name)),
         None => program.vectors.first().and_then(|&vector| program.entered_by(vector)),
     };
     let entry = entry.ok_or("the function that it begins with is not there")?;
-    let roots: Vec<usize> = handlers.iter().copied().chain([entry]).collect();
+    let roots: Vec<usize> = handlers.iter().flatten().copied().chain([entry]).collect();
     let mut walk = Walk::new(program, lines, &roots)?;
-    let mut deepest = 0;
-    for handler in handlers {
-        deepest = deepest.max(walk.worst(handler, &Writers::new())?);
+    let mut exception = 0;
+    for level in handlers {
+        let mut deepest = 0;
+        for handler in level {
+            deepest = deepest.max(walk.worst(handler, &Writers::new())?);
+        }
+        exception += EXCEPTION[usize::from(program.floats)] + deepest;
     }
     let thread = walk.worst(entry, &Writers::new())?;
-    let exception = EXCEPTION[usize::from(program.floats)] + deepest;
     Ok(Depth { thread, exception, path: walk.path(entry) })
+}
+
+/// The handlers of all levels; the last is that of the others.
+fn handlers(program: &Program, levels: Levels) -> Result<Vec<BTreeSet<usize>>, String> {
+    let vectors = program.vectors.iter().skip(FIRST_HANDLER);
+    let mut others: BTreeSet<usize> =
+        vectors.filter_map(|&vector| program.entered_by(vector)).collect();
+    let mut found = Vec::new();
+    for level in levels {
+        let mut handlers = BTreeSet::new();
+        for name in *level {
+            let is = |&&handler: &&usize| program.functions[handler].name == *name;
+            let handler = others.iter().find(is).copied();
+            let handler = handler.ok_or_else(|| format!("there is no handler {name}"))?;
+            others.remove(&handler);
+            handlers.insert(handler);
+        }
+        found.push(handlers);
+    }
+    found.push(others);
+    Ok(found)
 }
 
 /// A way from one function to another: bytes held by the first, and the second.
@@ -278,4 +306,57 @@ fn jumps(edges: &[Vec<Edge>], from: usize) -> BTreeSet<usize> {
         }
     }
     reached
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::program::Function;
+    use crate::image::scan::{Call, Scan};
+
+    /// A function of 16 bytes with a frame, which calls others while it holds it.
+    fn function(name: &str, number: u32, frame: u32, calls: &[u32]) -> Function {
+        let start = 16 * number;
+        let target = |&callee: &u32| Target::Address(16 * callee);
+        let calls =
+            calls.iter().map(|callee| Call { at: start, depth: frame, target: target(callee) });
+        let scan = Scan { depth: frame, calls: calls.collect(), ..Scan::default() };
+        Function { name: name.to_owned(), start, end: start + 16, scan }
+    }
+
+    /// A program with a task in an interrupt, which a timer interrupts.
+    fn program() -> Program {
+        let functions = vec![
+            function("Reset", 0, 1000, &[]),
+            function("DefaultHandler", 1, 0, &[]),
+            function("UART4", 2, 100, &[4]),
+            function("TIM5", 3, 30, &[]),
+            function("task", 4, 200, &[]),
+        ];
+        let handlers = [1, 1, 2, 3].map(|number| 16 * number + 1);
+        let vectors = [1].into_iter().chain([17; FIRST_HANDLER - 1]).chain(handlers).collect();
+        Program { functions, vectors, objects: Vec::new(), floats: true }
+    }
+
+    fn exception(levels: Levels) -> Result<u32, String> {
+        let depth = depth(&program(), &Lines::none(), None, levels)?;
+        assert_eq!(depth.thread, 1000);
+        Ok(depth.exception)
+    }
+
+    #[test]
+    fn every_level_of_priority_adds_its_deepest_handler() {
+        // Without nesting the deeper of the two, with it both.
+        assert_eq!(exception(&[]), Ok(108 + 300));
+        assert_eq!(exception(&[&["UART4"]]), Ok(108 + 300 + 108 + 30));
+        assert_eq!(exception(&[&["TIM5"]]), Ok(108 + 30 + 108 + 300));
+        assert_eq!(exception(&[&["TIM5", "UART4"]]), Ok(108 + 300 + 108));
+        assert_eq!(exception(&[&["TIM5"], &["UART4"]]), Ok(108 + 30 + 108 + 300 + 108));
+    }
+
+    #[test]
+    fn a_handler_that_is_not_there_is_an_error() {
+        let error = exception(&[&["UART5"]]).unwrap_err();
+        assert!(error.contains("UART5"), "{error}");
+    }
 }
