@@ -205,10 +205,10 @@ impl StateDict {
         let entry = self.tensors.get(key).ok_or_else(|| format!("{shape:?} is missing"))?;
         let values = entry.values.as_ref().map_err(Clone::clone)?;
         let found = &entry.shape;
-        if !spec.kind.is_position() || spec.kind == (ParameterKind::Position { sine: true }) {
-            if found == shape {
-                return Ok(values.clone());
-            }
+        let learned =
+            spec.kind.is_position() && spec.kind != (ParameterKind::Position { sine: true });
+        if !learned && found == shape {
+            return Ok(values.clone());
         }
         let positions = matches!(found[..], [1, tokens, width] if tokens > 1 && width == shape[2]);
         if !(spec.kind.is_position() && positions) {
