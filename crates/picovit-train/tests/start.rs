@@ -1,10 +1,11 @@
 //! Training from a checkpoint.
 
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use burn::backend::Flex;
 use common::{Losses, assert_fails, model, options, run};
-use picovit_models::{ModelConfig, Network, save};
+use picovit_models::{Network, save};
 use picovit_train::{BackendChoice, Observer, TrainError, train_observed};
 use tempfile::tempdir;
 
@@ -25,19 +26,21 @@ impl Observer for Notes {
 }
 
 /// A grey network of five classes that wants its images from 0 to 1.
-fn published() -> ModelConfig {
-    model().with_channels(1).with_classes(5).with_normalization(vec![0.0], vec![1.0])
+fn published(root: &Path) -> PathBuf {
+    let config = model().with_channels(1).with_classes(5);
+    let config = config.with_normalization(vec![0.0], vec![1.0]);
+    let network = Network::<Flex>::init(&config, 4, &Default::default()).unwrap();
+    let checkpoint = root.join("published.mpk");
+    save(&network, &config, &checkpoint).unwrap();
+    checkpoint
 }
 
 #[test]
 fn normalisation_stays_and_the_classifier_follows_the_data() {
     let root = tempdir().unwrap();
-    let checkpoint = root.path().join("published.mpk");
-    let network = Network::<Flex>::init(&published(), 4, &Default::default()).unwrap();
-    save(&network, &published(), &checkpoint).unwrap();
     let mut options = options(root.path());
     options.epochs = 1;
-    options.from = Some(checkpoint.clone());
+    options.from = Some(published(root.path()));
     let mut losses = Losses::default();
     let summary = train_observed(&options, BackendChoice::Auto, &mut losses).unwrap();
     assert!(losses.0.iter().all(|loss| loss.is_finite()), "{:?}", losses.0);
@@ -62,11 +65,8 @@ fn normalisation_stays_and_the_classifier_follows_the_data() {
 #[test]
 fn another_network_is_refused() {
     let root = tempdir().unwrap();
-    let checkpoint = root.path().join("published.mpk");
-    let network = Network::<Flex>::init(&published(), 4, &Default::default()).unwrap();
-    save(&network, &published(), &checkpoint).unwrap();
     let mut options = options(root.path());
-    options.from = Some(checkpoint);
+    options.from = Some(published(root.path()));
     options.model.name = "larger".into();
     assert_fails(run(&options), &["holds tiny", "leave out --model"]);
     assert!(!options.out_dir.exists());

@@ -2,7 +2,7 @@
 //! zero byte.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use base64::Engine as _;
@@ -26,7 +26,11 @@ impl Browser {
     /// Starts it, if it is installed.
     pub fn start() -> Option<Self> {
         let names = ["chromium", "chromium-browser", "google-chrome"];
-        let program = names.into_iter().find_map(installed)?;
+        let Some(program) = names.into_iter().find_map(installed) else {
+            // Past the test harness, which keeps what passing tests say to itself.
+            let _ = writeln!(io::stderr(), "SKIPPED: no chromium is installed: page not looked at");
+            return None;
+        };
         let folder = TempDir::new().unwrap();
         let pipe = |name: &str| {
             let path = folder.path().join(name);
