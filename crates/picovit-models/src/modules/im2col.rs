@@ -87,11 +87,18 @@ pub(super) fn every<B: Backend, const AXIS: usize>(
         return run;
     }
     let mut dims = run.dims();
+    dims[AXIS] = count;
+    if AXIS < 3 && dims[3] == 1 {
+        // On CubeCL backends a reshape that adds an axis to a narrowed or permuted tensor reads the
+        // wrong values where its last extent is 1 (`split_strides`, Burn 0.21). This one adds none.
+        let mut split = [dims[0], dims[1], dims[2], dims[2]];
+        (split[AXIS], split[AXIS + 1]) = (count, stride);
+        return run.reshape(split).narrow(AXIS + 1, 0, 1).reshape(dims);
+    }
     let mut split = [0; 5];
     split[..AXIS].copy_from_slice(&dims[..AXIS]);
     (split[AXIS], split[AXIS + 1]) = (count, stride);
     split[AXIS + 2..].copy_from_slice(&dims[AXIS + 1..]);
-    dims[AXIS] = count;
     run.reshape(split).narrow(AXIS + 1, 0, 1).reshape(dims)
 }
 
@@ -116,14 +123,16 @@ mod tests {
             (3, 2, 1, 6, 5),
             (1, 1, 0, 3, 4),
         ];
-        for (kernel, stride, border, height, width) in cases {
+        // One channel is split in another way than several.
+        let cases = cases.iter().flat_map(|case| [1, 2].map(|channels| (channels, case)));
+        for (channels, &(kernel, stride, border, height, width)) in cases {
             let device = Default::default();
-            let conv = Conv2dConfig::new([2, 4], [kernel; 2])
+            let conv = Conv2dConfig::new([channels, 4], [kernel; 2])
                 .with_stride([stride; 2])
                 .with_padding(PaddingConfig2d::Explicit(border, border, border, border))
                 .with_bias(border == 0)
                 .init::<B>(&device);
-            let shape = [3, 2, height, width];
+            let shape = [3, channels, height, width];
             let x = Tensor::<B, 4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
             let run = |forward: &dyn Fn(Tensor<B, 4>) -> Tensor<B, 4>| {
                 let x = x.clone().require_grad();
