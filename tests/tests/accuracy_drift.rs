@@ -77,17 +77,25 @@ struct Shipped {
 }
 
 impl Shipped {
+    /// Calibrated as `cargo tools quantize` does it.
     fn load(model: &str) -> Self {
+        let (mut shipped, images) = Self::unjudged(model);
+        let images: Vec<&[u8]> = (0..images.len()).map(|i| images.image(i)).collect();
+        shipped.calibration = shipped.calibration.judged(&shipped.graph, &images, || {});
+        shipped
+    }
+
+    /// With the ranges of the tensors' own errors, and the calibration images.
+    fn unjudged(model: &str) -> (Self, Dataset) {
         let checkpoint = models().join(model).join("best.mpk");
         let (graph, config) = picovit_models::load_graph(&checkpoint).unwrap();
-        let calibration = data(Split::Calibration(512), &config);
-        let images: Vec<&[u8]> = (0..calibration.len()).map(|i| calibration.image(i)).collect();
+        let dataset = data(Split::Calibration(512), &config);
+        let images: Vec<&[u8]> = (0..dataset.len()).map(|i| dataset.image(i)).collect();
         assert_eq!(images.len(), 512);
-        // As `cargo tools quantize` does it.
         let calibration = Calibration::run(&graph, &images);
         let calibration = calibration.refined(&graph, &images, Method::Auto, || {});
         let calibration = calibration.with_covariances(&graph, &images, || {});
-        Self { graph, calibration, test: data(Split::Test, &config) }
+        (Self { graph, calibration, test: data(Split::Test, &config) }, dataset)
     }
 
     fn compiled(&self, format: &Format) -> Compiled {
@@ -172,6 +180,20 @@ fn accuracy_drift_layers_stay_close_and_unsaturated() {
         assert!(layer.sqnr_db > 25.0, "{layer:?}");
         assert!(layer.saturation < 1.0, "{layer:?}");
     }
+}
+
+/// On images that the ranges were not chosen by.
+#[test]
+fn accuracy_drift_ranges_that_logits_judge_bring_them_closer() {
+    let [plain, judged] =
+        [Shipped::unjudged(CVT.model).0, Shipped::load(CVT.model)].map(|shipped| {
+            let bytes = AlignedBytes::new(&shipped.compiled(&Format::Int8).packed.bytes);
+            let model = Model::parse(&bytes).unwrap();
+            let images = &shipped.images()[..2000];
+            drift::evaluate(&shipped.graph, &model, images, || {}).logit_sqnr_db
+        });
+    println!("{}: logits {plain:.2} dB, judged {judged:.2} dB", CVT.model);
+    assert!(judged > plain + 1.0, "{plain} {judged}");
 }
 
 /// The float side of every figure above is the executor; it has to be the Burn module.

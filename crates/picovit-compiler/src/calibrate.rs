@@ -2,6 +2,7 @@
 
 mod covariance;
 mod histogram;
+mod judge;
 
 use std::collections::BTreeMap;
 
@@ -44,6 +45,8 @@ pub struct Calibration {
     nodes: Vec<Vec<ChannelStats>>,
     /// int8 range of every node, and how it was found.
     ranges: Vec<((f32, f32), Method)>,
+    /// What the other methods found, where all were tried.
+    others: Vec<Vec<((f32, f32), Method)>>,
     /// Of the inputs of layers, where they were asked for.
     covariances: BTreeMap<NodeId, Vec<f64>>,
     images: usize,
@@ -82,8 +85,13 @@ impl Calibration {
                 total.mean += stats.mean / count;
             }
         }
-        let mut calibration =
-            Self { nodes, ranges: vec![], covariances: BTreeMap::new(), images: images.len() };
+        let mut calibration = Self {
+            nodes,
+            ranges: vec![],
+            others: vec![vec![]; graph.nodes.len()],
+            covariances: BTreeMap::new(),
+            images: images.len(),
+        };
         let extremes = (0..graph.nodes.len()).map(|id| (calibration.extremes(id), Method::MinMax));
         calibration.ranges = extremes.collect();
         calibration
@@ -133,13 +141,31 @@ impl Calibration {
         };
         let ranges = histograms.par_iter().enumerate().map(|(id, histogram)| {
             let activation = activation(id);
-            histogram.range(method, &|x| match activation {
+            let function = |x: f64| match activation {
                 Some(activation) => f64::from(activation.apply(x as f32)),
                 None => x,
-            })
+            };
+            let best = histogram.range(method, &function);
+            let others: &[Method] = match method {
+                Method::Auto => &[Method::MinMax, Method::Percentile, Method::Mse],
+                _ => &[],
+            };
+            let others = others.iter().map(|&method| histogram.range(method, &function));
+            (best, others.filter(|other| other.0 != best.0).collect())
         });
-        self.ranges = ranges.collect();
+        (self.ranges, self.others) = ranges.unzip();
         self
+    }
+
+    /// The same without covariances.
+    fn without_covariances(&self) -> Self {
+        Self {
+            nodes: self.nodes.clone(),
+            ranges: self.ranges.clone(),
+            others: vec![],
+            covariances: BTreeMap::new(),
+            images: self.images,
+        }
     }
 
     /// Learns how the inputs of every layer vary together, from the first of the same images: weights are

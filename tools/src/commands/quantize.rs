@@ -72,7 +72,7 @@ pub enum NumberFormat {
 /// How ranges follow from the values seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Ranges {
-    /// The best of the others, tensor by tensor.
+    /// The best of the others, tensor by tensor, in its own error or in that of the logits.
     Auto,
     /// From the smallest to the largest value.
     MinMax,
@@ -121,7 +121,8 @@ pub struct Args {
     /// Number of calibration images.
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     images: u32,
-    /// How ranges follow from the calibration images; `auto` takes what errs least, tensor by tensor.
+    /// How ranges follow from the calibration images; `auto` takes, tensor by tensor, what errs least, or
+    /// what brings the logits closer.
     #[arg(long, value_enum, default_value = "auto")]
     ranges: Ranges,
     /// Test set [default: the data set the model was trained on].
@@ -325,6 +326,19 @@ fn calibrate(
     let calibration = calibration.refined(graph, &slices, method, || bar.inc(1));
     let calibration = calibration.with_covariances(graph, &slices, || bar.inc(1));
     bar.finish_and_clear();
+    if args.format == NumberFormat::F16 {
+        return Ok((images, calibration));
+    }
+    let before: Vec<_> = (0..graph.nodes.len()).map(|id| calibration.range(id)).collect();
+    let bar = progress(graph.nodes.len(), "comparing ranges");
+    let calibration = calibration.judged(graph, &slices, || bar.inc(1));
+    bar.finish_and_clear();
+    let changed =
+        graph.nodes.iter().enumerate().filter(|(id, _)| calibration.range(*id) != before[*id]);
+    let changed: Vec<&str> = changed.map(|(_, node)| node.name.as_str()).collect();
+    if !changed.is_empty() {
+        println!("other ranges, for closer logits: {}", changed.join(", "));
+    }
     Ok((images, calibration))
 }
 

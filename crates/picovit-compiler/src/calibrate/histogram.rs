@@ -10,7 +10,8 @@ use crate::quantize::scale::Affine;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
-    /// The one of the others with the smallest error, tensor by tensor.
+    /// The one of the others with the smallest error, tensor by tensor; see also
+    /// [`Calibration::judged`](super::Calibration::judged).
     #[default]
     Auto,
     /// From the smallest to the largest value.

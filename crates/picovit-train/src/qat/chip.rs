@@ -26,7 +26,7 @@ pub(crate) struct Chip {
     sites: Vec<SiteInfo>,
 }
 
-/// Ranges as the quantizer finds them by default.
+/// Ranges as the quantizer finds them by default, before it compares logits.
 pub(crate) fn calibrate(graph: &Graph, images: &[&[u8]]) -> Calibration {
     Calibration::run(graph, images).refined(graph, images, Method::Auto, || {})
 }
