@@ -3,16 +3,21 @@
 mod covariance;
 mod histogram;
 mod judge;
+mod kept;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use crate::executor::Executor;
 use crate::graph::{Graph, NodeId, Op};
+use crate::quantize::Rounding;
+use crate::quantize::scale::Affine;
 
 use histogram::Histogram;
 pub use histogram::Method;
+use kept::Kept;
 
 /// What one channel of one value did over the calibration images.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,6 +54,8 @@ pub struct Calibration {
     others: Vec<Vec<((f32, f32), Method)>>,
     /// Of the inputs of layers, where they were asked for.
     covariances: BTreeMap<NodeId, Vec<f64>>,
+    /// While ranges are tried.
+    kept: Option<Arc<Kept>>,
     images: usize,
 }
 
@@ -90,6 +97,7 @@ impl Calibration {
             ranges: vec![],
             others: vec![vec![]; graph.nodes.len()],
             covariances: BTreeMap::new(),
+            kept: None,
             images: images.len(),
         };
         let extremes = (0..graph.nodes.len()).map(|id| (calibration.extremes(id), Method::MinMax));
@@ -164,6 +172,7 @@ impl Calibration {
             ranges: self.ranges.clone(),
             others: vec![],
             covariances: BTreeMap::new(),
+            kept: None,
             images: self.images,
         }
     }
@@ -185,6 +194,19 @@ impl Calibration {
     #[must_use]
     pub fn covariance(&self, layer: NodeId) -> Option<&[f64]> {
         self.covariances.get(&layer).map(Vec::as_slice)
+    }
+
+    /// What `make` gives for a layer with inputs of these scales, or gave before.
+    pub(crate) fn kept_rounding(
+        &self,
+        layer: NodeId,
+        inputs: &[Affine],
+        make: impl FnOnce() -> Rounding,
+    ) -> Arc<Rounding> {
+        match &self.kept {
+            Some(kept) => kept.get(layer, inputs, make),
+            None => Arc::new(make()),
+        }
     }
 
     /// How the int8 range of a node was found.

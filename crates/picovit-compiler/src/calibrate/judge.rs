@@ -3,6 +3,8 @@
 //! The squared error of a tensor is no perfect judge: the errors of values that are cut off point one
 //! way and add up over the tokens, where those of rounding cancel.
 
+use std::sync::Arc;
+
 use picovit::{Model, NoProbe};
 use rayon::prelude::*;
 
@@ -18,6 +20,8 @@ use crate::{Packing, compile_for};
 /// Standard errors that a range has to bring the logits closer by: a few images that happen to gain are
 /// no reason.
 const CERTAIN: f64 = 2.0;
+/// Images of a first glance, which tells what is not worth a closer look.
+const GLANCE: usize = 128;
 
 impl Calibration {
     /// Gives values the range that another method found, one value after the other, where that brings the
@@ -29,25 +33,30 @@ impl Calibration {
             return self;
         }
         let judge = Judge::new(graph, images);
-        let rounded = judge.errors(&self.without_covariances());
+        self.kept = Some(Arc::default());
         // What cannot be quantized is explained where it is to be written.
-        let (Ok(mut rounded), Ok(mut errors)) = (rounded, judge.errors(&self)) else { return self };
-        for id in 0..graph.nodes.len() {
-            for other in self.others[id].clone() {
-                let before = std::mem::replace(&mut self.ranges[id], other);
-                match judge.compare(&self, &rounded, &errors) {
-                    Some(closer) => (rounded, errors) = closer,
-                    None => self.ranges[id] = before,
+        if let (Ok(mut glance), Ok(mut look)) = (judge.glance(&self), judge.look(&self)) {
+            for id in 0..graph.nodes.len() {
+                for other in self.others[id].clone() {
+                    let before = std::mem::replace(&mut self.ranges[id], other);
+                    match judge.compare(&self, &glance, &look) {
+                        Some(closer) => (glance, look) = closer,
+                        None => self.ranges[id] = before,
+                    }
                 }
+                done();
             }
-            done();
         }
+        self.kept = None;
         self
     }
 }
 
-/// Squared errors of the logits, image by image.
-type Errors = Vec<f64>;
+/// An artifact, and the squared errors of its logits, image by image.
+struct Judged {
+    bytes: AlignedBytes,
+    errors: Vec<f64>,
+}
 
 /// The float model's answers.
 struct Judge<'a> {
@@ -63,38 +72,57 @@ impl<'a> Judge<'a> {
         Self { graph, images, logits: logits.collect() }
     }
 
-    /// Errors with weights rounded one by one and as they will be, if both are smaller. The first take a
-    /// tenth of the time, and most ranges fail there.
+    /// The artifacts of a glance and of a look, if logits are closer in both.
     fn compare(
         &self,
         calibration: &Calibration,
-        rounded: &Errors,
-        errors: &Errors,
-    ) -> Option<(Errors, Errors)> {
-        let found = self.errors(&calibration.without_covariances()).ok()?;
-        if gain(rounded, &found) == 0.0 {
+        glance: &Judged,
+        look: &Judged,
+    ) -> Option<(Judged, Judged)> {
+        let bytes = self.compile(&calibration.without_covariances()).ok()?;
+        // Not every value has a range in the artifact.
+        if bytes[..] == glance.bytes[..] {
             return None;
         }
-        let closer = self.errors(calibration).ok()?;
-        (gain(errors, &closer) > CERTAIN).then_some((found, closer))
+        let glanced = self.judge(bytes, GLANCE);
+        if gain(&glance.errors, &glanced.errors) == 0.0 {
+            return None;
+        }
+        let looked = self.look(calibration).ok()?;
+        (gain(&look.errors, &looked.errors) > CERTAIN).then_some((glanced, looked))
     }
 
-    fn errors(&self, calibration: &Calibration) -> Result<Errors, CompileError> {
+    /// Weights rounded one by one, which is quick, and fewer images.
+    fn glance(&self, calibration: &Calibration) -> Result<Judged, CompileError> {
+        Ok(self.judge(self.compile(&calibration.without_covariances())?, GLANCE))
+    }
+
+    /// The artifact as it will be, and all images.
+    fn look(&self, calibration: &Calibration) -> Result<Judged, CompileError> {
+        Ok(self.judge(self.compile(calibration)?, usize::MAX))
+    }
+
+    fn compile(&self, calibration: &Calibration) -> Result<AlignedBytes, CompileError> {
         let compiled = compile_for(self.graph, calibration, None, &Format::Int8, Packing::Wide)?;
-        let bytes = AlignedBytes::new(&compiled.packed.bytes);
+        Ok(AlignedBytes::new(&compiled.packed.bytes))
+    }
+
+    fn judge(&self, bytes: AlignedBytes, images: usize) -> Judged {
         let model = Model::parse(&bytes).expect("the compiler parsed it");
         let scale = f64::from(model.header().logit_scale);
-        let errors = self.images.par_iter().zip(&self.logits).map_init(
+        let images = &self.images[..self.images.len().min(images)];
+        let errors = images.par_iter().zip(&self.logits).map_init(
             || Runner::new(&model),
             |runner, (pixels, real)| {
                 let found = runner.logits(pixels, &mut NoProbe);
-                let errors =
-                    real.iter().zip(found).map(|(&r, q)| f64::from(r) - scale * f64::from(q));
+                let pairs = real.iter().zip(found);
+                let errors = pairs.map(|(&r, q)| f64::from(r) - scale * f64::from(q));
                 errors.map(|error| error * error).sum()
             },
         );
         // In the order of the images, so that rounding does not depend on scheduling.
-        Ok(errors.collect())
+        let errors = errors.collect();
+        Judged { bytes, errors }
     }
 }
 

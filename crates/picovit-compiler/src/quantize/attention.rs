@@ -33,7 +33,7 @@ impl Context<'_> {
         input: &InputQuant,
     ) -> Result<QWeights, CompileError> {
         let (linear, bias) = self.linear(id);
-        quantize_weights(&self.name(id), &linear.weights, &bias, input, self.covariance(id))
+        quantize_weights(&self.name(id), &linear.weights, &bias, input, &self.rounding(id, input))
     }
 
     /// Real value in the middle of each channel of keys and values; queries stay where they are.
@@ -104,7 +104,7 @@ impl Context<'_> {
             &linear.weights,
             &bias,
             &input,
-            self.covariance(qkv),
+            &self.rounding(qkv, &input),
         )?;
         let channels = self.qkv_channels(qkv, head_dim, &centres, &weights.scale);
         let scales: Vec<f64> = channels.iter().map(|a| a.scale).collect();

@@ -198,7 +198,7 @@ impl Context<'_> {
         let zero_in = quant.affine.iter().map(|a| a.zero.round().clamp(-128.0, 127.0) as i8);
         let zero_in = zero_in.collect();
         let taps = quant.repeat(conv.kernel * conv.kernel);
-        let covariance = self.covariance(id).map(|covariance| match concat {
+        let rounding = self.rounding_of(id, &taps, |covariance| match concat {
             Some(Concat { saved, saved_first: true }) => {
                 let kept = graph.nodes[saved].shape.channels;
                 Cow::Owned(rotated(covariance, quant.affine.len(), kept))
@@ -206,7 +206,7 @@ impl Context<'_> {
             _ => Cow::Borrowed(covariance),
         });
         let biases = conv.biases(channels);
-        let weights = quantize_weights(&name, &weights, &biases, &taps, covariance.as_deref())?;
+        let weights = quantize_weights(&name, &weights, &biases, &taps, &rounding)?;
 
         let (lo, hi) = self.calibration.range(id);
         let between = match table.map(|table| graph.activation(table)) {

@@ -50,7 +50,7 @@ impl Context<'_> {
                     &conv.weights,
                     &conv.biases(width),
                     &quant,
-                    self.covariance(id),
+                    &self.rounding(id, &quant),
                 )?;
                 let (mult, shift) = weights.multipliers(&name, &vec![stream; width], 128)?;
                 record.shift = shift as u16;

@@ -4,7 +4,7 @@ use picovit::Site;
 use picovit::format::{EXP_STEPS, HeadRecord, SeqPoolRecord};
 
 use super::scale::{Affine, multiplier, quantize_weights, shift_for};
-use super::{Context, QOp, RAILS8, RAILS16, int16_scale};
+use super::{Context, QOp, RAILS8, RAILS16, Rounding, int16_scale};
 use crate::error::CompileError;
 use crate::graph::{NodeId, Op};
 
@@ -88,7 +88,8 @@ impl Context<'_> {
         let scale = self.logit_scale(linear);
         let quant = self.input(input, vec![Affine::symmetric(pooled); width]);
         let (layer, bias) = self.linear(linear);
-        let weights = quantize_weights(&name, &layer.weights, &bias, &quant, None)?;
+        let weights =
+            quantize_weights(&name, &layer.weights, &bias, &quant, &Rounding::nearest(width))?;
         let (mult, shift) = weights.multipliers(&name, &vec![scale; classes], 32768)?;
         let record = HeadRecord {
             width: self.size(linear, "the width", width)?,

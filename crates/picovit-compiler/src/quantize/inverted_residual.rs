@@ -4,7 +4,7 @@ use picovit::Site;
 use picovit::format::InvertedResidualRecord;
 
 use super::scale::{Affine, InputQuant, multiplier, quantize_weights};
-use super::{Context, QOp, RAILS8};
+use super::{Context, QOp, RAILS8, Rounding};
 use crate::error::CompileError;
 use crate::fuse::FusedOp;
 
@@ -31,7 +31,7 @@ impl Context<'_> {
             &graph.conv(expand).weights,
             &bias,
             &quant,
-            self.covariance(expand),
+            &self.rounding(expand, &quant),
         )?;
         let activation = graph.activation(table1);
         let between1 = weights.output(activation.input_range(self.calibration.range(expand)));
@@ -42,8 +42,9 @@ impl Context<'_> {
 
         let conv = graph.conv(filter);
         let taps = InputQuant::at_zero(vec![out1; conv.kernel * conv.kernel]);
+        let rounding = Rounding::nearest(taps.affine.len());
         let weights =
-            quantize_weights(&names[1], &conv.weights, &conv.biases(hidden), &taps, None)?;
+            quantize_weights(&names[1], &conv.weights, &conv.biases(hidden), &taps, &rounding)?;
         let activation = graph.activation(table2);
         let between2 = weights.output(activation.input_range(self.calibration.range(filter)));
         let layer2 = weights.layer(&names[1], between2)?;
@@ -58,7 +59,7 @@ impl Context<'_> {
             &graph.conv(project).weights,
             &bias,
             &quant,
-            self.covariance(project),
+            &self.rounding(project, &quant),
         )?;
         let output = add.unwrap_or(project);
         let out = weights.output(self.calibration.range(output));

@@ -21,7 +21,9 @@ pub mod scale;
 pub use float::{FloatLayer, FloatOp, FloatParameters};
 pub use norm::QNorm;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use picovit::Site;
 use picovit::format::float::Conversion;
@@ -35,6 +37,7 @@ use crate::error::CompileError;
 use crate::fuse::{Concat, FusedOp, fuse};
 use crate::graph::{Graph, NodeId};
 use conv::Channels;
+pub(crate) use rounding::Rounding;
 use scale::{Affine, InputQuant, multiplier, shift_for};
 
 /// int16 values keep this much room above the calibrated range: one bit of sixteen buys safety
@@ -516,9 +519,24 @@ impl Context<'_> {
         }
     }
 
-    /// How the inputs of a layer vary together, if that is known.
-    fn covariance(&self, layer: NodeId) -> Option<&[f64]> {
-        self.calibration.covariance(layer)
+    /// How to round the weights of a layer: to the nearest, or so that errors compensate each other where
+    /// it is known how its inputs vary together.
+    fn rounding(&self, layer: NodeId, input: &InputQuant) -> Arc<Rounding> {
+        self.rounding_of(layer, input, Cow::Borrowed)
+    }
+
+    /// The same for inputs in another order than the covariance's.
+    fn rounding_of<'a>(
+        &'a self,
+        layer: NodeId,
+        input: &InputQuant,
+        in_order: impl FnOnce(&'a [f64]) -> Cow<'a, [f64]>,
+    ) -> Arc<Rounding> {
+        let Some(covariance) = self.calibration.covariance(layer) else {
+            return Arc::new(Rounding::nearest(input.affine.len()));
+        };
+        let make = || Rounding::compensating(&in_order(covariance), &input.affine);
+        self.calibration.kept_rounding(layer, &input.affine, make)
     }
 
     /// Quantized mean of each channel of a node.

@@ -14,7 +14,8 @@ use super::scale::Affine;
 const INPUT_NOISE: f64 = 0.02;
 
 /// How to round the rows of a matrix.
-pub(super) struct Rounding {
+#[derive(Debug)]
+pub(crate) struct Rounding {
     inputs: usize,
     /// The inputs in the order in which they are rounded, backwards.
     order: Vec<usize>,
@@ -24,7 +25,7 @@ pub(super) struct Rounding {
 
 impl Rounding {
     /// Each weight to the nearest.
-    pub(super) fn nearest(inputs: usize) -> Self {
+    pub(crate) fn nearest(inputs: usize) -> Self {
         Self { inputs, order: (0..inputs).collect(), factor: vec![] }
     }
 

@@ -1,8 +1,7 @@
 //! Scales, multipliers and the quantization of weights.
 
+use super::Rounding;
 use crate::error::CompileError;
-
-use super::rounding::Rounding;
 
 /// `real = scale * (q - zero)` of one channel. `zero` need not be an integer: it never reaches the
 /// engine by itself, only folded into a bias.
@@ -84,23 +83,19 @@ pub struct QWeights {
     pub scale: Vec<f64>,
 }
 
-/// Quantizes `[out][in]` weights per output channel, the input scales folded in. Where the covariance
-/// `[in][in]` of the real inputs is known, rounding errors compensate each other.
+/// Quantizes `[out][in]` weights per output channel, the input scales folded in, and rounds them in
+/// this way.
 ///
 /// # Errors
 /// [`CompileError::Range`] where a bias does not fit.
-pub fn quantize_weights(
+pub(crate) fn quantize_weights(
     name: &str,
     weights: &[f32],
     bias: &[f64],
     input: &InputQuant,
-    covariance: Option<&[f64]>,
+    rounding: &Rounding,
 ) -> Result<QWeights, CompileError> {
     let inputs = input.affine.len();
-    let rounding = match covariance {
-        Some(covariance) => Rounding::compensating(covariance, &input.affine),
-        None => Rounding::nearest(inputs),
-    };
     let mut out =
         QWeights { weights: Vec::with_capacity(weights.len()), bias: vec![], scale: vec![] };
     for (row, &bias) in weights.chunks_exact(inputs).zip(bias) {
@@ -195,7 +190,14 @@ mod tests {
             mean: vec![17.0, -60.0],
         };
         let weights = [0.377f32, -1.3];
-        let q = quantize_weights("layer", &weights, &[0.25], &input, None).unwrap();
+        let q = quantize_weights(
+            "layer",
+            &weights,
+            &[0.25],
+            &input,
+            &Rounding::nearest(input.affine.len()),
+        )
+        .unwrap();
         let acc = i64::from(q.bias[0])
             + input
                 .mean
