@@ -158,8 +158,13 @@ impl Calibration {
                 Method::Auto => &[Method::MinMax, Method::Percentile, Method::Mse],
                 _ => &[],
             };
-            let others = others.iter().map(|&method| histogram.range(method, &function));
-            (best, others.filter(|other| other.0 != best.0).collect())
+            let mut different: Vec<((f32, f32), Method)> = Vec::new();
+            for other in others.iter().map(|&method| histogram.range(method, &function)) {
+                if other.0 != best.0 && different.iter().all(|known| known.0 != other.0) {
+                    different.push(other);
+                }
+            }
+            (best, different)
         });
         (self.ranges, self.others) = ranges.unzip();
         self

@@ -143,7 +143,7 @@ fn training_follows_the_cpu() {
             // weights start large, in the Keras CCT. In MobileViT a batch normalisation takes back what
             // another one adds: a gradient of nothing but rounding, of which AdamW makes whole steps.
             let most = match model {
-                "cct_2_3x2_keras" | "mobilevit_xxs" => 4e-3,
+                "cct_2_3x2_keras" | "mobilevit_xxs" => 2.5e-3,
                 _ => 1e-3,
             };
             assert!(weight < most, "{backend}: weights differ by {weight}");

@@ -20,16 +20,19 @@ use crate::{Packing, compile_for};
 /// Standard errors that a range has to bring the logits closer by: a few images that happen to gain are
 /// no reason.
 const CERTAIN: f64 = 2.0;
+/// Images that it takes to tell: with few of them, two standard errors are soon exceeded by chance.
+const LEAST_IMAGES: usize = 32;
 /// Images of a first glance, which tells what is not worth a closer look.
 const GLANCE: usize = 128;
 
 impl Calibration {
     /// Gives values the range that another method found, one value after the other, where that brings the
-    /// logits closer to the float model's over these images. Only ranges by [`Method::Auto`](super::Method)
-    /// know others. To be called last, behind [`Self::with_covariances`]. Calls `done` after every value.
+    /// logits of an artifact that is int8 throughout closer to the float model's over these images. Fewer
+    /// than 32 images are too few to tell, and only ranges by [`Method::Auto`](super::Method) know others.
+    /// To be called last, behind [`Self::with_covariances`]. Calls `done` after every value that is judged.
     #[must_use]
     pub fn judged(mut self, graph: &Graph, images: &[&[u8]], done: impl Fn()) -> Self {
-        if self.others.iter().all(Vec::is_empty) {
+        if images.len() < LEAST_IMAGES || self.others.iter().all(Vec::is_empty) {
             return self;
         }
         let judge = Judge::new(graph, images);
@@ -128,9 +131,6 @@ impl<'a> Judge<'a> {
 
 /// By how many standard errors the second errors are smaller; zero where they are not.
 fn gain(before: &[f64], after: &[f64]) -> f64 {
-    if before.len() < 2 {
-        return 0.0;
-    }
     let count = before.len() as f64;
     let gains = || before.iter().zip(after).map(|(before, after)| before - after);
     let mean = gains().sum::<f64>() / count;
@@ -153,6 +153,5 @@ mod tests {
         assert!((sure - 2.449).abs() < 1e-3, "{sure}");
         assert!((unsure - 0.816).abs() < 1e-3, "{unsure}");
         assert!(gain(&before, &[3.0, 4.0, 5.0, 4.0]) > 1e6);
-        assert_eq!(gain(&[2.0], &[1.0]), 0.0);
     }
 }

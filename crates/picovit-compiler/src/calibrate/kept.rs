@@ -7,8 +7,8 @@ use crate::graph::NodeId;
 use crate::quantize::Rounding;
 use crate::quantize::scale::Affine;
 
-/// The latest roundings of a layer, of inputs of one scale and of another.
-const KEPT: usize = 2;
+/// Roundings of a layer that are kept: those of the range that it has, and of two that are tried.
+const KEPT: usize = 3;
 
 /// Roundings by layer and scales of its inputs: where one range after the other is tried, most layers'
 /// inputs keep their scales, and what takes the time need not be done again.
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_two_of_every_layer_are_kept() {
+    fn the_latest_of_every_layer_are_kept() {
         let (kept, made) = (Kept::default(), Cell::new(0));
         let get = |layer, scale| {
             let before = made.get();
@@ -69,10 +69,10 @@ mod tests {
             });
             made.get() > before
         };
-        assert!(get(1, 0.5) && get(2, 0.5) && get(1, 0.25));
-        assert!(!get(1, 0.5) && !get(1, 0.25) && !get(2, 0.5));
+        assert!(get(1, 0.5) && get(2, 0.5) && get(1, 0.25) && get(1, 0.125));
+        assert!(!get(1, 0.5) && !get(1, 0.25) && !get(1, 0.125) && !get(2, 0.5));
         assert!(get(1, 2.0));
-        assert!(!get(1, 0.25), "the latest stays");
-        assert!(get(1, 0.5), "the one before it goes");
+        assert!(!get(1, 0.25) && !get(1, 0.125), "the latest stay");
+        assert!(get(1, 0.5), "the one before them goes");
     }
 }

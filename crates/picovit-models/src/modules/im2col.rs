@@ -88,7 +88,7 @@ pub(super) fn every<B: Backend, const AXIS: usize>(
     }
     let mut dims = run.dims();
     dims[AXIS] = count;
-    if AXIS < 3 && dims[3] == 1 {
+    if (1..3).contains(&AXIS) && dims[3] == 1 {
         // On CubeCL backends a reshape that adds an axis to a narrowed or permuted tensor reads the
         // wrong values where its last extent is 1 (`split_strides`, Burn 0.21). This one adds none.
         let mut split = [dims[0], dims[1], dims[2], dims[2]];
