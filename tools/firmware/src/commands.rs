@@ -83,7 +83,7 @@ struct SizeReport {
     stacks: Vec<StackReport>,
     heap_functions: Vec<String>,
     panic_functions: Vec<String>,
-    /// Calls of these by the crates that they are from.
+    /// Places from where these are reached, by the crates that they are from.
     panic_calls: BTreeMap<String, usize>,
     flash_bytes: u64,
     code_bytes: u64,
@@ -159,7 +159,7 @@ pub(crate) fn size(args: &SizeArgs) -> Result<(), Error> {
         rows.push((stack.name, bytes(stack.reserve), most));
     }
     if !image.panics.is_empty() {
-        let functions = format!("functions that panic, called by {}", image.sources());
+        let functions = format!("functions that panic, reached from {}", image.sources());
         rows.push(("panics", image.panics.len().to_string(), functions));
     }
     println!("{}", table(&rows));

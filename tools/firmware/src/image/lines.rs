@@ -35,6 +35,14 @@ impl Lines {
         Self(addr2line::Context::from_dwarf(dwarf).unwrap())
     }
 
+    /// Whether an instruction is of a line of the source. One that does the work of several has none.
+    pub(super) fn has(&self, address: u32) -> bool {
+        let location = self.0.find_location(u64::from(address));
+        location.is_ok_and(|location| {
+            location.and_then(|found| found.line).is_some_and(|line| line > 0)
+        })
+    }
+
     /// Names of the functions that an instruction belongs to, the one that was merged into the others
     /// first.
     pub(super) fn functions(&self, address: u32) -> Vec<String> {

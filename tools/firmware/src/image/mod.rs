@@ -33,7 +33,7 @@ use stack::Levels;
 pub(crate) struct Image {
     /// Functions in it that are part of panics.
     pub panics: Vec<String>,
-    /// Calls of these by the crates that they are from.
+    /// Places from where these are reached, by the crates that they are from.
     pub callers: BTreeMap<String, usize>,
     /// Functions in it that are part of a heap.
     pub heap: Vec<String>,

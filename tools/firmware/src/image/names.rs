@@ -2,9 +2,16 @@
 
 use rustc_demangle::demangle;
 
-/// Crates and modules that only panics lead to, and the handler that all of them end in.
-const PANICS: [&str; 4] =
-    ["core::panicking::", "std::panicking::", "rust_begin_unwind", "__rustc::rust_begin_unwind"];
+/// Crates and modules that only panics lead to, and the handlers that all of them end in: Rust's, and
+/// that of checks that `defmt` has logged.
+const PANICS: [&str; 6] = [
+    "core::panicking::",
+    "std::panicking::",
+    "rust_begin_unwind",
+    "__rustc::rust_begin_unwind",
+    "_defmt_panic",
+    "__defmt_default_panic",
+];
 /// Last parts of the names of functions in the core library that do nothing but panic: they are kept out
 /// of line, so that checks are small.
 const FAILURES: [&str; 5] = ["_fail", "_fail_rt", "unwrap_failed", "expect_failed", "panic_fmt"];
@@ -104,6 +111,7 @@ mod tests {
             "core::cell::panic_already_borrowed",
             "__rustc::rust_begin_unwind",
             "rust_begin_unwind",
+            "_defmt_panic",
         ] {
             assert!(is_panic(name), "{name}");
         }

@@ -140,18 +140,21 @@ impl Program {
             && self.entered_by(method).is_some()
     }
 
-    /// Who calls the function at an address: the crates that the code is from, one for every call. The
-    /// core library's own code counts as that of who uses it.
+    /// Who calls the function at an address: the crates that the code is from, one for every call, or
+    /// for every way to a call that the compiler made one of several. The core library's own code counts
+    /// as that of who uses it, and so does that of `defmt`.
     pub(super) fn callers(&self, start: u32, lines: &Lines) -> Vec<String> {
         let calls = self.functions.iter().flat_map(|function| {
             let calls = function.scan.calls.iter();
             let calls = calls.filter(|call| call.target == Target::Address(start));
-            calls.map(move |call| (call.at, function))
+            let places = calls.flat_map(|call| origins(function, call.at, &|at| lines.has(at)));
+            places.map(move |at| (at, function))
         });
         let outside = |(at, function): (u32, &Function)| {
             let merged = lines.functions(at);
             let names = merged.iter().chain([&function.name]);
-            names.map(|name| crate_of(name)).find(|&name| name != "core").map(str::to_owned)
+            let mut crates = names.map(|name| crate_of(name));
+            crates.find(|&name| name != "core" && name != "defmt").map(str::to_owned)
         };
         calls.filter_map(outside).collect()
     }
@@ -168,6 +171,29 @@ impl Program {
         let index = self.at(pointer.checked_sub(1)?)?;
         (pointer & 1 == 1 && self.functions[index].start == pointer - 1).then_some(index)
     }
+}
+
+/// Where the flow to an instruction comes from: the instruction itself if it has a line of the source.
+/// If not, the compiler made one of several that were equal, and the flow comes from what is before it
+/// and from the jumps to it.
+fn origins(function: &Function, at: u32, has_line: &impl Fn(u32) -> bool) -> BTreeSet<u32> {
+    let (mut found, mut seen, mut next) = (BTreeSet::new(), BTreeSet::new(), vec![at]);
+    while let Some(at) = next.pop() {
+        if has_line(at) {
+            found.insert(at);
+        } else if seen.insert(at) {
+            let jumps = function.scan.jumps.iter().filter(|&&(_, to)| to == at);
+            next.extend(jumps.map(|&(from, _)| from));
+            if !function.scan.ends.contains(&at) && at > function.start {
+                next.push(at - 2);
+            }
+        }
+    }
+    // Where nothing is seen to lead to it, nobody else can be named.
+    if found.is_empty() {
+        found.insert(at);
+    }
+    found
 }
 
 /// The crate of a function's name; assembly has none.
@@ -296,4 +322,26 @@ fn functions(
         Function { name: readable(name), start, end: stop, scan }
     };
     symbols.iter().zip(nexts).map(function).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instruction_without_a_line_comes_from_whatever_leads_to_it() {
+        // From 20 on, code without lines: 16 falls through to it, 4 jumps to it, and 8 does by way of 30,
+        // which has no line either; behind 12, which goes nowhere, nothing leads to 14.
+        let scan = Scan {
+            jumps: vec![(4, 22), (8, 30), (30, 20), (22, 20)],
+            ends: vec![14, 28, 32],
+            ..Scan::default()
+        };
+        let function = Function { name: String::new(), start: 0, end: 40, scan };
+        let has_line = |at| at < 18;
+        let of = |at| origins(&function, at, &has_line).into_iter().collect::<Vec<_>>();
+        assert_eq!(of(24), [4, 8, 16]);
+        assert_eq!(of(12), [12]);
+        assert_eq!(of(36), [36]);
+    }
 }

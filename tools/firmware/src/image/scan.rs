@@ -43,6 +43,10 @@ pub(super) struct Scan {
     pub depth: u32,
     /// What it calls.
     pub calls: Vec<Call>,
+    /// Jumps and branches in it, from where and to where.
+    pub jumps: Vec<(u32, u32)>,
+    /// Addresses behind instructions that the flow does not go beyond.
+    pub ends: Vec<u32>,
     /// Numbers in its code that may be addresses of functions, but not those for a panic only.
     pub numbers: Vec<u32>,
     /// Where the stack pointer becomes something that cannot be known.
@@ -147,6 +151,7 @@ pub(super) fn scan(code: &Code<'_>) -> Scan {
                 leave(now, Target::Address(target));
                 if (code.is_end)(target) && !is_conditional {
                     scan.numbers.truncate(settled);
+                    scan.ends.push(address);
                 }
                 // A function may end with a call that does not come back.
                 goes_on = !ends(address);
@@ -159,6 +164,7 @@ pub(super) fn scan(code: &Code<'_>) -> Scan {
                 if inside(target) {
                     let label = labels.entry(target).or_insert(now);
                     *label = now.max(*label);
+                    scan.jumps.push((at, target));
                 } else {
                     leave(now, Target::Address(target));
                 }
@@ -175,6 +181,9 @@ pub(super) fn scan(code: &Code<'_>) -> Scan {
             settled = scan.numbers.len();
         }
         deepest = deepest.max(now);
+        if !goes_on {
+            scan.ends.push(address);
+        }
         depth = goes_on.then_some(now);
     }
     if depth.is_some() {
