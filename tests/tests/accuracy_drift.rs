@@ -81,7 +81,8 @@ impl Shipped {
     fn load(model: &str) -> Self {
         let (mut shipped, images) = Self::unjudged(model);
         let images: Vec<&[u8]> = (0..images.len()).map(|i| images.image(i)).collect();
-        shipped.calibration = shipped.calibration.judged(&shipped.graph, &images, || {});
+        shipped.calibration =
+            shipped.calibration.judged(&shipped.graph, &images, &Format::Int8, || {});
         shipped
     }
 

@@ -21,6 +21,13 @@ pub mod quantize;
 pub mod sensitivity;
 pub mod verify;
 
+// Networks for tests, here as in the crate's other tests.
+#[cfg(test)]
+extern crate self as picovit_compiler;
+#[cfg(test)]
+#[path = "../tests/networks/mod.rs"]
+mod networks;
+
 pub use artifact::AlignedBytes;
 pub use budget::Economy;
 pub use calibrate::Calibration;

@@ -171,25 +171,28 @@ pub fn run(args: &Args) -> Result<()> {
     let size = (shape.height, shape.width, shape.channels);
     let cannot = || format!("cannot quantize {}", args.checkpoint.display());
     let (images, calibration) = calibrate(args, &graph, &config)?;
-    let samples: Vec<&[u8]> = images.iter().map(Vec::as_slice).take(LAYER_IMAGES).collect();
-    let sensitivity = match &args.keep_f16 {
-        Some(kept) if kept.parse::<usize>().is_ok() => true,
-        _ => args.sensitivity,
-    };
-    let sensitivity = sensitivity.then(|| measure(&graph, &calibration, &samples)).transpose();
+    let slices: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
+    let samples = &slices[..slices.len().min(LAYER_IMAGES)];
+    let wants_worst = args.keep_f16.as_ref().is_some_and(|kept| kept.parse::<usize>().is_ok());
+    // Each format has the ranges that suit it.
+    let ranges = |format: &Format| judge(&graph, calibration.clone(), &slices, format);
+    let int8 = (args.sensitivity || wants_worst).then(|| ranges(&Format::Int8));
+    let sensitivity = int8.as_ref().map(|int8| measure(&graph, int8, samples)).transpose();
     let sensitivity = sensitivity.wrap_err_with(cannot)?;
     let format = format(args, sensitivity.as_deref().unwrap_or_default());
+    let judged = int8.filter(|_| format == Format::Int8).unwrap_or_else(|| ranges(&format));
+    print_changed(&graph, &calibration, &judged);
     let mut layout = args.target.layout();
     layout.winograd &= !args.no_winograd;
     let dataset = config.dataset.as_deref();
     let budget = args.arena_budget.unwrap_or(usize::MAX);
-    let compiled = compile_within(&graph, &calibration, dataset, &format, layout, budget)
+    let compiled = compile_within(&graph, &judged, dataset, &format, layout, budget)
         .map_err(|error| explain(error, args))
         .wrap_err_with(cannot)?;
     let packed = &compiled.packed;
     let economies: Vec<String> = compiled.economies.iter().map(ToString::to_string).collect();
     if let Some(least) = args.min_sqnr_db {
-        let reached = sensitivity::logit_sqnr_db(&graph, &compiled, &samples);
+        let reached = sensitivity::logit_sqnr_db(&graph, &compiled, samples);
         if reached < least {
             return Err(miette!(
                 help = "keep more layers in f16 (--keep-f16), or lower --min-sqnr-db",
@@ -326,20 +329,30 @@ fn calibrate(
     let calibration = calibration.refined(graph, &slices, method, || bar.inc(1));
     let calibration = calibration.with_covariances(graph, &slices, || bar.inc(1));
     bar.finish_and_clear();
-    if args.format == NumberFormat::F16 {
-        return Ok((images, calibration));
-    }
-    let before: Vec<_> = (0..graph.nodes.len()).map(|id| calibration.range(id)).collect();
+    Ok((images, calibration))
+}
+
+/// The ranges that bring the logits of an artifact in this format closer.
+fn judge(
+    graph: &Graph,
+    calibration: Calibration,
+    images: &[&[u8]],
+    format: &Format,
+) -> Calibration {
     let bar = progress(graph.nodes.len(), "comparing ranges");
-    let calibration = calibration.judged(graph, &slices, || bar.inc(1));
+    let judged = calibration.judged(graph, images, format, || bar.inc(1));
     bar.finish_and_clear();
-    let changed =
-        graph.nodes.iter().enumerate().filter(|(id, _)| calibration.range(*id) != before[*id]);
+    judged
+}
+
+/// Names the values whose ranges are others now.
+fn print_changed(graph: &Graph, before: &Calibration, after: &Calibration) {
+    let nodes = graph.nodes.iter().enumerate();
+    let changed = nodes.filter(|&(id, _)| before.range(id) != after.range(id));
     let changed: Vec<&str> = changed.map(|(_, node)| node.name.as_str()).collect();
     if !changed.is_empty() {
         println!("other ranges, for closer logits: {}", changed.join(", "));
     }
-    Ok((images, calibration))
 }
 
 fn print_layers(layers: &[LayerDrift]) {

@@ -27,15 +27,23 @@ const GLANCE: usize = 128;
 
 impl Calibration {
     /// Gives values the range that another method found, one value after the other, where that brings the
-    /// logits of an artifact that is int8 throughout closer to the float model's over these images. Fewer
-    /// than 32 images are too few to tell, and only ranges by [`Method::Auto`](super::Method) know others.
-    /// To be called last, behind [`Self::with_covariances`]. Calls `done` after every value that is judged.
+    /// logits of an artifact in this format closer to the float model's over these images. Fewer than 32
+    /// images are too few to tell, only ranges by [`Method::Auto`](super::Method) know others, and
+    /// [`Format::F16`] has none. To be called last, behind [`Self::with_covariances`]. Calls `done` after
+    /// every value that is judged.
     #[must_use]
-    pub fn judged(mut self, graph: &Graph, images: &[&[u8]], done: impl Fn()) -> Self {
-        if images.len() < LEAST_IMAGES || self.others.iter().all(Vec::is_empty) {
+    pub fn judged(
+        mut self,
+        graph: &Graph,
+        images: &[&[u8]],
+        format: &Format,
+        done: impl Fn(),
+    ) -> Self {
+        let has_others = self.others.iter().any(|others| !others.is_empty());
+        if images.len() < LEAST_IMAGES || !has_others || *format == Format::F16 {
             return self;
         }
-        let judge = Judge::new(graph, images);
+        let judge = Judge::new(graph, images, format);
         self.kept = Some(Arc::default());
         // What cannot be quantized is explained where it is to be written.
         if let (Ok(mut glance), Ok(mut look)) = (judge.glance(&self), judge.look(&self)) {
@@ -65,14 +73,15 @@ struct Judged {
 struct Judge<'a> {
     graph: &'a Graph,
     images: &'a [&'a [u8]],
+    format: &'a Format,
     logits: Vec<Vec<f32>>,
 }
 
 impl<'a> Judge<'a> {
-    fn new(graph: &'a Graph, images: &'a [&'a [u8]]) -> Self {
+    fn new(graph: &'a Graph, images: &'a [&'a [u8]], format: &'a Format) -> Self {
         let executor = Executor::new(graph);
         let logits = images.par_iter().map(|pixels| executor.run_pixels(pixels).logits().to_vec());
-        Self { graph, images, logits: logits.collect() }
+        Self { graph, images, format, logits: logits.collect() }
     }
 
     /// The artifacts of a glance and of a look, if logits are closer in both.
@@ -106,7 +115,7 @@ impl<'a> Judge<'a> {
     }
 
     fn compile(&self, calibration: &Calibration) -> Result<AlignedBytes, CompileError> {
-        let compiled = compile_for(self.graph, calibration, None, &Format::Int8, Packing::Wide)?;
+        let compiled = compile_for(self.graph, calibration, None, self.format, Packing::Wide)?;
         Ok(AlignedBytes::new(&compiled.packed.bytes))
     }
 
@@ -140,7 +149,81 @@ fn gain(before: &[f64], after: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::gain;
+    use rand::{Rng, SeedableRng};
+    use rand_xoshiro::Xoshiro256PlusPlus;
+
+    use super::*;
+    use crate::calibrate::Method;
+    use crate::networks::{FAMILIES, PIXELS, network};
+
+    /// Smooth pictures with a few bright spots: what the methods say differs.
+    fn images() -> Vec<Vec<u8>> {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(7);
+        let image = |_| {
+            let wave: f32 = random.random_range(-0.5..0.5);
+            let mut pixels: Vec<u8> =
+                (0..PIXELS).map(|i| ((i as f32 * wave).sin() * 30.0 + 100.0) as u8).collect();
+            pixels[random.random_range(0..PIXELS)] = 255;
+            pixels
+        };
+        (0..40).map(image).collect()
+    }
+
+    /// Ranges over the images, every other way to find them tried.
+    fn calibrated(graph: &Graph, images: &[&[u8]]) -> Calibration {
+        Calibration::run(graph, images)
+            .refined(graph, images, Method::Auto, || {})
+            .with_covariances(graph, images, || {})
+    }
+
+    #[test]
+    fn a_range_is_changed_where_logits_get_closer() {
+        let images = images();
+        let images: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
+        for family in FAMILIES {
+            let graph = network(family, 5);
+            let mut plain = calibrated(&graph, &images);
+            // Some that are worth a change.
+            for (range, others) in plain.ranges.iter_mut().zip(&mut plain.others).step_by(3) {
+                others.push(*range);
+                range.0 = (range.0.0 / 2.0, range.0.1 / 2.0);
+            }
+            let names = crate::sensitivity::layers(&graph).unwrap();
+            let last = names.into_iter().rev().take(2).flatten().collect();
+            for format in [Format::Int8, Format::Mixed(last)] {
+                let judged = plain.clone().judged(&graph, &images, &format, || {});
+                assert_ne!(judged, plain, "{family:?}, {format:?}");
+                let judge = Judge::new(&graph, &images, &format);
+                let [before, after] = [&plain, &judged]
+                    .map(|calibration| judge.look(calibration).unwrap().errors.iter().sum::<f64>());
+                assert!(after < before, "{family:?}, {format:?}: {before}, {after}");
+            }
+            let floats = plain.clone().judged(&graph, &images, &Format::F16, || {});
+            assert_eq!(floats, plain);
+            let few = plain.clone().judged(&graph, &images[..31], &Format::Int8, || {});
+            assert_eq!(few, plain);
+        }
+    }
+
+    #[test]
+    fn roundings_that_are_kept_are_those_that_would_be_made() {
+        let images = images();
+        let images: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
+        for family in FAMILIES {
+            let graph = network(family, 5);
+            let judge = Judge::new(&graph, &images, &Format::Int8);
+            let mut fresh = calibrated(&graph, &images);
+            let mut keeping = Calibration { kept: Some(Arc::default()), ..fresh.clone() };
+            for id in 0..graph.nodes.len() {
+                for calibration in [&mut fresh, &mut keeping] {
+                    let (lo, hi) = &mut calibration.ranges[id].0;
+                    (*lo, *hi) = (*lo * 50.0, *hi * 50.0);
+                }
+                let [fresh, kept] = [&fresh, &keeping].map(|of| judge.compile(of).unwrap());
+                assert!(fresh[..] == kept[..], "{family:?}: {}", graph.nodes[id].name);
+            }
+        }
+    }
 
     #[test]
     fn a_gain_is_measured_by_how_sure_it_is() {
