@@ -43,6 +43,9 @@ const VIEWERS: usize = 16;
 /// noticed then.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// A reader that takes nothing for so long is gone, and its place is somebody else's.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A browser draws no faster.
 const BETWEEN_EVENTS: Duration = Duration::from_millis(15);
 
@@ -81,7 +84,7 @@ impl Web {
         })?;
         let failed = |reason: String| Error::Listen { address, reason };
         let address = listener.local_addr().map_err(|reason| failed(reason.to_string()))?;
-        let listener = without_delay(listener).map_err(|reason| failed(reason.to_string()))?;
+        let listener = prepared(listener).map_err(|reason| failed(reason.to_string()))?;
         let server = Server::from_listener(listener, None);
         let server = server.map_err(|reason| failed(reason.to_string()))?;
         let model = artifact.model();
@@ -167,11 +170,13 @@ impl Site {
     }
 }
 
-/// Connections that do not hold back the rest of an answer until its beginning is acknowledged, 40 ms later.
-/// tiny_http keeps them to itself, but on Linux they have the listener's setting.
-fn without_delay(listener: TcpListener) -> io::Result<TcpListener> {
+/// Connections that do not hold back the rest of an answer until its beginning is acknowledged, 40 ms later,
+/// and that give up a reader who reads nothing. tiny_http keeps them to itself, but on Linux they have
+/// the listener's settings.
+fn prepared(listener: TcpListener) -> io::Result<TcpListener> {
     let socket = TcpStream::from(OwnedFd::from(listener));
     socket.set_nodelay(true)?;
+    socket.set_write_timeout(Some(PATIENCE))?;
     Ok(OwnedFd::from(socket).into())
 }
 
@@ -223,6 +228,19 @@ fn respond(request: Request, status: u16, kind: &str, body: &[u8]) -> io::Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_have_the_settings_of_the_listener() {
+        let listener = prepared(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+        let _reader = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut connection, _) = listener.accept().unwrap();
+        assert!(connection.nodelay().unwrap());
+        assert_eq!(connection.write_timeout().unwrap(), Some(PATIENCE));
+        // What the page sends ends with an error when the reader reads nothing.
+        connection.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+        let error = (0..10_000).find_map(|_| connection.write_all(&[0; 1 << 16]).err());
+        assert_eq!(error.map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
+    }
 
     #[test]
     fn the_page_needs_nothing_else() {
