@@ -3,31 +3,54 @@
 use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic, Result, miette};
-use picovit::image::{Frame, PixelFormat, fit};
 use picovit_models::ModelConfig;
-use picovit_train::data::{DataSource, Dataset, Split};
+use picovit_models::record::config_path;
+use picovit_train::data::{DataSource, Dataset, Split, read_image, sample_files};
+
+/// A data set by name, or a folder of images, and who named it.
+#[derive(Clone, Debug)]
+pub struct Name {
+    name: String,
+    /// What to say if there is none of that name: where the name is from, and how to give another one.
+    recorded: Option<String>,
+}
+
+impl Name {
+    /// That of an option, else the one that a model was trained on, as it says itself.
+    pub fn of(
+        given: Option<&str>,
+        recorded: Option<&str>,
+        model: &Path,
+        remedy: &str,
+    ) -> Result<Self> {
+        if let Some(name) = given {
+            return Ok(Self { name: name.to_owned(), recorded: None });
+        }
+        let Some(name) = recorded else {
+            return Err(miette!(
+                help = format!("name a data set or a folder of images with {remedy}"),
+                "{} does not say what the model was trained on",
+                model.display()
+            ));
+        };
+        let from = format!("{} says so; name another one with {remedy}", model.display());
+        Ok(Self { name: name.to_owned(), recorded: Some(from) })
+    }
+}
 
 /// Loads a split of a data set, by name or as a folder of images, at the size a model takes.
 pub fn load(
-    name: &str,
+    Name { name, recorded }: &Name,
     dir: Option<PathBuf>,
     split: Split,
     (height, width, channels): (usize, usize, usize),
 ) -> Result<Dataset> {
-    let source = DataSource::named(name, dir).into_diagnostic()?;
+    let source = DataSource::named(name, dir).map_err(|error| match recorded {
+        Some(help) => miette!(help = help.clone(), "{error}"),
+        None => miette!("{error}"),
+    })?;
     let data = source.load_for(split, height, width, channels).into_diagnostic()?;
     Ok(data.fit(height, width, channels))
-}
-
-/// The data set of that name, else the one a model was trained on.
-pub fn name(given: Option<&str>, config: &ModelConfig, remedy: &str) -> Result<String> {
-    given.map(str::to_owned).or_else(|| config.dataset.clone()).ok_or_else(|| {
-        miette!(
-            help = format!("name a data set or a folder of images with {remedy}"),
-            "the configuration of {} does not say what the model was trained on",
-            config.name
-        )
-    })
 }
 
 /// Up to `count` calibration images at the size a model takes: of a folder, of a data set's
@@ -35,6 +58,7 @@ pub fn name(given: Option<&str>, config: &ModelConfig, remedy: &str) -> Result<S
 pub fn calibration(
     given: Option<&str>,
     dir: Option<PathBuf>,
+    checkpoint: &Path,
     config: &ModelConfig,
     count: usize,
 ) -> Result<Vec<Vec<u8>>> {
@@ -42,7 +66,8 @@ pub fn calibration(
     let images: Vec<Vec<u8>> = match given.map(Path::new).filter(|path| path.is_dir()) {
         Some(folder) => folder_images(folder, count, size)?,
         None => {
-            let name = name(given, config, "--calibration")?;
+            let said = config_path(checkpoint);
+            let name = Name::of(given, config.dataset.as_deref(), &said, "--calibration")?;
             let data = load(&name, dir, Split::Calibration(count), size)?;
             (0..data.len().min(count)).map(|i| data.image(i).to_vec()).collect()
         }
@@ -53,12 +78,10 @@ pub fn calibration(
     Ok(images)
 }
 
-/// Up to `count` images below a folder, spread evenly over all there are.
+/// Up to `count` images below a folder, of all its parts.
 fn folder_images(folder: &Path, count: usize, size: (usize, usize, usize)) -> Result<Vec<Vec<u8>>> {
-    let files = picovit_train::data::image_files(folder).into_diagnostic()?;
-    let step = (files.len() / count).max(1);
-    let chosen = files.iter().step_by(step).take(count);
-    chosen.map(|file| image(file, size.0, size.1, size.2)).collect()
+    let files = sample_files(folder, count).into_diagnostic()?;
+    files.iter().map(|file| image(file, size)).collect()
 }
 
 /// Images with their labels, as the drift functions take them.
@@ -66,42 +89,54 @@ pub fn labelled(data: &Dataset, limit: usize) -> Vec<(&[u8], usize)> {
     (0..data.len().min(limit)).map(|i| (data.image(i), usize::from(data.labels[i]))).collect()
 }
 
-/// Fails unless a data set has the classes of a model.
-pub fn check_classes(data: &Dataset, classes: usize, model: &Path) -> Result<()> {
+/// Fails unless a data set has the classes of a model, whose names are `labels` if it has any, in the
+/// same order. Other names of the same number may be translations: they are shown.
+pub fn check_classes(
+    data: &Dataset,
+    classes: usize,
+    labels: &[String],
+    model: &Path,
+) -> Result<()> {
     let largest = data.labels.iter().max().copied().map_or(0, usize::from);
     if data.is_empty() {
         return Err(miette!("{}: the data set holds no image", data.name));
     }
+    let model = model.display();
     if largest >= classes || data.class_names.len() != classes {
         return Err(miette!(
             help = "choose the data set the model was trained on with --dataset",
-            "{} has {classes} classes, {} has {}",
-            model.display(),
+            "{model} has {classes} classes, {} has {}",
             data.name,
             data.class_names.len().max(largest + 1)
         ));
     }
+    if labels.is_empty() || labels == data.class_names {
+        return Ok(());
+    }
+    let sorted = |names: &[String]| {
+        let mut names = names.to_vec();
+        names.sort();
+        names
+    };
+    let (ours, theirs) = (labels.join(", "), data.class_names.join(", "));
+    if sorted(labels) == sorted(&data.class_names) {
+        return Err(miette!(
+            help = "name the folders so that they sort in the model's order, or import the model with --labels \
+                    in the folders' order if that is what it was trained with",
+            "the classes of {model} are {ours}, in this order, and those of {} are {theirs}",
+            data.name
+        ));
+    }
+    eprintln!(
+        "warning: the classes of {model} are called {ours}, those of {} {theirs}; they are compared by number",
+        data.name
+    );
     Ok(())
 }
 
 /// Decodes an image file and fits it to a model's input, as raw pixels.
-pub fn image(path: &Path, height: usize, width: usize, channels: usize) -> Result<Vec<u8>> {
-    let help = "PNG, JPEG, BMP, GIF, WebP and PNM files can be read";
-    let image = image::ImageReader::open(path)
-        .and_then(image::ImageReader::with_guessed_format)
-        .map_err(|error| {
-            let help = "check that the path is right and that it may be read";
-            miette!(help = help, "cannot read {}: {error}", path.display())
-        })?
-        .decode()
-        .map_err(|error| miette!(help = help, "cannot decode {}: {error}", path.display()))?;
-    let grey = !image.color().has_color();
-    let (columns, rows) = (image.width() as usize, image.height() as usize);
-    let pixels = if grey { image.into_luma8().into_raw() } else { image.into_rgb8().into_raw() };
-    let format = if grey { PixelFormat::Gray8 } else { PixelFormat::Rgb888 };
-    let frame = Frame { width: columns, height: rows, format, pixels: &pixels };
-    let mut out = vec![0i8; height * width * channels];
-    fit(&frame, height, width, channels, &mut out)
-        .map_err(|error| miette!("{}: {error}", path.display()))?;
-    Ok(out.into_iter().map(|v| v as u8 ^ 0x80).collect())
+pub fn image(path: &Path, size: (usize, usize, usize)) -> Result<Vec<u8>> {
+    let mut pixels = Vec::with_capacity(size.0 * size.1 * size.2);
+    read_image(path, size, &mut pixels).into_diagnostic()?;
+    Ok(pixels)
 }

@@ -1,10 +1,11 @@
 //! Progress, tables and files.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use miette::{IntoDiagnostic, Result, WrapErr};
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use serde::Serialize;
 
 /// A progress bar on standard error; hidden where that is not a terminal.
@@ -24,6 +25,48 @@ pub fn table<const N: usize>(header: [&str; N]) -> Table {
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header);
     table
+}
+
+/// Fails, before any work is done, where a file cannot be written: its folder is missing, a folder has
+/// its name, it would replace one of the inputs, or two of the outputs are one file.
+pub fn check(outputs: &[Option<&Path>], inputs: &[&Path]) -> Result<()> {
+    let inputs: Vec<_> =
+        inputs.iter().filter_map(|path| Some((fs::canonicalize(path).ok()?, path))).collect();
+    let mut places: Vec<PathBuf> = Vec::new();
+    for path in outputs.iter().flatten() {
+        let shown = path.display();
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let Some(place) = fs::canonicalize(folder).ok().zip(path.file_name()) else {
+            return Err(miette!(
+                help = "make the folder first, or name another one",
+                "cannot write {shown}: there is no folder {}",
+                folder.display()
+            ));
+        };
+        let place = fs::canonicalize(path).unwrap_or_else(|_| place.0.join(place.1));
+        if place.is_dir() {
+            return Err(miette!(
+                help = "name a file in it",
+                "cannot write {shown}: it is a folder"
+            ));
+        }
+        if let Some((_, input)) = inputs.iter().find(|(input, _)| *input == place) {
+            return Err(miette!(
+                help = "name another file",
+                "writing {shown} would replace {}, which is read here; nothing was written",
+                input.display()
+            ));
+        }
+        if places.contains(&place) && place.is_file() | !place.exists() {
+            return Err(miette!(
+                help = "give each a name of its own",
+                "{shown} is to be written twice"
+            ));
+        }
+        places.push(place);
+    }
+    Ok(())
 }
 
 /// Writes a file under a temporary name and renames it, so that no half-written file remains.

@@ -590,3 +590,118 @@ fn a_network_learns_from_a_teacher() {
     assert!(text.contains("nobody"), "{text}");
     assert!(!path.join("taught").exists());
 }
+
+#[test]
+fn what_is_read_is_never_written_and_a_file_that_cannot_be_is_named_at_once() {
+    let dir = workshop();
+    let path = dir.path();
+    let before =
+        [fs::read(path.join("best.mpk")).unwrap(), fs::read(path.join("best.json")).unwrap()];
+    let quantize = |more: &[&str]| {
+        let args = ["quantize", "best.mpk", "--calibration", "pictures"];
+        complaint(&[&args[..], more].concat(), path)
+    };
+    for out in ["best.mpk", "./best.json", "pictures/../best.mpk"] {
+        let text = quantize(&["--no-eval", "--out", out]);
+        assert!(text.contains("would replace") && text.contains("name another file"), "{text}");
+    }
+    // Without a data set the evaluation would fail, too: the paths come first.
+    let text = quantize(&["--out", "m.pvit", "--json", "best.json"]);
+    assert!(text.contains("writing best.json would replace best.json"), "{text}");
+    let text = quantize(&["--no-eval", "--out", "missing/m.pvit"]);
+    assert!(text.contains("cannot write missing/m.pvit: there is no folder missing"), "{text}");
+    let text = quantize(&["--no-eval", "--out", "pictures"]);
+    assert!(text.contains("cannot write pictures: it is a folder"), "{text}");
+    let text = quantize(&["--out", "m.pvit", "--json", "./m.pvit", "--dataset", "pictures"]);
+    assert!(text.contains("is to be written twice"), "{text}");
+    let text = quantize(&["--out", "m.pvit", "--dataset", "nowhere"]);
+    assert!(text.contains("`nowhere` is neither a data set nor a folder"), "{text}");
+    assert!(!path.join("m.pvit").exists());
+
+    let args =
+        ["quantize", "best.mpk", "--calibration", "pictures", "--no-eval", "--out", "m.pvit"];
+    succeed(&args, path);
+    let artifact = fs::read(path.join("m.pvit")).unwrap();
+    for args in [
+        &["eval", "m.pvit", "--dataset", "pictures", "--json", "m.pvit"][..],
+        &[
+            "eval",
+            "m.pvit",
+            "--against",
+            "best.mpk",
+            "--dataset",
+            "pictures",
+            "--json",
+            "best.json",
+        ],
+        &["inspect", "m.pvit", "--json", "m.pvit"],
+        &["predict", "m.pvit", "pictures/class1/0.png", "--json", "pictures/class1/0.png"],
+    ] {
+        let text = complaint(args, path);
+        assert!(text.contains("would replace"), "{args:?}: {text}");
+    }
+    assert_eq!(fs::read(path.join("m.pvit")).unwrap(), artifact);
+    let after =
+        [fs::read(path.join("best.mpk")).unwrap(), fs::read(path.join("best.json")).unwrap()];
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_gate_is_a_number() {
+    let dir = workshop();
+    let path = dir.path();
+    let gate = ["quantize", "best.mpk", "--calibration", "pictures", "--no-eval", "--min-sqnr-db"];
+    let text = complaint(&[&gate[..], &["nan"]].concat(), path);
+    assert!(text.contains("not a number of decibels"), "{text}");
+    let text = complaint(&[&gate[..], &["90"]].concat(), path);
+    assert!(text.contains("--min-sqnr-db asks for 90; nothing written"), "{text}");
+}
+
+#[test]
+fn classes_in_another_order_are_no_test_set() {
+    let dir = workshop();
+    let path = dir.path();
+    let mut config = json(&path.join("best.json"));
+    let mut labels: Vec<String> = (0..10).map(|class| format!("class{class}")).collect();
+    config["labels"] = json!(labels);
+    config["dataset"] = json!("gone");
+    fs::write(path.join("best.json"), config.to_string()).unwrap();
+    let quantize = ["quantize", "best.mpk", "--calibration", "pictures", "--out", "m.pvit"];
+    let text = complaint(&quantize, path);
+    assert!(text.contains("`gone` is neither") && text.contains("best.json says so"), "{text}");
+    assert!(text.contains("--dataset"), "{text}");
+    let with_test = [&quantize[..], &["--dataset", "pictures"]].concat();
+    let text = succeed(&with_test, path);
+    assert!(!text.contains("warning"), "{text}");
+    let text = complaint(&["eval", "m.pvit"], path);
+    assert!(text.contains("`gone` is neither") && text.contains("m.pvit says so"), "{text}");
+    let text = complaint(&["eval", "m.pvit", "--dataset", "pictures", "--images", "0"], path);
+    assert!(text.contains("--images"), "{text}");
+
+    labels.swap(2, 5);
+    config["labels"] = json!(labels);
+    fs::write(path.join("best.json"), config.to_string()).unwrap();
+    fs::remove_file(path.join("m.pvit")).unwrap();
+    let text = complaint(&with_test, path);
+    assert!(text.contains("class0, class1, class5, class3"), "{text}");
+    assert!(text.contains("class0, class1, class2, class3") && text.contains("--labels"), "{text}");
+    assert!(!path.join("m.pvit").exists());
+
+    labels[2] = "fifth".into();
+    config["labels"] = json!(labels);
+    fs::write(path.join("best.json"), config.to_string()).unwrap();
+    let text = succeed(&with_test, path);
+    assert!(text.contains("warning") && text.contains("compared by number"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_leaves_early_ends_the_command_quietly() {
+    let dir = TempDir::new().unwrap();
+    let mut command = command(&["models"], dir.path());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(141));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}

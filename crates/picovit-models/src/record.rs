@@ -1,6 +1,6 @@
 //! Checkpoints: a Burn `.mpk` record with its configuration beside it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -93,39 +93,78 @@ pub fn config_path(checkpoint: &Path) -> PathBuf {
 }
 
 /// Writes a file under a temporary name in the same folder, then renames it: readers see the
-/// old content or the new, never a part.
+/// old content or the new, never a part. A link stays one; what is no file, as `/dev/null`, is written to.
 ///
 /// # Errors
 /// If the folder cannot be written.
 pub fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
+    Pending::write(path, content)?.publish()
+}
+
+/// Content that is written, but not yet under its name.
+struct Pending {
+    /// Nothing where it went right to its place.
+    temporary: Option<PathBuf>,
+    path: PathBuf,
+}
+
+impl Pending {
+    fn write(path: &Path, content: &[u8]) -> io::Result<Self> {
+        // Where a link leads.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            OpenOptions::new().write(true).open(&path)?.write_all(content)?;
+            return Ok(Self { temporary: None, path });
+        }
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(format!(".{}.tmp", std::process::id()));
+        let temporary = PathBuf::from(temporary);
+        let mut file = File::create(&temporary)?;
+        // Removed again if anything fails.
+        let pending = Self { temporary: Some(temporary), path };
+        file.write_all(content).and_then(|()| file.sync_all())?;
+        Ok(pending)
     }
-    written
+
+    fn publish(mut self) -> io::Result<()> {
+        if let Some(temporary) = &self.temporary {
+            fs::rename(temporary, &self.path)?;
+        }
+        self.temporary = None;
+        Ok(())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            let _ = fs::remove_file(temporary);
+        }
+    }
 }
 
 /// Saves a network and its configuration.
 ///
 /// # Errors
-/// If a file cannot be written.
+/// If a file cannot be written; then neither is there, or both are as they were.
 pub fn save<B: Backend>(
     model: &Network<B>,
     config: &ModelConfig,
     path: &Path,
 ) -> Result<(), RecordError> {
-    let write = |path: &Path, content: &[u8]| {
-        write_atomic(path, content)
-            .map_err(|source| RecordError::Write { path: path.into(), source })
+    let failed = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| RecordError::Write { path, source }
     };
     let json = serde_json::to_string_pretty(config).expect("a configuration is plain data") + "\n";
-    write(path, &to_bytes(model))?;
-    write(&config_path(path), json.as_bytes())
+    let config = config_path(path);
+    let weights = Pending::write(path, &to_bytes(model)).map_err(failed(path))?;
+    let text = Pending::write(&config, json.as_bytes()).map_err(failed(&config))?;
+    if config.is_dir() {
+        return Err(failed(&config)(io::ErrorKind::IsADirectory.into()));
+    }
+    weights.publish().map_err(failed(path))?;
+    text.publish().map_err(failed(&config))
 }
 
 /// A network's record as bytes.
@@ -211,4 +250,43 @@ fn decode<B: Backend, M: Module<B>>(
     let recorder = NamedMpkBytesRecorder::<FullPrecisionSettings>::default();
     let record = Recorder::<B>::load(&recorder, bytes, device);
     Ok(module.load_record(record.map_err(|error| error.to_string())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("a.json"), dir.path().join("a.json.tmp"));
+        fs::write(&other, "somebody's").unwrap();
+        write_atomic(&path, b"old").unwrap();
+        write_atomic(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read(&other).unwrap(), b"somebody's");
+        assert!(write_atomic(dir.path(), b"").is_err());
+        assert!(write_atomic(&dir.path().join("missing/a.json"), b"").is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_devices_stay_what_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_atomic(&link, b"new").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        // A pipe whose other end reads.
+        let (pipe, reader) = (dir.path().join("pipe"), dir.path().join("pipe"));
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let reader = std::thread::spawn(move || fs::read(reader).unwrap());
+        write_atomic(&pipe, b"content").unwrap();
+        assert_eq!(reader.join().unwrap(), b"content");
+        assert!(!fs::metadata(&pipe).unwrap().is_file());
+    }
 }

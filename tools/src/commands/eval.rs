@@ -1,10 +1,11 @@
 //! `picovit eval`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use miette::{IntoDiagnostic, Result, miette};
 use picovit_compiler::drift::{self, Evaluation};
+use picovit_models::record::config_path;
 use picovit_train::data::Split;
 use serde::Serialize;
 
@@ -26,8 +27,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Use the first N test images only.
-    #[arg(long, value_name = "N")]
-    images: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    images: Option<u32>,
     /// Write the figures as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -52,21 +53,21 @@ struct Report {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    let against = args.against.iter().flat_map(|path| [path.clone(), config_path(path)]);
+    let inputs: Vec<PathBuf> = against.chain([args.model.clone()]).collect();
+    let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
+    output::check(&[args.json.as_deref()], &inputs)?;
     let bytes = artifact::read(&args.model)?;
     let model = artifact::parse(&args.model, &bytes)?;
     let info = artifact::info(&model);
-    let name =
-        args.dataset.clone().or_else(|| info.as_ref()?.dataset.clone()).ok_or_else(|| {
-            miette!(
-                help = "name it with --dataset (fashion-mnist, cifar-10, cifar-100 or a folder)",
-                "{} does not say which data set it was trained on",
-                args.model.display()
-            )
-        })?;
+    let recorded = info.as_ref().and_then(|info| info.dataset.as_deref());
+    let name = data::Name::of(args.dataset.as_deref(), recorded, &args.model, "--dataset")?;
     let size = (model.height(), model.width(), model.channels());
     let test = data::load(&name, args.data_dir.clone(), Split::Test, size)?;
-    data::check_classes(&test, model.classes(), &args.model)?;
-    let images = data::labelled(&test, args.images.unwrap_or(usize::MAX));
+    let labels: Vec<String> =
+        (0..model.classes()).map_while(|i| model.label(i)).map(Into::into).collect();
+    data::check_classes(&test, model.classes(), &labels, &args.model)?;
+    let images = data::labelled(&test, args.images.map_or(usize::MAX, |count| count as usize));
     let bar = progress(images.len(), "evaluating");
     let figures = if let Some(checkpoint) = &args.against {
         let (graph, _) = picovit_models::load_graph(checkpoint).into_diagnostic()?;

@@ -54,6 +54,7 @@ struct Buffer {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    output::check(&[args.json.as_deref()], &[&args.model])?;
     let bytes = artifact::read(&args.model)?;
     let model = artifact::parse(&args.model, &bytes)?;
     let info = artifact::info(&model);

@@ -1,6 +1,6 @@
 //! `picovit predict`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use miette::Result;
@@ -39,13 +39,16 @@ struct Class {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    let inputs: Vec<&Path> =
+        [&args.model].into_iter().chain(&args.images).map(|path| path.as_path()).collect();
+    output::check(&[args.json.as_deref()], &inputs)?;
     let bytes = artifact::read(&args.model)?;
     let model = artifact::parse(&args.model, &bytes)?;
     let mut runner = Runner::new(&model);
     let mut predictions = Vec::new();
     let mut table = table(["image", "class", "%"]);
     for path in &args.images {
-        let pixels = data::image(path, model.height(), model.width(), model.channels())?;
+        let pixels = data::image(path, (model.height(), model.width(), model.channels()))?;
         let logits = runner.logits(&pixels, &mut picovit::NoProbe);
         let mut shares = vec![0; logits.len()];
         probabilities(&model, &logits, &mut shares);

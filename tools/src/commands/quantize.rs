@@ -13,7 +13,8 @@ use picovit_compiler::{
     AlignedBytes, Calibration, CompileError, Format, Layout, Packing, compile_within,
 };
 use picovit_models::ModelConfig;
-use picovit_train::data::Split;
+use picovit_models::record::config_path;
+use picovit_train::data::{Dataset, Split};
 use serde::Serialize;
 
 use crate::data;
@@ -101,7 +102,7 @@ pub struct Args {
     #[arg(long, value_name = "N|LAYERS", conflicts_with = "format")]
     keep_f16: Option<String>,
     /// Write the artifact only if the logit SQNR over the calibration images is at least this.
-    #[arg(long, value_name = "DB")]
+    #[arg(long, value_name = "DB", value_parser = decibels)]
     min_sqnr_db: Option<f64>,
     /// Processor that the weights are packed for. Artifacts run on all, but fast on theirs.
     #[arg(long, value_enum, default_value = "cortex-m4")]
@@ -132,8 +133,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Evaluate on the first N test images only.
-    #[arg(long, value_name = "N")]
-    eval_images: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    eval_images: Option<u32>,
     /// Write the artifact without evaluating it.
     #[arg(long, conflicts_with = "json")]
     no_eval: bool,
@@ -166,10 +167,14 @@ struct Report<'a> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    let said = config_path(&args.checkpoint);
+    output::check(&[Some(&args.out), args.json.as_deref()], &[&args.checkpoint, &said])?;
     let (graph, config) = picovit_models::load_graph(&args.checkpoint).into_diagnostic()?;
     let shape = graph.image.shape;
     let size = (shape.height, shape.width, shape.channels);
     let cannot = || format!("cannot quantize {}", args.checkpoint.display());
+    // What is missing is said before the work.
+    let test = test_set(args, &config, size)?;
     let (images, calibration) = calibrate(args, &graph, &config)?;
     let slices: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
     let samples = &slices[..slices.len().min(LAYER_IMAGES)];
@@ -192,7 +197,7 @@ pub fn run(args: &Args) -> Result<()> {
     let packed = &compiled.packed;
     let economies: Vec<String> = compiled.economies.iter().map(ToString::to_string).collect();
     if let Some(least) = args.min_sqnr_db {
-        let reached = sensitivity::logit_sqnr_db(&graph, &compiled, samples);
+        let reached = sensitivity::logit_sqnr_db(&graph, &compiled, &slices);
         if reached < least {
             return Err(miette!(
                 help = "keep more layers in f16 (--keep-f16), or lower --min-sqnr-db",
@@ -212,14 +217,8 @@ pub fn run(args: &Args) -> Result<()> {
     for economy in &economies {
         println!("to fit the arena: {economy}");
     }
-    if args.no_eval {
-        return Ok(());
-    }
-
-    let name = data::name(args.dataset.as_deref(), &config, "--dataset, or pass --no-eval")?;
-    let test = data::load(&name, args.data_dir.clone(), Split::Test, size)?;
-    data::check_classes(&test, config.classes, &args.checkpoint)?;
-    let images = data::labelled(&test, args.eval_images.unwrap_or(usize::MAX));
+    let Some(test) = test else { return Ok(()) };
+    let images = data::labelled(&test, args.eval_images.map_or(usize::MAX, |count| count as usize));
     let bytes = AlignedBytes::new(&packed.bytes);
     let model = Model::parse(&bytes).into_diagnostic()?;
     let bar = progress(images.len(), "evaluating both models");
@@ -249,6 +248,29 @@ pub fn run(args: &Args) -> Result<()> {
         sensitivity: sensitivity.as_deref(),
     };
     output::json(args.json.as_deref(), &report)
+}
+
+/// The test set, unless there is to be no evaluation.
+fn test_set(
+    args: &Args,
+    config: &ModelConfig,
+    size: (usize, usize, usize),
+) -> Result<Option<Dataset>> {
+    if args.no_eval {
+        return Ok(None);
+    }
+    let (given, said) = (args.dataset.as_deref(), config_path(&args.checkpoint));
+    let remedy = "--dataset, or pass --no-eval";
+    let name = data::Name::of(given, config.dataset.as_deref(), &said, remedy)?;
+    let test = data::load(&name, args.data_dir.clone(), Split::Test, size)?;
+    data::check_classes(&test, config.classes, &config.labels, &args.checkpoint)?;
+    Ok(Some(test))
+}
+
+/// Decibels on the command line.
+fn decibels(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| "not a number of decibels; write 40 or 38.5".to_owned())
 }
 
 /// A number of bytes on the command line.
@@ -316,7 +338,8 @@ fn calibrate(
 ) -> Result<(Vec<Vec<u8>>, Calibration)> {
     let count = args.images as usize;
     let dir = args.data_dir.clone();
-    let images = data::calibration(args.calibration.as_deref(), dir, config, count)?;
+    let images =
+        data::calibration(args.calibration.as_deref(), dir, &args.checkpoint, config, count)?;
     let slices: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
     let bar = progress(3 * slices.len(), "calibrating");
     let method = match args.ranges {

@@ -3,9 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use image::ImageReader;
-
-use super::{DataError, Dataset, fit_image};
+use super::{DataError, Dataset, read_image};
 use crate::random::{Random, Stream};
 
 /// Names of image files end in one of these.
@@ -106,18 +104,7 @@ fn decode(
     let (height, width, channels) = size;
     let mut pixels = Vec::with_capacity(images.len() * height * width * channels);
     for (path, _) in images {
-        let image = ImageReader::open(path)
-            .and_then(ImageReader::with_guessed_format)
-            .map_err(DataError::read(path))?
-            .decode()
-            .map_err(|source| DataError::Image { path: path.clone(), source })?;
-        let (rows, columns) = (image.height() as usize, image.width() as usize);
-        let (raw, raw_channels) = match image.color().has_color() {
-            true => (image.into_rgb8().into_raw(), 3),
-            false => (image.into_luma8().into_raw(), 1),
-        };
-        fit_image(&raw, (rows, columns, raw_channels), size, &mut pixels)
-            .map_err(|error| DataError::format(path, error.to_string()))?;
+        read_image(path, size, &mut pixels)?;
     }
     let labels = images.iter().map(|(_, class)| *class).collect();
     let name = folder.display().to_string();

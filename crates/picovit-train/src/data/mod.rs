@@ -5,6 +5,7 @@ mod error;
 mod fashion;
 mod folder;
 mod idx;
+mod picture;
 mod source;
 
 use picovit::image::{Frame, ImageError, PixelFormat, fit};
@@ -12,6 +13,7 @@ use picovit::image::{Frame, ImageError, PixelFormat, fit};
 pub use error::DataError;
 pub use fashion::export_calibration;
 pub use folder::image_files;
+pub use picture::{read_image, sample_files};
 pub use source::{DataKind, DataSource, Split};
 
 /// Labelled images of one size.

@@ -18,6 +18,7 @@ use miette::{IntoDiagnostic, Result, miette};
 use picovit::kernels::Isa;
 use picovit_compiler::{AlignedBytes, Packing};
 use picovit_models::FlexNetwork;
+use picovit_models::record::config_path;
 use serde::Serialize;
 
 use self::agreement::{Agreement, compare};
@@ -104,6 +105,8 @@ struct Figures {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    let said = config_path(&args.against);
+    output::check(&[args.json.as_deref()], &[&args.model, &args.against, &said])?;
     let peers = chosen(args)?;
     if cfg!(debug_assertions) {
         eprintln!("this build checks the engine's arithmetic, which costs it time: use --release");
@@ -138,7 +141,8 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let count = args.images as usize;
     let dir = args.data_dir.clone();
-    let images = data::calibration(args.calibration.as_deref(), dir, &config, count)?;
+    let images =
+        data::calibration(args.calibration.as_deref(), dir, &args.against, &config, count)?;
     if images.is_empty() {
         return Err(miette!("there is no calibration image; name a folder with --calibration"));
     }
