@@ -250,6 +250,32 @@ fn image_folders_without_a_split_are_split_the_same_way_every_time() {
 }
 
 #[test]
+fn a_class_may_be_called_train() {
+    let root = tempdir().unwrap();
+    images(root.path(), 10);
+    fs::rename(root.path().join("dog"), root.path().join("train")).unwrap();
+    let train = folder(root.path()).load_for(Split::Train, 4, 4, 3).unwrap();
+    assert_eq!(
+        (train.class_names.as_slice(), train.len()),
+        (&["cat".into(), "train".into()][..], 16)
+    );
+    // With `val` beside it, it is a split, and one without classes.
+    fs::create_dir(root.path().join("val")).unwrap();
+    assert_fails(folder(root.path()).load_for(Split::Train, 4, 4, 3), &["train", "0 subfolders"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn names_of_classes_are_one_line() {
+    let root = tempdir().unwrap();
+    images(root.path(), 2);
+    fs::rename(root.path().join("dog"), root.path().join("hot\ndog")).unwrap();
+    let loaded = folder(root.path()).load_for(Split::Train, 4, 4, 3);
+    let path = root.path().display().to_string();
+    assert_fails(loaded, &[&path, r#""hot\ndog""#, "line feed", "rename"]);
+}
+
+#[test]
 fn image_folders_that_are_none_say_what_is_wrong() {
     let root = tempdir().unwrap();
     let load = |split| folder(root.path()).load_for(split, 4, 4, 3);

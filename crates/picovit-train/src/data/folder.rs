@@ -37,15 +37,16 @@ pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(files)
 }
 
-/// Loads a part of a folder, every image fitted to one size. A folder with a `train` subfolder
-/// has its test images in `test` or `val`; any other is split in the same way every time.
+/// Loads a part of a folder, every image fitted to one size. A folder whose `train` subfolder
+/// holds the classes has its test images in `test` or `val`; any other is split in the same way
+/// every time.
 pub(super) fn load(
     folder: &Path,
     test: bool,
     size: (usize, usize, usize),
 ) -> Result<Dataset, DataError> {
     let train_folder = folder.join("train");
-    if !train_folder.is_dir() {
+    if !is_split(folder)? {
         let (class_names, mut images) = classes(folder)?;
         Random::new(0, 0, Stream::Split).shuffle(&mut images);
         let count = (images.len() as f64 * TEST_SHARE).round() as usize;
@@ -75,6 +76,17 @@ pub(super) fn load(
     decode(folder, class_names, &images, size)
 }
 
+/// Whether `train` is a part of the data and no class of that name: `test` or `val` lies beside it,
+/// or it holds subfolders.
+fn is_split(folder: &Path) -> Result<bool, DataError> {
+    let train = folder.join("train");
+    if !train.is_dir() {
+        return Ok(false);
+    }
+    let beside = ["test", "val"].iter().any(|name| folder.join(name).is_dir());
+    Ok(beside || entries(&train)?.iter().any(|path| path.is_dir()))
+}
+
 /// Class names, and every image with its class.
 type Classes = (Vec<String>, Vec<(PathBuf, u16)>);
 
@@ -89,10 +101,22 @@ fn classes(folder: &Path) -> Result<Classes, DataError> {
     let mut names = vec![];
     let mut images = vec![];
     for (class, folder) in folders.iter().enumerate() {
-        names.push(folder.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        names.push(class_name(folder)?);
         images.extend(image_files(folder)?.into_iter().map(|path| (path, class as u16)));
     }
     Ok((names, images))
+}
+
+/// A class is called like its folder.
+fn class_name(folder: &Path) -> Result<String, DataError> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if name.contains('\n') {
+        let problem = format!(
+            "the name of its class folder {name:?} has a line feed, which separates names in a model; rename the folder"
+        );
+        return Err(DataError::format(folder.parent().unwrap_or(folder), problem));
+    }
+    Ok(name)
 }
 
 fn decode(

@@ -32,7 +32,8 @@ pub enum DataKind {
     /// CIFAR-100, binary version, fine labels.
     #[serde(rename = "cifar-100")]
     Cifar100,
-    /// A folder with one subfolder a class, perhaps below `train` and `test`.
+    /// A folder with one subfolder a class, perhaps below `train` and `test`. A `train` without
+    /// subfolders, and with neither `test` nor `val` beside it, is a class.
     Folder(PathBuf),
 }
 
