@@ -58,12 +58,25 @@ pub enum TrainError {
         /// Every option that differs.
         differences: Vec<String>,
     },
+    /// The data is not what the run in the folder learns from.
+    #[error("{data} is not what {} was trained on any more: {problem}", .path.display())]
+    OtherData {
+        /// The output folder.
+        path: PathBuf,
+        /// The data set.
+        data: String,
+        /// What was and what is, and what helps.
+        problem: String,
+    },
+    /// A new run would write over a checkpoint.
+    #[error("{} is there already, without a run to resume, and would be overwritten; choose another --out folder", .0.display())]
+    Overwrites(PathBuf),
     /// The state cannot be used.
-    #[error("{}: {problem}; remove the folder and train again", .path.display())]
+    #[error("{}: {problem}", .path.display())]
     State {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with it, and what helps.
         problem: String,
     },
     /// A file of the output folder cannot be written.
@@ -97,6 +110,14 @@ pub enum TrainError {
         data: String,
         /// The data set's classes.
         found: usize,
+    },
+    /// The classes of a checkpoint to start from are not those of the data.
+    #[error("{} {problem}", .checkpoint.display())]
+    Labels {
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// What does not fit, and what helps.
+        problem: String,
     },
     /// The observer stopped the run.
     #[error("training was stopped in epoch {0}; pass --resume to go on")]

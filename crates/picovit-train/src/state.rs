@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use picovit_models::ModelConfig;
 use picovit_models::record::write_atomic;
+use picovit_models::{ModelConfig, RecordError};
 
+use crate::data::Dataset;
+use crate::error::TrainError;
 use crate::options::TrainOptions;
 use crate::qat::Int8Metrics;
 
@@ -92,6 +94,21 @@ impl EpochMetrics {
     }
 }
 
+/// What a run learns from: without it, labels and the validation split mean something else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DataRecord {
+    /// Class names in label order.
+    pub(crate) class_names: Vec<String>,
+    /// Training images, before any are kept for validation or left out.
+    pub(crate) images: usize,
+}
+
+impl DataRecord {
+    pub(crate) fn of(data: &Dataset) -> Self {
+        Self { class_names: data.class_names.clone(), images: data.len() }
+    }
+}
+
 /// Contents of `state.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
@@ -99,6 +116,9 @@ pub(crate) struct State {
     pub(crate) options: TrainOptions,
     /// The network as trained: classes, labels and normalisation from the data.
     pub(crate) model: ModelConfig,
+    /// The data; states of older versions do not know it.
+    #[serde(default)]
+    pub(crate) data: Option<DataRecord>,
     /// Epochs done; names the files.
     pub(crate) epoch: usize,
     /// The best of them; names its file.
@@ -109,9 +129,9 @@ pub(crate) struct State {
 
 impl State {
     /// The state before the first epoch.
-    pub(crate) fn new(options: &TrainOptions, model: &ModelConfig) -> Self {
-        let (options, model) = (options.clone(), model.clone());
-        Self { options, model, epoch: 0, best_epoch: 0, history: vec![] }
+    pub(crate) fn new(options: &TrainOptions, model: &ModelConfig, data: &DataRecord) -> Self {
+        let (options, model, data) = (options.clone(), model.clone(), Some(data.clone()));
+        Self { options, model, data, epoch: 0, best_epoch: 0, history: vec![] }
     }
 
     /// Adds an epoch; says whether it is the best.
@@ -162,6 +182,29 @@ impl StateDir {
         self.file("average", epoch)
     }
 
+    /// The best checkpoint, if it is there.
+    pub(crate) fn best(&self) -> Option<PathBuf> {
+        Some(self.out.join("best.mpk")).filter(|path| path.exists())
+    }
+
+    /// What helps where `what` is not as it was; nothing that was trained is lost.
+    pub(crate) fn remedy(&self, what: &str) -> String {
+        let from = self.best().map(|best| format!(" with --from {}", best.display()));
+        let from = from.unwrap_or_default();
+        format!("; put {what} back to resume, or start anew in another --out folder{from}")
+    }
+
+    /// An error about the state, with what helps.
+    pub(crate) fn explain(&self, error: TrainError) -> TrainError {
+        let (path, problem) = match error {
+            TrainError::State { path, problem } => (path, problem),
+            // The general error has advice for files that users name.
+            TrainError::Record(RecordError::Read { path, source }) => (path, source.to_string()),
+            other => return other,
+        };
+        TrainError::State { path, problem: problem + &self.remedy("the file") }
+    }
+
     pub(crate) fn create(&self) -> io::Result<()> {
         fs::create_dir_all(self.folder())
     }
@@ -175,7 +218,7 @@ impl StateDir {
         write_atomic(&self.index(), (json + "\n").as_bytes())
     }
 
-    /// Copies what users read out of the committed state, and removes files it does not name.
+    /// Copies what users read out of the committed state, and removes other epochs' files.
     pub(crate) fn publish(&self, state: &State) -> io::Result<()> {
         let json = serde_json::to_string_pretty(&state.model).expect("plain data") + "\n";
         write_atomic(&self.out.join("best.json"), json.as_bytes())?;
@@ -191,10 +234,18 @@ impl StateDir {
         for entry in fs::read_dir(self.folder())? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if path != best && !name.ends_with(&current) {
+            if is_state(&name) && path != best && !name.ends_with(&current) {
                 fs::remove_file(path)?;
             }
         }
         Ok(())
     }
+}
+
+/// Whether a file of that name is one of an epoch, perhaps one that was never finished. The folder
+/// may have been there before, with files of somebody else.
+fn is_state(name: &str) -> bool {
+    let stem = name.strip_suffix(".tmp").unwrap_or(name).strip_suffix(".mpk");
+    let epoch = stem.and_then(|stem| stem.rsplit_once('-')).map(|(_, epoch)| epoch);
+    epoch.is_some_and(|epoch| epoch.len() >= 4 && epoch.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use burn::module::AutodiffModule;
 use burn::tensor::DType;
 use burn::tensor::backend::AutodiffBackend;
-use picovit_models::{ModelConfig, Network, record, transfer};
+use picovit_models::{ModelConfig, Network, RecordError, record, transfer};
 
 use crate::backend::{BackendChoice, Task};
 use crate::distill::Teachers;
@@ -81,7 +81,7 @@ impl Task for Train<'_> {
         let write = |source| TrainError::Write { path: options.out_dir.clone(), source };
 
         let resumed = open(&dir, options)?;
-        let data = load(options)?;
+        let data = load(options, resumed.as_ref())?;
         let config = match &resumed {
             Some(state) => state.model.clone(),
             None => data.config.clone(),
@@ -104,21 +104,27 @@ impl Task for Train<'_> {
         let averaging = options.average_decay > 0.0;
         let mut average = averaging.then(|| model.valid());
         let mut state = match resumed {
-            Some(state) => {
+            Some(mut state) => {
                 let epoch = state.epoch;
-                model = record::load_weights(&dir.model(epoch), &config, device)?;
+                let explain = |error: RecordError| dir.explain(error.into());
+                model =
+                    record::load_weights(&dir.model(epoch), &config, device).map_err(explain)?;
                 if averaging {
                     let path = dir.average(epoch);
-                    average =
-                        Some(record::load_weights::<B::InnerBackend>(&path, &config, device)?);
+                    let loaded = record::load_weights::<B::InnerBackend>(&path, &config, device);
+                    average = Some(loaded.map_err(explain)?);
                 }
-                optimizers = optimizers.load(|name| dir.file(name, epoch), device)?;
+                optimizers = optimizers
+                    .load(|name| dir.file(name, epoch), device)
+                    .map_err(|error| dir.explain(error))?;
+                // States of older versions learn what their data is.
+                state.data = Some(data.record.clone());
                 dir.publish(&state).map_err(write)?;
                 state
             }
             None => {
                 dir.create().map_err(write)?;
-                State::new(options, &config)
+                State::new(options, &config, &data.record)
             }
         };
         observer.start(&backend, state.epoch, options.epochs, &options.out_dir);

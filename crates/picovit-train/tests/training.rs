@@ -268,12 +268,68 @@ fn resuming_needs_a_state_that_is_whole() {
     let mut options = stopped(&root);
     options.resume = true;
     let state = root.path().join("out/state");
+    let best = root.path().join("out/best.mpk");
+    let anew = format!("start anew in another --out folder with --from {}", best.display());
+    let optimizer = fs::read(state.join("optimizer-0001.mpk")).unwrap();
     fs::write(state.join("optimizer-0001.mpk"), "no record").unwrap();
-    assert_fails(run(&options), &["optimizer-0001.mpk", "train again"]);
+    assert_fails(run(&options), &["optimizer-0001.mpk", "put the file back", &anew]);
+    fs::remove_file(state.join("optimizer-0001.mpk")).unwrap();
+    assert_fails(run(&options), &["optimizer-0001.mpk: No such file", &anew]);
+    fs::write(state.join("optimizer-0001.mpk"), optimizer).unwrap();
     fs::write(state.join("model-0001.mpk"), "no record").unwrap();
     assert_fails(run(&options), &["model-0001.mpk"]);
-    fs::write(root.path().join("out/state.json"), "{").unwrap();
-    assert_fails(run(&options), &["state.json", "train again"]);
+    fs::remove_file(state.join("model-0001.mpk")).unwrap();
+    assert_fails(run(&options), &["model-0001.mpk: No such file", &anew]);
+    let index = root.path().join("out/state.json");
+    fs::write(&index, "{").unwrap();
+    assert_fails(run(&options), &["state.json", &anew]);
+    fs::remove_file(&index).unwrap();
+    assert_fails(run(&options), &["state.json: it is missing", &anew]);
+    // What is offered is there.
+    fs::remove_file(&best).unwrap();
+    fs::write(&index, "{").unwrap();
+    let message = run(&options).unwrap_err().to_string();
+    assert!(message.ends_with("start anew in another --out folder"), "{message}");
+}
+
+#[test]
+fn an_output_that_is_a_file_is_named() {
+    let root = tempdir().unwrap();
+    let file = root.path().join("file");
+    fs::write(&file, "mine").unwrap();
+    let mut options = options(root.path());
+    for out in [file.clone(), file.join("below")] {
+        options.out_dir = out;
+        let expected = format!("`out` needs a folder, but {} is a file", file.display());
+        for resume in [false, true] {
+            options.resume = resume;
+            assert_fails(run(&options), &[&expected]);
+        }
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+}
+
+#[test]
+fn files_of_others_stay() {
+    let root = tempdir().unwrap();
+    let state = root.path().join("out/state");
+    fs::create_dir_all(state.join("folder-0001.mpk.d")).unwrap();
+    for name in ["notes.txt", "cat-2.mpk", "model-best.mpk"] {
+        fs::write(state.join(name), "mine").unwrap();
+    }
+    fs::write(state.join("model-0007.mpk.tmp"), "half a file").unwrap();
+    let mut options = options(root.path());
+    options.epochs = 1;
+    run(&options).unwrap();
+    let kept = [
+        "cat-2.mpk",
+        "folder-0001.mpk.d",
+        "model-0001.mpk",
+        "model-best.mpk",
+        "notes.txt",
+        "optimizer-0001.mpk",
+    ];
+    assert_eq!(names(&state), kept);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What must hold, and lie ready, before the first step.
 
-use std::fs;
-use std::io;
+mod classes;
+mod output;
+
 use std::path::Path;
 
 use picovit_models::{ModelConfig, record};
@@ -13,7 +14,9 @@ use crate::error::TrainError;
 use crate::options::TrainOptions;
 use crate::qat::Qat;
 use crate::random::{Random, Stream};
-use crate::state::{State, StateDir};
+use crate::state::{DataRecord, State};
+
+pub(crate) use output::open;
 
 pub(crate) fn check(options: &TrainOptions) -> Result<(), TrainError> {
     let fail = |option, problem: String| Err(TrainError::Option { option, problem });
@@ -121,18 +124,31 @@ fn check_qat(qat: Qat, options: &TrainOptions) -> Result<(), TrainError> {
 /// Data of a run, fitted to the model.
 pub(crate) struct Data {
     pub(crate) config: ModelConfig,
+    /// What a run that resumes holds its data against.
+    pub(crate) record: DataRecord,
     pub(crate) train: Dataset,
     pub(crate) validation: Dataset,
     /// What calibrates ranges in quantization-aware training.
     pub(crate) calibration: Option<Dataset>,
 }
 
-pub(crate) fn load(options: &TrainOptions) -> Result<Data, TrainError> {
+/// Loads the data and holds it against what the run goes on or starts from.
+pub(crate) fn load(options: &TrainOptions, resumed: Option<&State>) -> Result<Data, TrainError> {
     let start = options.from.as_deref().map(|checkpoint| start(options, checkpoint));
-    let (config, all) = match (start.transpose()?, options.qat) {
+    let start = start.transpose()?;
+    let (config, all) = match (start.clone(), options.qat) {
         (Some(start), Some(_)) => tuned_model(options, start)?,
         (start, _) => new_model(options, start)?,
     };
+    if let Some(state) = resumed {
+        output::same_data(state, options, &all)?;
+    }
+    // Weights that a run has started from do not come back; a teacher's do.
+    if let (Some(checkpoint), Some(start)) = (&options.from, &start)
+        && (resumed.is_none() || options.qat.is_some())
+    {
+        classes::check(options, checkpoint, start, &all)?;
+    }
     let calibration = options.qat.map(|qat| {
         let (size, split) = (config.image_size, Split::Calibration(qat.images));
         let data = options.data.load_for(split, size.height, size.width, config.channels)?;
@@ -171,7 +187,8 @@ pub(crate) fn load(options: &TrainOptions) -> Result<Data, TrainError> {
         return Err(TrainError::Option { option: "devices", problem });
     }
     let (train, validation) = (all.select(train), all.select(validation));
-    Ok(Data { config, train, validation, calibration })
+    let record = DataRecord::of(&all);
+    Ok(Data { config, record, train, validation, calibration })
 }
 
 /// Configuration of the checkpoint that a run starts from.
@@ -224,61 +241,5 @@ fn tuned_model(
 ) -> Result<(ModelConfig, Dataset), TrainError> {
     let size = config.image_size;
     let all = options.data.load_for(Split::Train, size.height, size.width, config.channels)?;
-    if all.class_names.len() != config.classes {
-        return Err(TrainError::Classes {
-            checkpoint: options.from.clone().unwrap_or_default(),
-            classes: config.classes,
-            data: all.name,
-            found: all.class_names.len(),
-        });
-    }
     Ok((config, all))
-}
-
-/// The state to resume from, or none for a new run.
-pub(crate) fn open(dir: &StateDir, options: &TrainOptions) -> Result<Option<State>, TrainError> {
-    let path = dir.index();
-    let text = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return if options.resume {
-                Err(TrainError::NothingToResume(options.out_dir.clone()))
-            } else {
-                Ok(None)
-            };
-        }
-        Err(error) => return Err(TrainError::State { path, problem: error.to_string() }),
-        Ok(_) if !options.resume => return Err(TrainError::Occupied(options.out_dir.clone())),
-        Ok(text) => text,
-    };
-    let state: State = serde_json::from_str(&text)
-        .map_err(|error| TrainError::State { path: path.clone(), problem: error.to_string() })?;
-    let epochs = 1..=state.epoch;
-    if state.history.len() != state.epoch || !epochs.contains(&state.best_epoch) {
-        let problem = "the epochs do not add up".to_owned();
-        return Err(TrainError::State { path, problem });
-    }
-    let differences = differences(&state.options, options);
-    if differences.is_empty() {
-        return Ok(Some(state));
-    }
-    Err(TrainError::OtherOptions { path: options.out_dir.clone(), differences })
-}
-
-/// Options that differ; where the data lies does not matter.
-fn differences(old: &TrainOptions, new: &TrainOptions) -> Vec<String> {
-    let value = |options: &TrainOptions| serde_json::to_value(options).expect("plain data");
-    let (old, new) = (value(old), value(new));
-    let fields = old.as_object().expect("options are a map").iter();
-    let differing = fields.filter_map(|(field, old)| {
-        let (old, new) = match field.as_str() {
-            "data" => (&old["kind"], &new[field]["kind"]),
-            _ => (old, &new[field]),
-        };
-        let text = match field.as_str() {
-            "model" => field.clone(),
-            _ => format!("{field} was {old}, is {new}"),
-        };
-        (old != new).then_some(text)
-    });
-    differing.collect()
 }
