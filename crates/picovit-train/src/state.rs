@@ -245,7 +245,13 @@ impl StateDir {
 /// Whether a file of that name is one of an epoch, perhaps one that was never finished. The folder
 /// may have been there before, with files of somebody else.
 fn is_state(name: &str) -> bool {
-    let stem = name.strip_suffix(".tmp").unwrap_or(name).strip_suffix(".mpk");
+    // The number of the process that wrote it, in between.
+    let writer = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
+    let finished = name.strip_suffix(".tmp").map_or(name, |name| match name.rsplit_once('.') {
+        Some((name, rest)) if writer(rest) => name,
+        _ => name,
+    });
+    let stem = finished.strip_suffix(".mpk");
     let epoch = stem.and_then(|stem| stem.rsplit_once('-')).map(|(_, epoch)| epoch);
     epoch.is_some_and(|epoch| epoch.len() >= 4 && epoch.bytes().all(|byte| byte.is_ascii_digit()))
 }

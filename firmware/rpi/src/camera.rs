@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use crate::cli::{Args, Source};
 use crate::error::Error;
 use crate::frame::Format;
@@ -36,7 +38,8 @@ pub(crate) struct Camera {
 
 struct Running {
     program: String,
-    child: Mutex<Child>,
+    /// Until it has ended.
+    child: Mutex<Option<Child>>,
     complaints: Mutex<Option<JoinHandle<VecDeque<String>>>>,
 }
 
@@ -61,8 +64,11 @@ impl Camera {
         let stream = child.stdout.take().expect("piped");
         let stderr = child.stderr.take().expect("piped");
         let complaints = thread::spawn(move || last_lines(stderr));
-        let running =
-            Running { program, child: Mutex::new(child), complaints: Mutex::new(Some(complaints)) };
+        let running = Running {
+            program,
+            child: Mutex::new(Some(child)),
+            complaints: Mutex::new(Some(complaints)),
+        };
         Ok(Some((Self { running: Arc::new(running) }, stream)))
     }
 
@@ -71,7 +77,7 @@ impl Camera {
         let status = self.running.end(PATIENCE);
         let complaints = self.running.complaints.lock();
         let complaints = complaints.unwrap_or_else(PoisonError::into_inner).take();
-        let lines = complaints.and_then(|reader| reader.join().ok()).unwrap_or_default();
+        let lines = complaints.and_then(|reader| joined(reader, PATIENCE)).unwrap_or_default();
         let said = quoted(&lines);
         let status = status.map_or("it closed its output".to_owned(), |status| status.to_string());
         Error::CameraEnded { program: self.running.program.clone(), frames, status, said }
@@ -86,17 +92,21 @@ impl Camera {
 impl Running {
     /// Waits for the end, then enforces it; the status if it ended by itself.
     fn end(&self, (tries, pause): (u32, Duration)) -> Option<ExitStatus> {
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let mut status = None;
         for _ in 0..tries {
-            if let Ok(Some(status)) = child.try_wait() {
-                return Some(status);
+            status = child.try_wait().ok().flatten();
+            if status.is_some() {
+                break;
             }
             thread::sleep(pause);
         }
-        // Both fail for a program that has ended already, which is what is wanted.
+        // What a script has started ends with it. All fail for what has ended already, which is what is
+        // wanted.
+        let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
         let _ = child.kill();
         let _ = child.wait();
-        None
+        status
     }
 }
 
@@ -104,6 +114,17 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.end((0, Duration::ZERO));
     }
+}
+
+/// What a thread returns, unless that takes too long.
+fn joined<T>(thread: JoinHandle<T>, (tries, pause): (u32, Duration)) -> Option<T> {
+    for _ in 0..tries {
+        if thread.is_finished() {
+            break;
+        }
+        thread::sleep(pause);
+    }
+    if thread.is_finished() { thread.join().ok() } else { None }
 }
 
 fn rpicam(args: &Args) -> Result<Command, Error> {

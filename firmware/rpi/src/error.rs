@@ -79,8 +79,8 @@ pub(crate) enum Error {
     /// The port of the web page belongs to somebody else.
     #[error("cannot show the web page at {address}: the port is in use")]
     #[diagnostic(help(
-        "choose another with --listen {}:{}, or end the program that has it: ss -ltnp 'sport = :{}'",
-        address.ip(), address.port().wrapping_add(1).max(1024), address.port()
+        "choose another with --listen {}, or end the program that has it: ss -ltnp 'sport = :{}'",
+        SocketAddr::new(address.ip(), address.port().wrapping_add(1).max(1024)), address.port()
     ))]
     PortInUse { address: SocketAddr },
     /// The web page cannot be served.

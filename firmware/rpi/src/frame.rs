@@ -7,7 +7,8 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use image::codecs::jpeg::{JpegDecoder, JpegEncoder};
-use image::{DynamicImage, ExtendedColorType, ImageError};
+use image::error::{LimitError, LimitErrorKind};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError};
 use picovit::image::{Frame, MAX_EDGE, PixelFormat};
 
 /// Quality of the pictures in the browser.
@@ -198,7 +199,13 @@ fn stretched(y: u8) -> u8 {
 }
 
 fn decoded(jpeg: &[u8]) -> Result<Pixels<'static>, ImageError> {
-    let image = DynamicImage::from_decoder(JpegDecoder::new(Cursor::new(jpeg))?)?;
+    let decoder = JpegDecoder::new(Cursor::new(jpeg))?;
+    let (width, height) = decoder.dimensions();
+    // A damaged extent is no reason to take gigabytes.
+    if width.max(height) as usize > MAX_EDGE {
+        return Err(ImageError::Limits(LimitError::from_kind(LimitErrorKind::DimensionError)));
+    }
+    let image = DynamicImage::from_decoder(decoder)?;
     let size = Size { width: image.width() as usize, height: image.height() as usize };
     Ok(match image {
         DynamicImage::ImageLuma8(grey) => {
@@ -255,6 +262,11 @@ mod tests {
         assert_eq!(pixels.size, size);
         assert!(pixels.bytes.iter().all(|&v| v.abs_diff(77) <= 1));
         assert_eq!(jpeg.jpeg().unwrap(), jpeg.bytes);
+        let mut huge = jpeg.bytes.clone();
+        let extent = huge.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap() + 5;
+        huge[extent..extent + 4].fill(0xff);
+        let error = decoded(&huge).unwrap_err();
+        assert!(matches!(error, ImageError::Limits(_)), "{error}");
         let broken = Picture { bytes: jpeg.bytes[..40].to_vec(), ..jpeg };
         assert!(broken.pixels(1).is_err());
     }

@@ -5,9 +5,10 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::camera::Camera;
 use crate::capture::{self, Capture, Captured};
 use crate::cli::{Args, Source};
 use crate::error::Error;
@@ -19,6 +20,9 @@ use crate::slot::Slot;
 /// Nobody misses a frame of a pipe: whoever writes it may take his time.
 const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
+/// How long the end may take after a signal.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Runs until the stream ends, so many frames are classified, or somebody ends it.
 pub(crate) fn run(args: &Args) -> Result<(), Error> {
     let artifact = Artifact::read(&args.model)?;
@@ -26,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     let capture = Capture::open(args)?;
     let camera = capture.camera();
     let slot = Arc::new(Slot::new());
-    stop_on_signals(&slot)?;
+    stop_on_signals(&slot, camera.clone())?;
 
     let live = !matches!(args.source, Source::File(_) | Source::Stdin);
     let job = Job {
@@ -78,18 +82,35 @@ fn show(shown: Receiver<Shown>, outputs: &mut Outputs) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends in good order, or at once when asked for the second time.
-fn stop_on_signals(slot: &Arc<Slot<Captured>>) -> Result<(), Error> {
+/// Ends in good order, or at once when asked for the second time. Whoever does not read what is written
+/// is not waited for.
+fn stop_on_signals(slot: &Arc<Slot<Captured>>, camera: Option<Camera>) -> Result<(), Error> {
     let refused = |reason| Error::System { what: "to tell about signals", reason };
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(refused)?;
+    // The last is for a terminal, or a connection, that is closed.
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(refused)?;
     let slot = Arc::clone(slot);
     thread::spawn(move || {
-        for signal in signals.forever() {
-            if slot.is_stopped() {
-                std::process::exit(128 + signal);
+        let leave = |code| {
+            if let Some(camera) = &camera {
+                camera.stop();
             }
-            slot.stop();
+            std::process::exit(code)
+        };
+        let mut signals = signals.forever();
+        let Some(first) = signals.next() else { return };
+        if slot.is_stopped() {
+            leave(128 + first);
         }
+        slot.stop();
+        let camera = camera.clone();
+        thread::spawn(move || {
+            thread::sleep(PATIENCE);
+            if let Some(camera) = camera {
+                camera.stop();
+            }
+            std::process::exit(0);
+        });
+        leave(128 + signals.next().unwrap_or(first));
     });
     Ok(())
 }

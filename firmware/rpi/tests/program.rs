@@ -5,6 +5,8 @@ mod common;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use common::{FRAME, Folder, SIZE, complaint, luma, records, stream};
 use picovit::image::{Frame, PixelFormat, fit};
@@ -204,6 +206,26 @@ fn a_camera_that_sends_nothing_is_given_up() {
 }
 
 #[test]
+fn what_a_camera_script_starts_ends_with_it() {
+    let folder = Folder::new();
+    // The last one holds the pipes open.
+    let asleep = "sleep 60 & echo $! >child; head -c 115200 /dev/zero";
+    for (end, said) in [("wait", "no frame from"), ("exit 3", "exit status: 3")] {
+        webcam(&folder, &GIVEN, &format!("{asleep}; {end}"));
+        let mut camera = folder.program("--source v4l2:/dev/video9 --format yuv420 --stall 2");
+        let (text, code) = complaint(&camera.env("PATH", folder.search_path()).output().unwrap());
+        assert_eq!(code, 6, "{text}");
+        let child = String::from_utf8(folder.read("child")).unwrap();
+        // Its process may be there until somebody asks for its status, but it sleeps no more.
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
+        assert!(state.is_err() || state.is_ok_and(|state| state.contains(") Z ")), "{text}");
+        if end == "wait" {
+            assert!(text.contains(said), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_missing_camera_program_is_named() {
     let folder = Folder::new();
     let output = folder.program(UNPADDED).env("PATH", folder.path("")).output().unwrap();
@@ -221,7 +243,7 @@ fn a_pipe_gives_its_newest_frame() {
     let mut command = folder.program("--source - --output json");
     let mut program = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut pipe = program.stdin.take().unwrap();
-    let writer = std::thread::spawn(move || pipe.write_all(&stream(60)).unwrap());
+    let writer = thread::spawn(move || pipe.write_all(&stream(60)).unwrap());
     let output = program.wait_with_output().unwrap();
     writer.join().unwrap();
     assert!(output.status.success(), "{}", complaint(&output).0);
@@ -234,7 +256,7 @@ fn a_pipe_gives_its_newest_frame() {
 #[test]
 fn signals_end_it_in_good_order() {
     let folder = Folder::new();
-    for signal in ["-TERM", "-INT"] {
+    for signal in ["-TERM", "-INT", "-HUP"] {
         let mut command = folder.program("--source - --output json");
         let mut program = command.stdin(Stdio::piped()).spawn().unwrap();
         // The pipe stays open: the stream does not end.
@@ -251,6 +273,28 @@ fn signals_end_it_in_good_order() {
         assert_eq!(complaint(&output), (String::new(), 0), "{signal}");
         assert_eq!(rest, "");
     }
+}
+
+#[test]
+fn who_does_not_read_does_not_keep_it_from_ending() {
+    let folder = Folder::new();
+    folder.write("clip.yuv", &stream(100));
+    let mut program =
+        folder.program("--source file:clip.yuv --loop --output json").spawn().unwrap();
+    // More than a pipe holds is written soon, and not read.
+    thread::sleep(Duration::from_secs(3));
+    assert!(program.try_wait().unwrap().is_none());
+    let kill = Command::new("kill").arg(program.id().to_string()).status();
+    assert!(kill.unwrap().success());
+    let asked = Instant::now();
+    let status = loop {
+        if let Some(status) = program.try_wait().unwrap() {
+            break status;
+        }
+        assert!(asked.elapsed() < Duration::from_secs(20), "it does not end");
+        thread::sleep(Duration::from_millis(50));
+    };
+    assert!(status.success(), "{status}");
 }
 
 #[test]

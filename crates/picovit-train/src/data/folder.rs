@@ -63,7 +63,9 @@ pub(super) fn load(
         let problem = "it has a `train` subfolder, but neither `test` nor `val`";
         return Err(DataError::format(folder, problem));
     };
-    let (test_names, images) = classes(test_folder)?;
+    let (test_names, mut images) = classes(test_folder)?;
+    // The first of them are of all classes.
+    Random::new(0, 0, Stream::Split).shuffle(&mut images);
     if test_names != class_names {
         let problem = format!(
             "its classes ({}) are not those of {} ({})",

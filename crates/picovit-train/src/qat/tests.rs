@@ -13,6 +13,7 @@ use picovit_models::{
 
 use super::chip::{Chip, calibrate};
 use super::straight_through::StraightThrough;
+use crate::graphs::Building;
 
 type B = Autodiff<Flex>;
 
@@ -160,6 +161,8 @@ fn the_forward_pass_is_the_engines_in_every_family() {
         let slices: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
         let observed = chip.observe(&slices);
         let taps = StraightThrough::new(observed.clone());
+        // Other tests have graphs of their own.
+        let building = Building::start();
         let mut checked = Checked { taps, expected: observed, seen: 0 };
         let pixels = normalize::<B>(&config, &images.concat(), &Default::default());
         let logits = network.forward_tapped(pixels.clone(), &mut checked);
@@ -167,7 +170,7 @@ fn the_forward_pass_is_the_engines_in_every_family() {
         assert_eq!(checked.seen, checked.expected.len());
         assert!(checked.seen >= 20, "{}", checked.seen);
 
-        let gradients = (logits.clone() * logits).sum().backward();
+        let gradients = building.backward((logits.clone() * logits).sum());
         let mut reached = Reached { gradients: &gradients, missing: 0, count: 0 };
         network.visit(&mut reached);
         // Running statistics and fixed positions do not learn; the bias of sequence pooling cancels.
@@ -204,12 +207,13 @@ fn gradients_pass_straight_through_except_where_values_are_cut_off() {
     let observed =
         Observed { name: "value".into(), shape, values: values.clone(), saturated: vec![2, 4, 4] };
     let mut taps = StraightThrough::new(vec![observed]);
+    let building = Building::start();
     let data = TensorData::new(vec![0.52f32, -0.21, 7.0, 0.02, 2.5, -1.03], [1, 2, 3]);
     let x = Tensor::<B, 3>::from_data(data, &Default::default()).require_grad();
     let y = taps.tap(format_args!("value"), x.clone());
     assert_eq!(flat(&y), values);
     let weights = TensorData::new(vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], [1, 2, 3]);
-    let gradients = (y * Tensor::from_data(weights, &Default::default())).sum().backward();
+    let gradients = building.backward((y * Tensor::from_data(weights, &Default::default())).sum());
     let gradient: Vec<f32> = x.grad(&gradients).unwrap().into_data().to_vec().unwrap();
     assert_eq!(gradient, [1.0, 2.0, 0.0, 4.0, 0.0, 6.0]);
 }

@@ -15,6 +15,8 @@ const MADE_FOR: Size = Size::new(320, 240);
 const LEAST: Size = Size::new(160, 128);
 /// Longest edge.
 const MOST: u32 = 16_384;
+/// Longest row, in bytes.
+const LONGEST: usize = 8 * MOST as usize;
 
 /// Layout of a framebuffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,9 @@ impl Geometry {
         match stride.unwrap_or(row) {
             stride if stride < row => {
                 Err(format!("a stride of {stride} bytes is less than a row of {row}"))
+            }
+            stride if stride > LONGEST => {
+                Err(format!("a stride of {stride} bytes is more than any has, {LONGEST} at most"))
             }
             stride => Ok(Self { size, pixel, stride }),
         }
@@ -191,6 +196,7 @@ mod tests {
             ("320x240", "not WIDTH"),
             ("320x240x24", "24 bits"),
             ("320x240x16:100", "less than a row"),
+            ("320x240x16:18446744073709551615", "more than any has"),
             ("64x64x16", "too small"),
             ("0x0x16", "no extent"),
             ("320x240x16:x", "not WIDTH"),

@@ -9,17 +9,16 @@
 
 mod board;
 mod guest;
+mod http;
 mod places;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
-use tiny_http::{Header, Method, Request, Response, Server};
 
 use crate::error::Error;
 use crate::inference::Shown;
@@ -28,9 +27,13 @@ use crate::record;
 
 use board::Board;
 use guest::is_welcome;
+use http::{Guest, Request};
 use places::Places;
 
 const PAGE: &str = include_str!("page.html");
+
+/// The status of most answers.
+const OK: &str = "200 OK";
 
 /// Requests that are answered at the same time, those of open pages among them. Each has a thread: whoever
 /// reads slowly, or nothing, keeps nobody else waiting.
@@ -43,15 +46,8 @@ const VIEWERS: usize = 16;
 /// noticed then.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// A reader that takes nothing for so long is gone, and its place is somebody else's.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// A browser draws no faster.
 const BETWEEN_EVENTS: Duration = Duration::from_millis(15);
-
-/// The page loads nothing from elsewhere, and nobody may frame it.
-const POLICY: &str = "default-src 'none'; img-src 'self' data:; connect-src 'self'; \
-    style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The server.
 pub(super) struct Web {
@@ -82,11 +78,9 @@ impl Web {
             io::ErrorKind::AddrInUse => Error::PortInUse { address },
             _ => Error::Listen { address, reason: reason.to_string() },
         })?;
-        let failed = |reason: String| Error::Listen { address, reason };
-        let address = listener.local_addr().map_err(|reason| failed(reason.to_string()))?;
-        let listener = prepared(listener).map_err(|reason| failed(reason.to_string()))?;
-        let server = Server::from_listener(listener, None);
-        let server = server.map_err(|reason| failed(reason.to_string()))?;
+        let address = listener
+            .local_addr()
+            .map_err(|reason| Error::Listen { address, reason: reason.to_string() })?;
         let model = artifact.model();
         let labels = (0..model.classes()).map(|class| record::label(&model, class as u16));
         let about = About {
@@ -103,7 +97,7 @@ impl Web {
             viewers: Places::new(VIEWERS),
         });
         let answering = Arc::clone(&site);
-        thread::spawn(move || answering.serve(&server));
+        thread::spawn(move || answering.serve(&listener));
         eprintln!("web page: http://{address}/");
         if !site.loopback {
             eprintln!("warning: whoever reaches {address} over the network sees the camera");
@@ -118,75 +112,68 @@ impl Web {
 }
 
 impl Site {
-    fn serve(self: Arc<Self>, server: &Server) {
+    fn serve(self: Arc<Self>, listener: &TcpListener) {
         // Not even a refusal is written on the thread that hears the next request.
         let (refuse, refused) = mpsc::channel();
         thread::spawn(move || {
-            for request in refused {
-                let _ = busy(request, "too many requests at a time");
+            for stream in refused {
+                let _ =
+                    Guest::new(stream).and_then(|guest| busy(guest, "too many requests at a time"));
             }
         });
-        while let Ok(request) = server.recv() {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else {
+                // Too many open files: a moment later some may be closed.
+                thread::sleep(BETWEEN_EVENTS);
+                continue;
+            };
             let Some(place) = self.answers.take() else {
-                let _ = refuse.send(request);
+                let _ = refuse.send(stream);
                 continue;
             };
             let site = Arc::clone(&self);
-            // Without a thread the request is dropped, which tiny_http answers with 500.
+            // Without a thread the connection is closed.
             let _ = thread::Builder::new().name("answer".to_owned()).spawn(move || {
                 // A reader that has gone is no fault.
-                let _ = site.answer(request);
+                let _ = site.answer(stream);
                 drop(place);
             });
         }
     }
 
-    fn answer(&self, request: Request) -> io::Result<()> {
-        let host = request.headers().iter().find(|header| header.field.equiv("Host"));
-        if self.loopback && !host.is_some_and(|host| is_welcome(host.value.as_str())) {
-            return respond(request, 403, "text/plain", b"ask for localhost");
+    fn answer(&self, stream: TcpStream) -> io::Result<()> {
+        let mut guest = Guest::new(stream)?;
+        let Some(Request { method, path, host }) = guest.request()? else {
+            return guest.answer("400 Bad Request", "text/plain", b"no request");
+        };
+        if self.loopback && !host.is_some_and(|host| is_welcome(&host)) {
+            return guest.answer("403 Forbidden", "text/plain", b"ask for localhost");
         }
-        if !matches!(request.method(), Method::Get | Method::Head) {
-            return respond(request, 405, "text/plain", b"only GET");
+        if !matches!(&*method, "GET" | "HEAD") {
+            return guest.answer("405 Method Not Allowed", "text/plain", b"only GET");
         }
-        match request.url().split('?').next().unwrap_or_default() {
-            "/" => respond(request, 200, "text/html; charset=utf-8", PAGE.as_bytes()),
-            "/model.json" => respond(request, 200, "application/json", &self.model),
+        match &*path {
+            "/" => guest.answer(OK, "text/html; charset=utf-8", PAGE.as_bytes()),
+            "/model.json" => guest.answer(OK, "application/json", &self.model),
             "/picture.jpg" => match self.board.newest() {
-                Some(shown) => picture(request, &shown),
-                None => busy(request, "no frame yet"),
+                Some(shown) => picture(guest, &shown),
+                None => busy(guest, "no frame yet"),
             },
-            "/events" if *request.method() == Method::Get => self.view(request),
-            _ => respond(request, 404, "text/plain", b"nothing here"),
+            "/events" if method == "GET" => self.view(guest),
+            _ => guest.answer("404 Not Found", "text/plain", b"nothing here"),
         }
     }
 
     /// Sends records until the page is closed.
-    fn view(&self, request: Request) -> io::Result<()> {
+    fn view(&self, guest: Guest) -> io::Result<()> {
         let Some(_place) = self.viewers.take() else {
-            return busy(request, "too many pages are open");
+            return busy(guest, "too many pages are open");
         };
-        send_events(&self.board, request.into_writer())
+        send_events(&self.board, guest.events()?)
     }
 }
 
-/// Connections that do not hold back the rest of an answer until its beginning is acknowledged, 40 ms later,
-/// and that give up a reader who reads nothing. tiny_http keeps them to itself, but on Linux they have
-/// the listener's settings.
-fn prepared(listener: TcpListener) -> io::Result<TcpListener> {
-    let socket = TcpStream::from(OwnedFd::from(listener));
-    socket.set_nodelay(true)?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    Ok(OwnedFd::from(socket).into())
-}
-
 fn send_events(board: &Board, mut page: impl Write) -> io::Result<()> {
-    write!(
-        page,
-        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n\
-         X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\nretry: 1000\n\n"
-    )?;
-    page.flush()?;
     let mut last = 0;
     loop {
         match board.newer_than(last, SILENCE) {
@@ -197,50 +184,27 @@ fn send_events(board: &Board, mut page: impl Write) -> io::Result<()> {
             }
             None => page.write_all(b": still here\n\n")?,
         }
-        page.flush()?;
         thread::sleep(BETWEEN_EVENTS);
     }
 }
 
-fn picture(request: Request, shown: &Shown) -> io::Result<()> {
+fn picture(guest: Guest, shown: &Shown) -> io::Result<()> {
     match shown.picture.jpeg() {
-        Ok(jpeg) => respond(request, 200, "image/jpeg", &jpeg),
-        Err(reason) => respond(request, 500, "text/plain", reason.to_string().as_bytes()),
+        Ok(jpeg) => guest.answer(OK, "image/jpeg", &jpeg),
+        Err(reason) => {
+            let reason = reason.to_string();
+            guest.answer("500 Internal Server Error", "text/plain", reason.as_bytes())
+        }
     }
 }
 
-fn busy(request: Request, reason: &str) -> io::Result<()> {
-    respond(request, 503, "text/plain", reason.as_bytes())
-}
-
-fn respond(request: Request, status: u16, kind: &str, body: &[u8]) -> io::Result<()> {
-    let length = Some(body.len());
-    let headers = [
-        ("Content-Type", kind),
-        ("Cache-Control", "no-store"),
-        ("X-Content-Type-Options", "nosniff"),
-        ("Content-Security-Policy", POLICY),
-    ];
-    let headers = headers.map(|(name, value)| Header::from_bytes(name, value).expect("is ASCII"));
-    request.respond(Response::new(status.into(), headers.into(), body, length, None))
+fn busy(guest: Guest, reason: &str) -> io::Result<()> {
+    guest.answer("503 Service Unavailable", "text/plain", reason.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn connections_have_the_settings_of_the_listener() {
-        let listener = prepared(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
-        let _reader = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (mut connection, _) = listener.accept().unwrap();
-        assert!(connection.nodelay().unwrap());
-        assert_eq!(connection.write_timeout().unwrap(), Some(PATIENCE));
-        // What the page sends ends with an error when the reader reads nothing.
-        connection.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
-        let error = (0..10_000).find_map(|_| connection.write_all(&[0; 1 << 16]).err());
-        assert_eq!(error.map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
-    }
 
     #[test]
     fn the_page_needs_nothing_else() {
