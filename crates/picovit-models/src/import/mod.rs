@@ -2,9 +2,13 @@
 
 mod detect;
 pub(crate) mod layout;
+mod pickle;
 pub(crate) mod positions;
+mod pytorch;
 mod resample;
 mod state_dict;
+mod strided;
+mod tensor_refs;
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +35,7 @@ pub enum ImportError {
         source: std::io::Error,
     },
     /// The file is no checkpoint.
-    #[error("{} is neither a safetensors file nor a PyTorch state dict: {reason}", .path.display())]
+    #[error("{} is neither a safetensors file nor a PyTorch state dict: {reason}; if PyTorch can load it, save the weights alone: torch.save(ckpt['state_dict'], 'weights.pth'), or model.state_dict() of a whole model", .path.display())]
     NotACheckpoint {
         /// The file.
         path: PathBuf,

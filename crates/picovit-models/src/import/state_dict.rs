@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, TensorData};
-use burn_store::pytorch::PytorchReader;
 use safetensors::{Dtype, SafeTensors};
 
 use super::ImportError;
 use super::layout::Layout;
+use super::pytorch;
 use crate::config::ImageSize;
 
 /// A state dict as a file holds it.
@@ -64,7 +64,7 @@ impl StateDict {
         let content = fs::read(path).map_err(read)?;
         let tensors = match is_safetensors(&content) {
             true => read_safetensors(&content),
-            false => read_pytorch(path),
+            false => pytorch::read(&content),
         };
         let mut tensors = tensors.map_err(no_checkpoint)?;
         // Batches seen; nothing depends on it.
@@ -166,21 +166,9 @@ fn read_safetensors(content: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
     Ok(tensors.collect())
 }
 
-fn read_pytorch(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
-    let reader = PytorchReader::new(path).map_err(|error| error.to_string())?;
-    let tensors = reader.into_tensors().into_iter().map(|(name, tensor)| {
-        let values = if tensor.dtype.is_float() {
-            let data = tensor.to_data().map_err(|error| format!("cannot be read: {error:?}"));
-            data.and_then(floats)
-        } else {
-            Err(format!("holds {:?}, must hold floats", tensor.dtype))
-        };
-        (name, Entry { shape: tensor.shape.as_slice().to_vec(), values })
-    });
-    Ok(tensors.collect())
-}
-
-fn floats(data: TensorData) -> Result<Vec<f32>, String> {
+/// # Errors
+/// If a value is not finite.
+pub(super) fn floats(data: TensorData) -> Result<Vec<f32>, String> {
     let values: Vec<f32> = data.convert::<f32>().to_vec().map_err(|error| format!("{error:?}"))?;
     match values.iter().all(|v| v.is_finite()) {
         true => Ok(values),
