@@ -37,11 +37,11 @@ pub struct ModelConfig {
     pub classes: usize,
     /// Family and its sizes.
     pub architecture: Architecture,
-    /// Per-channel mean of the training images, in 0..1 units.
+    /// Per-channel mean of the training images, in 0..1 units: 0 to 1.
     pub mean: Vec<f32>,
-    /// Per-channel standard deviation of the training images, in 0..1 units.
+    /// Per-channel standard deviation of the training images, in 0..1 units: above 0, at most 1.
     pub std: Vec<f32>,
-    /// Class names in logit order; empty when unknown.
+    /// Class names in logit order, each on one line; empty when unknown.
     #[serde(default)]
     pub labels: Vec<String>,
     /// Name of the data set the weights were trained on.
@@ -220,15 +220,23 @@ impl ModelConfig {
                 let problem = format!("has {} values for {} channels", values.len(), self.channels);
                 return fail(field, problem);
             }
-            if !values.iter().all(|v| v.is_finite()) {
-                return fail(field, "holds a value that is not finite".into());
+            // Not finite ones, too; a deviation of 0 would divide by 0.
+            let fits = |v: f32| (0.0..=1.0).contains(&v) && (field == "mean" || v > 0.0);
+            if let Some(value) = values.iter().find(|&&v| !fits(v)) {
+                let range = if field == "mean" { "0 to 1" } else { "above 0 and at most 1" };
+                let remedy = "divide values for pixels of 0 to 255 by 255";
+                return fail(field, format!("holds {value}, must be {range}; {remedy}"));
             }
-        }
-        if !self.std.iter().all(|&v| v > 0.0) {
-            return fail("std", "holds a value that is not above 0".into());
         }
         if !self.labels.is_empty() && self.labels.len() != self.classes {
             let problem = format!("has {} names for {} classes", self.labels.len(), self.classes);
+            return fail("labels", problem);
+        }
+        // Artifacts keep one name a line.
+        let on_one_line = |name: &str| !name.is_empty() && !name.contains(['\n', '\r']);
+        if let Some(class) = self.labels.iter().position(|name| !on_one_line(name)) {
+            let name = &self.labels[class];
+            let problem = format!("holds {name:?} for class {class}, must be a name on one line");
             return fail("labels", problem);
         }
         Ok(())
@@ -363,7 +371,24 @@ mod tests {
         check(&|c| c.image_size.width = 0, "`image_size` is 0");
         check(&|c| *c = c.clone().with_image_size(4, 4), "`image_size` 4x4 leaves a single token");
         check(&|c| c.mean.clear(), "`mean` has 0 values for 3");
-        check(&|c| c.std[1] = 0.0, "`std` holds");
+        check(&|c| c.mean[2] = 120.0, "`mean` holds 120, must be 0 to 1; divide");
+        check(&|c| c.mean[0] = -0.1, "`mean` holds -0.1");
+        check(&|c| c.mean[0] = f32::NAN, "`mean` holds NaN");
+        check(&|c| c.std[1] = 0.0, "`std` holds 0, must be above 0");
+        check(&|c| c.std[1] = 58.0, "`std` holds 58");
+        let named = |name: &str| {
+            let name = name.to_owned();
+            move |c: &mut ModelConfig| {
+                let names = (0..9).map(|class| class.to_string()).chain([name.clone()]);
+                c.labels = names.collect();
+            }
+        };
+        check(&named("tea\ncup"), r#"`labels` holds "tea\ncup" for class 9"#);
+        check(&named("tea\r"), r#"`labels` holds "tea\r" for class 9"#);
+        check(&named(""), r#"`labels` holds "" for class 9"#);
+        let mut edge = good.clone().with_normalization(vec![0.0, 1.0, 0.5], vec![1.0, 1e-3, 0.5]);
+        named("tea cup")(&mut edge);
+        edge.validate().unwrap();
         check(&|c| c.labels = vec!["one".into()], "`labels` has 1 names for 10");
         check(&|c| cct(c).heads = 3, "`heads` is 3, does not divide embedding_dim 128");
         check(&|c| cct(c).kernel_size = 4, "`kernel_size` is 4");
