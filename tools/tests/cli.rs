@@ -396,7 +396,7 @@ fn bad_imports_name_the_keys_and_write_nothing() {
     assert!(text.contains("nothing.pth"), "{text}");
     fs::write(path.join("noise.pth"), [7u8; 300]).unwrap();
     let text = complaint(&["import", "noise.pth", "--model", "cct_2_3x2"], path);
-    assert!(text.contains("noise.pth"), "{text}");
+    assert!(text.contains("noise.pth") && text.contains("torch.save(ckpt['state_dict']"), "{text}");
     assert!(!path.join("best.mpk").exists() && !path.join("best.json").exists());
 }
 
@@ -421,6 +421,61 @@ fn weights_travel_in_and_out_without_being_described() {
     assert!(text.contains("resampled from 8x8 to 16x16 tokens"), "{text}");
     let text = complaint(&["export", "nothing.mpk", "--out", "x.safetensors"], path);
     assert!(text.contains("nothing.mpk") && !path.join("x.safetensors").exists(), "{text}");
+}
+
+#[test]
+fn imports_and_exports_do_not_overwrite_what_they_read() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path();
+    let weights = fs::read(golden("cct_2_3x2.pth")).unwrap();
+    fs::create_dir(path.join("folder")).unwrap();
+    fs::write(path.join("w.pth"), &weights).unwrap();
+    fs::write(path.join("w.json"), &weights).unwrap();
+    let import =
+        |file: &str, out: &str| complaint(&["import", file, "--heads", "2", "--out", out], path);
+    let text = import("w.pth", "folder/../w.pth");
+    assert!(text.contains("folder/../w.pth would overwrite w.pth"), "{text}");
+    // The configuration would go there.
+    let text = import("w.json", "./w.mpk");
+    assert!(text.contains("w.json would overwrite w.json"), "{text}");
+    let text = import("w.pth", "new.json");
+    assert!(text.contains("--out new.json") && text.contains(".mpk"), "{text}");
+    assert!(!path.join("w.mpk").exists() && !path.join("new.json").exists());
+
+    succeed(&["import", "w.pth", "--heads", "2", "--out", "best.mpk"], path);
+    let before = ["best.mpk", "best.json"].map(|name| fs::read(path.join(name)).unwrap());
+    for out in ["best.json", "folder/../best.mpk"] {
+        let text = complaint(&["export", "best.mpk", "--out", out], path);
+        assert!(text.contains(&format!("{out} would overwrite best.")), "{text}");
+    }
+    assert_eq!(before, ["best.mpk", "best.json"].map(|name| fs::read(path.join(name)).unwrap()));
+    assert_eq!(
+        ["w.pth", "w.json"].map(|name| fs::read(path.join(name)).unwrap()),
+        [&weights[..]; 2]
+    );
+}
+
+#[test]
+fn imports_say_what_was_assumed_and_refuse_what_cannot_be_meant() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path();
+    let made = golden("../../models/mobilevit_xxs_fmnist/best.mpk");
+    succeed(&["export", made.to_str().unwrap(), "--out", "m.safetensors"], path);
+    let text = succeed(&["import", "m.safetensors"], path);
+    assert!(text.contains("image size: 256x256 assumed"), "{text}");
+    assert!(text.contains("mean 0 and deviation 1 assumed"), "{text}");
+    let known = ["import", "m.safetensors", "--image-size", "192", "--mean", "0", "--std", "1"];
+    let text = succeed(&known, path);
+    assert!(!text.contains("assumed"), "{text}");
+    let text = complaint(&["import", "m.safetensors", "--mean", "120", "--std", "58"], path);
+    assert!(text.contains("`mean` holds 120") && text.contains("by 255"), "{text}");
+
+    let weights = golden("cct_2_3x2.pth");
+    let labels = "a,b,c,d,e,f,g,h,i,tea\ncup";
+    let args = ["import", weights.to_str().unwrap(), "--heads", "2", "--labels", labels];
+    let text = complaint(&[&args[..], &["--out", "named.mpk"]].concat(), path);
+    assert!(text.contains(r#"`labels` holds "tea\ncup""#), "{text}");
+    assert!(!path.join("named.mpk").exists());
 }
 
 #[test]

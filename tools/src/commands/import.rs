@@ -130,17 +130,38 @@ fn detected(state: &StateDict, args: &Args) -> Result<ModelConfig> {
     Ok(config)
 }
 
-/// What no file tells: how images were normalised when SHI-Labs' networks were trained.
-fn assumed_normalization(config: &ModelConfig, args: &Args) -> Option<String> {
+/// What no file tells and was not said: how images were normalised when the network was trained
+/// and, for MobileViT, which has no positional embedding, their size.
+fn assumed(config: &ModelConfig, args: &Args) -> Vec<String> {
+    let mut notes = vec![];
+    let mobilevit = matches!(config.architecture, Architecture::MobileVit(_));
+    if mobilevit && args.image_size.is_none() {
+        notes.push(format!(
+            "image size: {} assumed, which no weight tells; if the network was trained with \
+             another, import it with --image-size",
+            config.image_size
+        ));
+    }
+    if args.mean.is_none() {
+        notes.push(format!(
+            "normalisation: mean {} and deviation {} assumed, which no weight tells; if the network \
+             was trained with others, import it with --mean and --std{}",
+            config.mean[0],
+            config.std[0],
+            published_normalization(config)
+        ));
+    }
+    notes
+}
+
+/// The normalisation that SHI-Labs published for networks of such a size.
+fn published_normalization(config: &ModelConfig) -> &'static str {
     let shi_labs = matches!(
         config.architecture,
         Architecture::Cct(_) | Architecture::Cvt(_) | Architecture::VitLite(_)
     );
-    if args.mean.is_some() || !shi_labs {
-        return None;
-    }
-    let known = match (config.image_size.height, config.classes) {
-        _ if config.channels != 3 => "",
+    match (config.image_size.height, config.classes) {
+        _ if config.channels != 3 || !shi_labs => "",
         (32, 10) => {
             " (published for CIFAR-10: --mean 0.4914,0.4822,0.4465 --std 0.2470,0.2435,0.2616)"
         }
@@ -151,11 +172,7 @@ fn assumed_normalization(config: &ModelConfig, args: &Args) -> Option<String> {
             " (published for ImageNet: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225)"
         }
         _ => "",
-    };
-    Some(format!(
-        "normalisation: mean 0.5 and deviation 0.5 assumed, which no weight tells; if the network was \
-         trained with others, import it with --mean and --std{known}"
-    ))
+    }
 }
 
 fn has_positions(config: &ModelConfig) -> bool {
@@ -166,6 +183,14 @@ fn has_positions(config: &ModelConfig) -> bool {
 
 pub fn run(args: &Args) -> Result<()> {
     // Mistakes in the options come before those in the file.
+    let configuration = picovit_models::record::config_path(&args.out);
+    if args.out == configuration {
+        return Err(miette!(
+            "--out {}: the checkpoint's configuration goes there; name the checkpoint .mpk",
+            args.out.display()
+        ));
+    }
+    super::export::refuse_overwriting(&[&args.file], &[&args.out, &configuration])?;
     let config = args.model.as_deref().map(|name| named(name, args)).transpose()?;
     let state = match &args.key {
         Some(key) => StateDict::open_below(&args.file, key),
@@ -204,7 +229,7 @@ pub fn run(args: &Args) -> Result<()> {
     for other in state.left_out() {
         println!("left out: {other}; --key takes another network of the file");
     }
-    if let Some(note) = assumed_normalization(&config, args) {
+    for note in assumed(&config, args) {
         println!("{note}");
     }
     if !has_positions(&config) && args.model.is_none() {
