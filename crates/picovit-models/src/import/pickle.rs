@@ -73,21 +73,27 @@ impl<'a> Pickle<'a> {
     }
 
     /// What an object is an object of, as `torch.device`.
-    pub(super) fn class(&self, id: Id) -> String {
-        match &self.nodes[id] {
-            Node::Call { callable, args, .. } => match &self.nodes[*callable] {
-                // The helper of pickle that makes an object of the class that follows.
-                Node::Global("copyreg" | "copy_reg", _) if !self.items(*args).is_empty() => {
-                    self.class(self.items(*args)[0])
+    pub(super) fn class(&self, mut id: Id) -> String {
+        // Calls of what calls return: no class takes many.
+        for _ in 0..8 {
+            id = match &self.nodes[id] {
+                Node::Call { callable, args, .. } => {
+                    match (&self.nodes[*callable], self.items(*args)) {
+                        // The helper that makes an object of the class that follows.
+                        (Node::Global("copyreg" | "copy_reg", _), [class, ..]) => *class,
+                        _ => *callable,
+                    }
                 }
-                _ => self.class(*callable),
-            },
-            Node::Global(module, name) => format!("{module}.{name}"),
-            Node::Tuple(_) => "tuple".into(),
-            Node::List(_) => "list".into(),
-            Node::Dict(_) => "dict".into(),
-            _ => "value".into(),
+                // The older format names the class of a module with its source.
+                Node::Persistent(named) if self.items(*named).len() > 1 => self.items(*named)[1],
+                Node::Global(module, name) => return format!("{module}.{name}"),
+                Node::Tuple(_) => return "tuple".into(),
+                Node::List(_) => return "list".into(),
+                Node::Dict(_) => return "dict".into(),
+                _ => break,
+            };
         }
+        "value".into()
     }
 }
 
@@ -212,7 +218,7 @@ impl<'a> Machine<'a> {
             b'i' | b'o' => self.instance(opcode)?,
             // An object's attributes; dictionaries of weights have none that matter.
             b'b' => drop(self.pop()?),
-            0x82 | 0x83 | 0x84 => self.skip_value([1, 2, 4][usize::from(opcode - 0x82)])?,
+            0x82..=0x84 => self.skip_value([1, 2, 4][usize::from(opcode - 0x82)])?,
             b'P' => {
                 let line = self.line()?;
                 let name = self.node(Node::Text(line));

@@ -196,6 +196,10 @@ mod tests {
     fn objects_with_code_are_named() {
         let problem = read(WHOLE).unwrap_err();
         assert!(problem.contains("`model` of class torch.nn.modules.linear.Linear"), "{problem}");
+        // Older files name the class with its source.
+        let old = Pickle::read(b"(U\x06modulecnet\nCct\nNNtQ)R.").unwrap();
+        let problem = tensor_refs(&old).unwrap_err();
+        assert!(problem.contains("an object of class net.Cct"), "{problem}");
     }
 
     #[test]
@@ -216,6 +220,9 @@ mod tests {
 
     #[test]
     fn pickles_without_end_are_refused() {
+        // Calls of calls.
+        let calls = [&b"ca\nb\n"[..], &b")R".repeat(1 << 20), b"."].concat();
+        assert!(tensor_refs(&Pickle::read(&calls).unwrap()).is_err());
         // A dictionary that holds itself; dictionaries that hold the one before twice.
         let circle = tensor_refs(&Pickle::read(b"}q\0U\x01ah\0s.").unwrap()).unwrap_err();
         assert!(circle.contains("too deeply"), "{circle}");

@@ -105,6 +105,9 @@ impl Walk<'_, '_> {
             return Err(format!("`{}` is nested too deeply", self.path.join(".")));
         }
         if let Some(tensor) = tensor(self.pickle, id) {
+            if self.path.is_empty() {
+                return Err("it holds one tensor without a name".into());
+            }
             self.found.insert(self.path.join("."), tensor);
             return Ok(());
         }
@@ -129,6 +132,7 @@ impl Walk<'_, '_> {
                 false => format!("`{}` of class {class}", self.path.join(".")),
             });
         }
+        self.seen += items.len();
         for (key, value) in items {
             let key = match self.pickle.nodes[key] {
                 Node::Text(text) => text.to_owned(),
