@@ -434,10 +434,10 @@ fn imports_and_exports_do_not_overwrite_what_they_read() {
     let import =
         |file: &str, out: &str| complaint(&["import", file, "--heads", "2", "--out", out], path);
     let text = import("w.pth", "folder/../w.pth");
-    assert!(text.contains("folder/../w.pth would overwrite w.pth"), "{text}");
+    assert!(text.contains("writing folder/../w.pth would replace w.pth"), "{text}");
     // The configuration would go there.
     let text = import("w.json", "./w.mpk");
-    assert!(text.contains("w.json would overwrite w.json"), "{text}");
+    assert!(text.contains("w.json would replace w.json"), "{text}");
     let text = import("w.pth", "new.json");
     assert!(text.contains("--out new.json") && text.contains(".mpk"), "{text}");
     assert!(!path.join("w.mpk").exists() && !path.join("new.json").exists());
@@ -446,7 +446,7 @@ fn imports_and_exports_do_not_overwrite_what_they_read() {
     let before = ["best.mpk", "best.json"].map(|name| fs::read(path.join(name)).unwrap());
     for out in ["best.json", "folder/../best.mpk"] {
         let text = complaint(&["export", "best.mpk", "--out", out], path);
-        assert!(text.contains(&format!("{out} would overwrite best.")), "{text}");
+        assert!(text.contains(&format!("{out} would replace best.")), "{text}");
     }
     assert_eq!(before, ["best.mpk", "best.json"].map(|name| fs::read(path.join(name)).unwrap()));
     assert_eq!(

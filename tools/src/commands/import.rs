@@ -6,6 +6,8 @@ use clap::Args as ClapArgs;
 use miette::{IntoDiagnostic, Result, miette};
 use picovit_models::{Architecture, Hints, ImageSize, ModelConfig, StateDict};
 
+use crate::output::{self, grouped};
+
 /// Import a state dict of CCT, CVT, ViT-Lite (as their authors name the weights) or MobileViT (as
 /// timm, Hugging Face and ml-cvnets name them).
 #[derive(Debug, ClapArgs)]
@@ -190,7 +192,7 @@ pub fn run(args: &Args) -> Result<()> {
             args.out.display()
         ));
     }
-    super::export::refuse_overwriting(&[&args.file], &[&args.out, &configuration])?;
+    output::check(&[Some(&args.out), Some(&configuration)], &[&args.file])?;
     let config = args.model.as_deref().map(|name| named(name, args)).transpose()?;
     let state = match &args.key {
         Some(key) => StateDict::open_below(&args.file, key),
@@ -243,7 +245,7 @@ pub fn run(args: &Args) -> Result<()> {
         config.name,
         config.channels,
         config.classes,
-        crate::output::grouped(config.params())
+        grouped(config.params())
     );
     Ok(())
 }
