@@ -1,8 +1,9 @@
 //! Spinners, tables, numbers and files.
 
 use std::ffi::OsString;
-use std::fs;
-use std::path::Path;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -57,9 +58,14 @@ pub(crate) fn sheet<const N: usize>(headings: [&str; N], left: usize) -> Table {
 }
 
 /// Writes a file, and its folder where need be, under a temporary name and renames it, so that no
-/// half-written file remains.
+/// half-written file remains. A link stays one; what is no file, as `/dev/null`, is written to.
 pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
     let failed = Error::file("write", path);
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let opened = OpenOptions::new().write(true).open(path);
+        return opened.and_then(|mut file| file.write_all(content)).map_err(failed);
+    }
+    let path = &followed(path);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(&failed)?;
     }
@@ -69,6 +75,17 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
         .and_then(|()| fs::rename(&temporary, path))
         .inspect_err(|_| drop(fs::remove_file(&temporary)))
         .map_err(failed)
+}
+
+/// Where links lead, the last of which may lead to nothing yet.
+fn followed(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // More are an error of the system's.
+    for _ in 0..40 {
+        let Ok(to) = fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new("")).join(to);
+    }
+    path
 }
 
 /// A number with thousands separators.
@@ -92,5 +109,51 @@ mod tests {
     fn thousands_are_separated() {
         let values = [0, 999, 1000, 1_234_567].map(grouped);
         assert_eq!(values, ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_links_and_what_they_lead_to_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("new/file");
+        write(&file, b"old").unwrap();
+        let links = [("one", "new/file"), ("two", "one"), ("dangling", "later/file")];
+        let links = links.map(|(link, to)| {
+            let link = dir.path().join(link);
+            std::os::unix::fs::symlink(to, &link).unwrap();
+            link
+        });
+        for link in &links {
+            write(link, b"new").unwrap();
+            assert!(link.is_symlink(), "{}", link.display());
+            assert_eq!(fs::read(link).unwrap(), b"new");
+        }
+        for (folder, file) in [("new", &file), ("later", &dir.path().join("later/file"))] {
+            assert_eq!(fs::read(file).unwrap(), b"new");
+            assert_eq!(fs::read_dir(dir.path().join(folder)).unwrap().count(), 1);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn pipes_and_devices_are_written_to() {
+        use std::io::Read as _;
+        use std::os::unix::fs::FileTypeExt as _;
+
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        // Both ends at once, so that nobody waits for the other.
+        let mut end = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+        write(&pipe, b"through").unwrap();
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        let mut taken = [0; 7];
+        end.read_exact(&mut taken).unwrap();
+        assert_eq!(&taken, b"through");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        write(&link, b"away").unwrap();
+        assert!(link.is_symlink());
     }
 }
