@@ -142,7 +142,10 @@ fn a_board_that_cannot_use_its_region_shows_why_and_waits() {
     let mut damaged = good.clone();
     damaged[good.len() / 2] ^= 0x10;
     let target = RegionError::WrongTarget { found: Packing::Helium, wanted: Packing::CortexM };
-    let cases: [(&str, Vec<u8>, RegionError); 6] = [
+    let cases: [(&str, Vec<u8>, RegionError); 8] = [
+        // As an empty file, or a short one, in memory that is erased.
+        ("mps2-an386", Vec::new(), RegionError::Empty),
+        ("mps2-an386", vec![0], RegionError::Magic),
         ("mps2-an386", vec![0xff; 4096], RegionError::Empty),
         ("mps2-an386", damaged.clone(), RegionError::Checksum),
         ("mps2-an386", altered(&good, 4, &[0, 0]), RegionError::Version { found: 0 }),

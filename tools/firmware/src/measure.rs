@@ -102,7 +102,7 @@ pub(crate) fn measure(args: &Request<'_>) -> Result<Measured, Error> {
                 .to_owned(),
         });
     }
-    let region = args.region.map(|file| region::find(&artifact, file)).transpose()?;
+    let region = args.region.map(|file| region::find(board, &artifact, file)).transpose()?;
     let booted = region.as_ref().map(|region| region.boot(board, ARENA_BYTES));
     let model = match &booted {
         None => {
@@ -136,7 +136,8 @@ pub(crate) fn measure(args: &Request<'_>) -> Result<Measured, Error> {
     let compiler = build::build(board, &artifact, &contents, args.build, &program)?;
     let sizes = Sizes::read(&program)?;
     if let Some(region) = &region {
-        write(&work.0.join(REGION_FILE), region.bytes())?;
+        // All of it, so that it does not matter what else the emulator has in there.
+        write(&work.0.join(REGION_FILE), region.memory())?;
         // The same for all models: kept, so that one can see that.
         let kept = folder.join("firmware-region.elf");
         write(&kept, &fs::read(&program).map_err(Error::file("read", &program))?)?;

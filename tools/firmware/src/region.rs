@@ -53,18 +53,31 @@ pub(crate) fn of(artifact: &Artifact) -> Result<Vec<u8>, Error> {
     )
 }
 
-/// A region in the memory of this machine.
-pub(crate) struct Placed(Aligned);
+/// A region in the memory of this machine: all that a board has for it, erased behind what is there.
+pub(crate) struct Placed {
+    memory: Aligned,
+    length: usize,
+}
 
 impl Placed {
-    /// A copy of a region's bytes.
-    pub(crate) fn new(bytes: &[u8]) -> Self {
-        Self(Aligned::copy(bytes))
+    /// A copy of a region's bytes. Those of one that is too long for the board are all there.
+    pub(crate) fn new(bytes: &[u8], board: &Board) -> Self {
+        let mut memory = Aligned::zeroed(bytes.len().max(board.region.bytes as usize));
+        let (start, behind) = memory.as_mut().split_at_mut(bytes.len());
+        start.copy_from_slice(bytes);
+        // As flash has it.
+        behind.fill(0xff);
+        Self { memory, length: bytes.len() }
     }
 
     /// The bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.0.as_ref()
+        &self.memory()[..self.length]
+    }
+
+    /// All memory that the board looks at.
+    pub(crate) fn memory(&self) -> &[u8] {
+        self.memory.as_ref()
     }
 
     /// What a board with so much working memory does with it before its first frame: the model, or why
@@ -76,16 +89,52 @@ impl Placed {
         let mut arena = Aligned::zeroed(arena);
         let mut app: Option<App<'_, '_, CLASSES, WINDOW>> = None;
         let supported = [board.packing.0];
-        boot(&mut app, self.bytes(), &supported, arena.as_mut(), Settings::default())
+        boot(&mut app, self.memory(), &supported, arena.as_mut(), Settings::default())
             .map(|app| *app.model())
     }
 }
 
 /// The region of an artifact, or that in a file, whatever is in it.
-pub(crate) fn find(artifact: &Artifact, file: Option<&Path>) -> Result<Placed, Error> {
+pub(crate) fn find(
+    board: &'static Board,
+    artifact: &Artifact,
+    file: Option<&Path>,
+) -> Result<Placed, Error> {
     let bytes = match file {
         Some(path) => std::fs::read(path).map_err(Error::file("read", path))?,
         None => of(artifact)?,
     };
-    Ok(Placed::new(&bytes))
+    let (length, room) = (bytes.len(), board.region.bytes);
+    if length > room as usize {
+        return Err(Error::Unfit {
+            path: file.unwrap_or(&artifact.path).to_owned(),
+            board: board.name,
+            reason: format!("{length} bytes do not go into the {room} that it has for a model"),
+            help: "take a smaller one".to_owned(),
+        });
+    }
+    Ok(Placed::new(&bytes, board))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::named;
+
+    /// Whatever is in a file, also nothing: the host looks at as many bytes as the board does.
+    #[test]
+    fn a_short_file_is_memory_that_is_erased_behind_it() {
+        let board = named("mps2-an386").unwrap();
+        let boot = |bytes: &[u8]| {
+            let placed = Placed::new(bytes, board);
+            assert_eq!(placed.memory().len(), board.region.bytes as usize);
+            assert_eq!(placed.bytes(), bytes);
+            placed.boot(board, region::ARENA_BYTES).map(|_| ()).unwrap_err()
+        };
+        assert_eq!(boot(&[]), RegionError::Empty);
+        assert_eq!(boot(&[0xff; 20]), RegionError::Empty);
+        assert_eq!(boot(&[0]), RegionError::Magic);
+        assert_eq!(boot(b"twenty bytes of text"), RegionError::Magic);
+        assert_eq!(boot(&region::MAGIC), RegionError::Version { found: 0xffff });
+    }
 }

@@ -33,7 +33,7 @@ pub(crate) fn flash(args: &FlashArgs) -> Result<(), Error> {
     let hardware = board.hardware()?;
     let way = Way::find(board, hardware, args)?;
     let artifact = Artifact::find(args.model.as_deref())?;
-    let region = Placed::new(&region::of(&artifact)?);
+    let region = Placed::new(&region::of(&artifact)?, board);
     let arena = args.link.arena_kb(board)?.unwrap_or_default() as usize * 1024;
     let (ram, most) = (args.link.ram, hardware.ram_kb);
     let room = Room { arena, ram, most, stays: args.model_only };
