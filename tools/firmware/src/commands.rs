@@ -12,6 +12,7 @@ use crate::board::{self, Board, Kind};
 use crate::build::{self, Contents};
 use crate::elf::Sizes;
 use crate::error::Error;
+use crate::flash::judge;
 use crate::image::{Depth, Image, Stack};
 use crate::measure::{Request, measure};
 use crate::model::Artifact;
@@ -105,7 +106,7 @@ impl From<&Stack> for StackReport {
     }
 }
 
-/// Builds the firmware and shows its sizes.
+/// Builds the firmware and shows its sizes. What `flash` would refuse is an error, after they are shown.
 pub(crate) fn size(args: &SizeArgs) -> Result<(), Error> {
     let (board, artifact, program) = compile(&args.build)?;
     let sizes = Sizes::read(&program)?;
@@ -168,7 +169,17 @@ pub(crate) fn size(args: &SizeArgs) -> Result<(), Error> {
             println!("how deep the {name} gets cannot be computed: {reason}");
         }
     }
-    Ok(())
+    match board.kind {
+        Kind::Hardware(_) => judge(board, &artifact, &args.build.link, &image),
+        // What is computed is an upper bound, and `run` tells the truth.
+        Kind::Emulated(_) => {
+            let known = image.stacks.iter().all(|stack| stack.depth.is_ok());
+            if let Some((reason, help)) = image.fault().filter(|_| known) {
+                eprintln!("{} {reason}; {help}", style("warning:").yellow());
+            }
+            Ok(())
+        }
+    }
 }
 
 /// Builds the firmware with pictures, runs it, and compares it with the host.

@@ -65,7 +65,7 @@ pub enum Error {
         help: String,
     },
     /// The program is none for a board.
-    #[error("the firmware for {board} is not written: {reason}")]
+    #[error("the firmware for {board} is refused: {reason}")]
     #[diagnostic(help("{help}"))]
     Image {
         /// The board.

@@ -18,7 +18,7 @@ use crate::model::Artifact;
 use crate::output::{grouped, write};
 use crate::paths::shown;
 use crate::region::{self, Placed};
-use crate::{BuildArgs, FlashArgs, elf};
+use crate::{BuildArgs, FlashArgs, LinkArgs, elf};
 
 use probe::Probe;
 pub(crate) use uf2::Part;
@@ -34,9 +34,7 @@ pub(crate) fn flash(args: &FlashArgs) -> Result<(), Error> {
     let way = Way::find(board, hardware, args)?;
     let artifact = Artifact::find(args.model.as_deref())?;
     let region = Placed::new(&region::of(&artifact)?, board);
-    let arena = args.link.arena_kb(board)?.unwrap_or_default() as usize * 1024;
-    let (ram, most) = (args.link.ram, hardware.ram_kb);
-    let room = Room { arena, ram, most, stays: args.model_only };
+    let room = Room::new(board, hardware, &args.link, args.model_only)?;
     check(board, &artifact, &region, &room)?;
     if args.model_only && artifact.features(board.packing.0).contains(&"f16") {
         eprintln!(
@@ -170,6 +168,17 @@ struct Room {
 }
 
 impl Room {
+    /// That of firmware which is linked like this.
+    fn new(
+        board: &'static Board,
+        hardware: &Hardware,
+        link: &LinkArgs,
+        stays: bool,
+    ) -> Result<Self, Error> {
+        let arena = link.arena_kb(board)?.unwrap_or_default() as usize * 1024;
+        Ok(Self { arena, ram: link.ram, most: hardware.ram_kb, stays })
+    }
+
     /// What to do where a model needs so many bytes.
     fn help(&self, needs: usize, target: &str) -> String {
         let has = self.arena;
@@ -185,6 +194,18 @@ impl Room {
             }
         }
     }
+}
+
+/// Refuses what [`flash`] would not write to a board: this model, or firmware that is linked like this.
+pub(crate) fn judge(
+    board: &'static Board,
+    artifact: &Artifact,
+    link: &LinkArgs,
+    image: &Image,
+) -> Result<(), Error> {
+    let region = Placed::new(&region::of(artifact)?, board);
+    check(board, artifact, &region, &Room::new(board, board.hardware()?, link, false)?)?;
+    image.check(board)
 }
 
 /// Does on this machine what the board does with a model before its first frame: what would be refused

@@ -108,13 +108,18 @@ impl Image {
     /// # Errors
     /// If it has a heap, or a stack may get deeper than what is reserved for it, or nobody knows.
     pub(crate) fn check(&self, board: &'static Board) -> Result<(), Error> {
-        let refused = |reason: String, help: &str| {
+        let fault = self.fault();
+        fault.map_or(Ok(()), |(reason, help)| {
             Err(Error::Image { board: board.name, reason, help: help.to_owned() })
-        };
+        })
+    }
+
+    /// The first thing that a program for a board must not be, and what to do about it.
+    pub(crate) fn fault(&self) -> Option<(String, &'static str)> {
         if let Some(function) = self.heap.first() {
             let help =
                 "something that is linked in allocates memory: the firmware has none to give";
-            return refused(format!("it has a heap: {function}"), help);
+            return Some((format!("it has a heap: {function}"), help));
         }
         for Stack { name, reserve, depth } in &self.stacks {
             match depth {
@@ -126,15 +131,15 @@ impl Image {
                         grouped(*reserve),
                         depth.way()
                     );
-                    return refused(reason, "give it more with --stack KB");
+                    return Some((reason, "give it more with --stack KB"));
                 }
                 Err(reason) => {
                     let reason = format!("nobody knows how deep its {name} gets: {reason}");
-                    return refused(reason, "tools/firmware/src/image has the rules for calls");
+                    return Some((reason, "tools/firmware/src/image has the rules for calls"));
                 }
             }
         }
-        Ok(())
+        None
     }
 }
 
@@ -149,4 +154,27 @@ fn size(elf: &ElfFile32<'_>, end: &str) -> Result<u64, String> {
     let is = |name: &str| names::readable(name).ends_with(end);
     let found = elf.symbols().find(|symbol| symbol.name().is_ok_and(is));
     found.map(|symbol| symbol.size()).ok_or_else(|| format!("no variable {end}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::named;
+
+    #[test]
+    fn a_stack_that_is_too_deep_or_unknown_is_a_fault_and_refused() {
+        let image = |reserve, depth: Result<Depth, &str>| Image {
+            panics: Vec::new(),
+            callers: BTreeMap::new(),
+            heap: Vec::new(),
+            stacks: vec![Stack { name: "stack", reserve, depth: depth.map_err(str::to_owned) }],
+        };
+        let depth = || Ok(Depth { thread: 1000, exception: 200, path: Vec::new() });
+        let board = named("pico2").unwrap();
+        assert!(image(1200, depth()).check(board).is_ok());
+        let error = image(1199, depth()).check(board).unwrap_err().to_string();
+        assert!(error.contains("1,200 bytes, 1,199 are reserved"), "{error}");
+        let (reason, _) = image(1200, Err("recursion")).fault().unwrap();
+        assert!(reason.contains("recursion"), "{reason}");
+    }
 }
