@@ -53,6 +53,7 @@ struct Row {
 pub(crate) fn count(args: &Aarch64Args) -> Result<(), Error> {
     let version = Command::new(EMULATOR).arg("--version").stdout(Stdio::null()).status();
     version.map_err(|_| Error::NoEmulator { emulator: EMULATOR })?;
+    known(&args.cpu)?;
     if args.check {
         check(args)?;
     }
@@ -91,8 +92,13 @@ pub(crate) fn count(args: &Aarch64Args) -> Result<(), Error> {
         functions = three.less(&two);
     }
     if rows.is_empty() {
-        let reason = format!("`{}` has none of the kernels {}", args.cpu, args.kernels.join(", "));
-        return Err(Error::Log { reason });
+        return Err(Error::Processor {
+            cpu: args.cpu.clone(),
+            reason: format!("it has none of the kernels {}", args.kernels.join(", ")),
+            help:
+                "name others with --kernels, or another processor with --cpu: `max` has all of them"
+                    .to_owned(),
+        });
     }
     let mut table = sheet(["kernels", "instructions", "per MAC", "times fewer"], 1);
     for row in &rows {
@@ -135,10 +141,34 @@ fn check(args: &Aarch64Args) -> Result<(), Error> {
         .map_err(|reason| Error::Program { program: EMULATOR.to_owned(), reason })?;
     let said = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
-        return Err(Error::Log { reason: said.into_owned() });
+        let reason = format!("{said}{}", String::from_utf8_lossy(&output.stderr));
+        return Err(Error::Log { reason });
     }
     print!("{}", said.trim_start());
     Ok(())
+}
+
+/// Makes sure that the emulator knows a processor before anything slow is done for it.
+fn known(cpu: &str) -> Result<(), Error> {
+    // It looks at the name before it looks at the program, which is none. `help` is no name, either.
+    let output = Command::new(EMULATOR)
+        .args(["-cpu", cpu, "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|reason| Error::Program { program: EMULATOR.to_owned(), reason })?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    let unknown = ["CPU model", "roperty"].iter().any(|words| complaint.contains(words));
+    if !unknown && output.stdout.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Processor {
+        cpu: cpu.to_owned(),
+        reason: match unknown {
+            true => complaint.trim().to_owned(),
+            false => "that is no processor".to_owned(),
+        },
+        help: format!("--cpu takes the emulator's names: `{EMULATOR} -cpu help` lists them"),
+    })
 }
 
 /// Executes so many inferences; what it counted and what the program said. None if the processor
@@ -285,5 +315,20 @@ mod tests {
         assert_eq!(log.total, 5);
         assert_eq!(log.less(&Log::default()), [("main".to_owned(), 4), ("f".to_owned(), 1)]);
         assert_eq!(log.rest, "panicked\n");
+    }
+
+    /// Without the emulator there is nothing to ask.
+    #[test]
+    fn processors_that_the_emulator_does_not_know_are_named() {
+        if Command::new(EMULATOR).arg("--version").stdout(Stdio::null()).status().is_err() {
+            return;
+        }
+        assert!(known("cortex-a53").is_ok() && known("max").is_ok());
+        for name in ["nosuch", "max,nosuch=on", "help"] {
+            let error = known(name).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+            let help = miette::Diagnostic::help(&error).unwrap().to_string();
+            assert!(help.contains("--cpu") && help.contains("-cpu help"), "{help}");
+        }
     }
 }

@@ -232,6 +232,17 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The emulator has no such processor, or the processor none of the kernels.
+    #[error("nothing can be counted on `{cpu}`: {reason}")]
+    #[diagnostic(help("{help}"))]
+    Processor {
+        /// The processor.
+        cpu: String,
+        /// Why not.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
     /// A WebAssembly module cannot be run.
     #[error("the WebAssembly module: {reason}")]
     #[diagnostic(help("this is a fault in firmware/boards/wasm or in this tool"))]
