@@ -61,6 +61,11 @@ impl Camera {
         }
     }
 
+    /// Bytes of one frame.
+    pub(crate) fn frame_bytes(self) -> usize {
+        usize::from(self.width) * usize::from(self.height) * self.format.bytes()
+    }
+
     /// The clip that this camera records of a clip's pictures. An input `(height, width)` sees them as
     /// large as if it had been given the pictures themselves.
     ///

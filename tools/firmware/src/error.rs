@@ -132,6 +132,21 @@ pub enum Error {
         /// Pictures there.
         there: usize,
     },
+    /// More pictures than there is memory for.
+    #[error("{asked} test pictures take {needs} KB, {board} has {room} KB for them")]
+    #[diagnostic(help("{help}"))]
+    TooManyPictures {
+        /// Pictures asked for.
+        asked: u32,
+        /// KB that they take.
+        needs: u64,
+        /// The board.
+        board: &'static str,
+        /// KB that there are.
+        room: u64,
+        /// What to do.
+        help: String,
+    },
     /// There is no way to compile for the target.
     #[error("cannot compile for {target}: {reason}")]
     #[diagnostic(help(

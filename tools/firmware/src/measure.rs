@@ -117,6 +117,7 @@ pub(crate) fn measure(args: &Request<'_>) -> Result<Measured, Error> {
     let labelled = args.frames.is_some() || (known && model.classes() == 10);
     let source = args.frames.map_or_else(pictures::shipped, Path::to_owned);
     let mut clip = pictures::clip(&source, args.images as usize, labelled)?;
+    pictures::check_room(board, args.images, &clip, args.camera)?;
     if let Some(camera) = args.camera {
         clip = camera.record(&clip, (model.height(), model.width()))?;
     }

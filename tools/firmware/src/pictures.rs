@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 use picovit::image::PixelFormat;
 use picovit_app::ClipHeader;
-use picovit_app::clip::UNKNOWN;
+use picovit_app::clip::{HEADER_BYTES, UNKNOWN};
 
+use crate::board::Board;
+use crate::camera::Camera;
 use crate::error::Error;
 use crate::paths::root;
 
@@ -48,6 +50,38 @@ pub fn clip(dir: &Path, count: usize, labelled: bool) -> Result<Vec<u8>, Error> 
         bytes.extend_from_slice(pixels);
     }
     Ok(bytes)
+}
+
+/// Bytes of memory that emulated boards have for a clip: `PICTURES` in firmware/boards/mps2/memory.
+const ROOM: u64 = 12 * 1024 * 1024;
+
+/// Makes sure that a board's memory takes so many pictures, as they are in a clip or as a camera gives
+/// them, before anything slow is done for them.
+pub(crate) fn check_room(
+    board: &Board,
+    asked: u32,
+    clip: &[u8],
+    camera: Option<Camera>,
+) -> Result<(), Error> {
+    const LABEL: u64 = 2;
+    let header = HEADER_BYTES as u64;
+    let picture = match camera {
+        Some(camera) => camera.frame_bytes() as u64 + LABEL,
+        None => (clip.len() as u64).saturating_sub(header) / u64::from(asked.max(1)),
+    };
+    let needs = header + picture * u64::from(asked);
+    if needs <= ROOM {
+        return Ok(());
+    }
+    let fewer = match (ROOM - header) / picture {
+        0 => String::new(),
+        most => format!("ask for fewer with --images {most}"),
+    };
+    let smaller = camera.map(|_| "take smaller frames with --camera".to_owned());
+    let ways = Some(fewer).filter(|fewer| !fewer.is_empty()).into_iter().chain(smaller);
+    let help = ways.collect::<Vec<_>>().join(", or ");
+    let (needs, room) = (needs.div_ceil(1024), ROOM / 1024);
+    Err(Error::TooManyPictures { asked, needs, board: board.name, room, help })
 }
 
 /// An IDX file of bytes.
@@ -122,6 +156,34 @@ mod tests {
         let bytes = clip(dir.path(), 1, false).unwrap();
         let clip = Clip::parse(&bytes).unwrap();
         assert_eq!((clip.len(), clip.get(0).unwrap().expected), (1, None));
+    }
+
+    #[test]
+    fn more_pictures_than_memory_are_refused_with_how_many_there_can_be() {
+        for board in crate::board::BOARDS {
+            let map = format!("firmware/boards/mps2/memory/{}.x", board.memory);
+            let map = fs::read_to_string(root().join(map)).unwrap();
+            let line = map.lines().find(|line| line.contains("PICTURES :")).unwrap();
+            assert!(line.ends_with(&format!("{}M", ROOM >> 20)), "{line}");
+        }
+        let board = crate::board::named("mps2-an386").unwrap();
+        let camera = |text: &str| Some(text.parse().unwrap());
+        let check = |asked, camera| check_room(board, asked, &[], camera);
+        assert!(check(81, camera("320x240:rgb565")).is_ok());
+        let error = check(82, camera("320x240:rgb565")).unwrap_err();
+        assert!(error.to_string().contains("12288 KB"), "{error}");
+        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        assert!(help.contains("--images 81") && help.contains("--camera"), "{help}");
+        let help = miette::Diagnostic::help(&check(1, camera("4096x4096:gray8")).unwrap_err())
+            .unwrap()
+            .to_string();
+        assert!(!help.contains("--images") && help.contains("--camera"), "{help}");
+        // As they are: 2 bytes more than there is room for.
+        let clip = vec![0; ROOM as usize + 2];
+        let help = miette::Diagnostic::help(&check_room(board, 2, &clip, None).unwrap_err())
+            .unwrap()
+            .to_string();
+        assert_eq!(help, "ask for fewer with --images 1");
     }
 
     #[test]
