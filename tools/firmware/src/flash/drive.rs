@@ -15,7 +15,7 @@ const INFO: &str = "INFO_UF2.TXT";
 /// Where systems put drives, and how far below.
 const PLACES: [(&str, usize); 4] = [("/media", 2), ("/run/media", 2), ("/mnt", 1), ("/Volumes", 1)];
 
-/// The drive of a board: that in a folder, or else the first of those that are there.
+/// The drive of a board: that in a folder, or else the only one that is there.
 pub(super) fn find(
     board: &'static Board,
     drive: &Drive,
@@ -43,15 +43,42 @@ pub(super) fn find(
     let drives = PLACES.iter().flat_map(|&(place, depth)| below(Path::new(place), depth));
     let drives: Vec<(PathBuf, String)> =
         drives.filter_map(|folder| id(&folder).map(|id| (folder, id))).collect();
-    match drives.iter().find(|(_, id)| id == drive.board) {
-        Some((folder, _)) => Ok(folder.clone()),
-        None if drives.is_empty() => {
-            let places = PLACES.map(|(place, _)| place).join(", ");
-            Err(fails(format!("no drive `{}` under {places}", drive.board)))
+    let found = only(&drives, drive.board);
+    found.map_err(|(reason, many)| match many {
+        false => fails(reason),
+        true => {
+            let help = "name one with --drive DIR, or unplug the other boards".to_owned();
+            Error::NoBoard { board: board.name, reason, help }
         }
-        None => {
+    })
+}
+
+/// The one drive of a board, or why there is none, and whether that is because there are several.
+fn only(drives: &[(PathBuf, String)], board: &str) -> Result<PathBuf, (String, bool)> {
+    let mut ours: Vec<&Path> = Vec::new();
+    for (folder, _) in drives.iter().filter(|(_, id)| id == board) {
+        // Two places of a system may be one.
+        let is = |other: &&Path| {
+            folder.canonicalize().ok().is_some_and(|place| other.canonicalize().ok() == Some(place))
+        };
+        if !ours.iter().any(is) {
+            ours.push(folder);
+        }
+    }
+    match ours[..] {
+        [folder] => Ok(folder.to_owned()),
+        [] if drives.is_empty() => {
+            let places = PLACES.map(|(place, _)| place).join(", ");
+            Err((format!("no drive `{board}` under {places}"), false))
+        }
+        [] => {
             let others: Vec<&str> = drives.iter().map(|(_, id)| id.as_str()).collect();
-            Err(fails(format!("no drive `{}`, only of `{}`", drive.board, others.join("`, `"))))
+            Err((format!("no drive `{board}`, only of `{}`", others.join("`, `")), false))
+        }
+        _ => {
+            let all: Vec<String> = ours.iter().map(|folder| folder.display().to_string()).collect();
+            let count = all.len();
+            Err((format!("there are {count} drives `{board}`: {}", all.join(", ")), true))
         }
     }
 }
@@ -199,6 +226,28 @@ mod tests {
                 false => Err(io::Error::other("no such device")),
             }
         }
+    }
+
+    #[test]
+    fn a_board_is_written_to_only_where_it_is_the_only_one() {
+        let dir = TempDir::new().unwrap();
+        let drive = |name: &str, id: &str| {
+            let folder = dir.path().join(name);
+            fs::create_dir_all(&folder).unwrap();
+            (folder, id.to_owned())
+        };
+        let (one, two) = (drive("one", "RP2350"), drive("two", "RP2350"));
+        let other = drive("other", "RPI-RP2");
+        assert_eq!(only(&[other.clone(), one.clone()], "RP2350"), Ok(one.0.clone()));
+        let (reason, many) =
+            only(&[one.clone(), other.clone(), two.clone()], "RP2350").unwrap_err();
+        let names = [&one.0, &two.0].map(|folder| reason.contains(&*folder.to_string_lossy()));
+        assert!(many && names == [true; 2] && !reason.contains("other"), "{reason}");
+        // The same by another name.
+        let again = (dir.path().join("two/../one"), "RP2350".to_owned());
+        assert_eq!(only(&[one.clone(), again], "RP2350"), Ok(one.0));
+        let (reason, many) = only(&[other], "RP2350").unwrap_err();
+        assert!(!many && reason.contains("only of `RPI-RP2`"), "{reason}");
     }
 
     #[test]
