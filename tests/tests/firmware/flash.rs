@@ -198,6 +198,12 @@ fn a_missing_or_failing_probe_is_an_error_that_says_what_to_do() {
     let none = probe_rs("echo 'No debug probes were found.'");
     let said = complaint(&probe("stm32h7", Some(none.path())));
     assert!(said.contains("finds no debug probe") && said.contains("udev"), "{said}");
+    let broken = probe_rs("echo 'libusb is missing' >&2; exit 3");
+    let said = complaint(&probe("stm32h7", Some(broken.path())));
+    assert!(said.contains("`probe-rs list` failed") && said.contains("libusb"), "{said}");
+    let two = probe_rs("echo '[0]: STLink V3 -- 0483:374e:1'; echo '[1]: J-Link -- 1366:0101:2'");
+    let said = complaint(&probe("stm32h7", Some(two.path())));
+    assert!(said.contains("1366:0101:2") && said.contains("PROBE_RS_PROBE="), "{said}");
     let fails = probe_rs(&format!("{LIST}\necho 'verification failed' >&2; exit 1"));
     let said = complaint(&probe("pico2", Some(fails.path())));
     assert!(said.contains("pico2 was not flashed"), "{said}");

@@ -11,7 +11,7 @@ use console::style;
 use picovit_app::RegionError;
 
 use crate::board::{self, Board, Hardware};
-use crate::commands::{Work, compile_for, folder};
+use crate::commands::{compile_for, stored};
 use crate::error::Error;
 use crate::image::Image;
 use crate::model::Artifact;
@@ -73,9 +73,8 @@ pub(crate) fn flash(args: &FlashArgs) -> Result<(), Error> {
             );
         }
         Way::Probe(probe) => {
-            let work = Work::new(&folder(board)?)?;
-            let file = work.0.join("region.bin");
-            write(&file, region.bytes())?;
+            // Kept: if this fails, its command can be repeated.
+            let file = stored("region", "bin", region.bytes())?;
             if let Some(program) = &program {
                 probe.program(program)?;
             }

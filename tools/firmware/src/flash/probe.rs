@@ -1,5 +1,6 @@
 //! A debug probe, by the program `probe-rs`.
 
+use std::env;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,6 +10,8 @@ use crate::error::Error;
 
 /// The program.
 const PROGRAM: &str = "probe-rs";
+/// Where it looks for the probe to take, if there are several.
+const NAMED: &str = "PROBE_RS_PROBE";
 /// How to get it.
 const INSTALL: &str = "install it: cargo install probe-rs-tools --locked (or \
     https://probe.rs/docs/getting-started/installation)";
@@ -31,18 +34,40 @@ impl<'c> Probe<'c> {
             },
             _ => Error::Program { program: PROGRAM.to_owned(), reason },
         })?;
+        let none = |reason: String, help: &str| {
+            Err(Error::NoBoard { board: board.name, reason, help: help.to_owned() })
+        };
         // A line for each, `[0]: J-Link (...)`.
         let said = String::from_utf8_lossy(&output.stdout);
-        if said.lines().any(|line| line.trim_start().starts_with('[')) {
-            return Ok(Self { board, chip });
+        let probes: Vec<&str> =
+            said.lines().map(str::trim).filter(|line| line.starts_with('[')).collect();
+        match probes.len() {
+            1 => return Ok(Self { board, chip }),
+            2.. if env::var_os(NAMED).is_some() => return Ok(Self { board, chip }),
+            // Without somebody to ask, probe-rs takes none of them.
+            2.. => {
+                let reason = format!(
+                    "`{PROGRAM} list` finds {} debug probes:\n{}",
+                    probes.len(),
+                    probes.join("\n")
+                );
+                let help = format!(
+                    "name one in the environment, {NAMED}=VID:PID:SERIAL as they are in the list, or \
+                     unplug the others"
+                );
+                return none(reason, &help);
+            }
+            0 => {}
+        }
+        if !output.status.success() {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            let reason =
+                format!("`{PROGRAM} list` failed ({}): {}", output.status, complaint.trim());
+            return none(reason, &format!("if `{PROGRAM}` itself is broken, {INSTALL}"));
         }
         let help = "connect a debug probe by USB, with its SWD lines to the board, and the board's \
                     power; on Linux probe-rs needs udev rules: https://probe.rs/docs/getting-started/probe-setup";
-        Err(Error::NoBoard {
-            board: board.name,
-            reason: format!("`{PROGRAM} list` finds no debug probe"),
-            help: help.to_owned(),
-        })
+        none(format!("`{PROGRAM} list` finds no debug probe"), help)
     }
 
     /// Writes a program and reads it back.
