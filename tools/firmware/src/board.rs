@@ -141,8 +141,7 @@ impl Board {
         match &self.kind {
             Kind::Hardware(hardware) => Ok(hardware),
             Kind::Emulated(_) => {
-                let what = format!("the board `{}`", self.name);
-                Err(Error::NoHardware { what, known: list() })
+                Err(Error::NoHardware { board: self.name, known: hardware_list() })
             }
         }
     }
@@ -292,6 +291,15 @@ pub fn named(name: &str) -> Result<&'static Board, Error> {
 /// The boards, each on a line of its own.
 #[must_use]
 pub fn list() -> String {
+    lines(all())
+}
+
+/// Those of them that can be flashed.
+pub(crate) fn hardware_list() -> String {
+    lines(all().filter(|board| matches!(board.kind, Kind::Hardware(_))))
+}
+
+fn lines(boards: impl Iterator<Item = &'static Board>) -> String {
     let line = |board: &Board| {
         let emulated = match board.kind {
             Kind::Emulated(_) => ", emulated",
@@ -299,7 +307,7 @@ pub fn list() -> String {
         };
         format!("\n  {:12} {}{emulated}", board.name, board.cpu)
     };
-    all().map(line).collect()
+    boards.map(line).collect()
 }
 
 #[cfg(test)]
@@ -357,5 +365,8 @@ mod tests {
             error_of("pico2", |board| board.emulation().map(|_| ())).contains("cargo firmware")
         );
         assert!(error_of(DEFAULT, |board| board.hardware().map(|_| ())).contains("emulated"));
+        let touched = hardware_list();
+        assert!(touched.contains("pico2") && touched.contains("stm32h7"), "{touched}");
+        assert!(!touched.contains("mps"), "{touched}");
     }
 }

@@ -19,14 +19,21 @@ pub enum Error {
         known: String,
     },
     /// A board that nobody can touch.
-    #[error("{what} cannot be flashed: it is emulated, or there is none of that name")]
+    #[error("{board} cannot be flashed: it is emulated")]
     #[diagnostic(help(
-        "name a board with --board; emulated ones are started with `cargo firmware run --board NAME`:{known}"
+        "`cargo firmware run --board {board}` starts it; these can be flashed:{known}"
     ))]
     NoHardware {
         /// The board asked for.
-        what: String,
-        /// What there is.
+        board: &'static str,
+        /// Those that can.
+        known: String,
+    },
+    /// Nothing says which board.
+    #[error("no board to flash is named")]
+    #[diagnostic(help("name one with --board NAME; these can be flashed:{known}"))]
+    NoBoardNamed {
+        /// Those that can.
         known: String,
     },
     /// A board that is not emulated.
@@ -334,18 +341,21 @@ pub enum Error {
     },
     /// The table of figures cannot be used.
     #[error("{}: {reason}", path.display())]
-    #[diagnostic(help("delete it and make it anew: cargo firmware regression --update"))]
+    #[diagnostic(help(
+        "where that is another file, --table FILE names the right one; a table that is damaged is deleted \
+         and made anew: {update}"
+    ))]
     Table {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+        /// How to make it.
+        update: String,
     },
     /// Figures grew.
     #[error("more than {tolerance} % above {table}, or not the rows that are in it:\n{list}")]
-    #[diagnostic(help(
-        "where that is meant, write the new figures down: cargo firmware regression --update{compiler}"
-    ))]
+    #[diagnostic(help("where that is meant, write the new figures down: {update}{compiler}"))]
     Regression {
         /// The file.
         table: String,
@@ -353,8 +363,19 @@ pub enum Error {
         tolerance: u64,
         /// What grew or is missing, a line each.
         list: String,
-        /// A note where the compiler is another one.
+        /// How to write them down.
+        update: String,
+        /// A note where the compiler is another one, or the table new.
         compiler: String,
+    },
+    /// The display is written as PNG only.
+    #[error("{} is no name for the display, which is written as PNG", path.display())]
+    #[diagnostic(help(
+        "--overlay FILE.png takes that of the last picture, a folder's name that ends otherwise all of them"
+    ))]
+    NoPng {
+        /// The file.
+        path: PathBuf,
     },
     /// A file cannot be read or written.
     #[error("cannot {verb} {}: {reason}", path.display())]

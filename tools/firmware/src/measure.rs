@@ -92,6 +92,7 @@ impl Measured {
 pub(crate) fn measure(args: &Request<'_>) -> Result<Measured, Error> {
     let board = board::named(&args.build.board)?;
     board.emulation()?;
+    let destination = args.overlay.map(Destination::new).transpose()?;
     let artifact = Artifact::find(args.build.model.as_deref())?;
     emulator::require(board)?;
     if args.region.is_some() && artifact.has_many_tiles() {
@@ -144,7 +145,6 @@ pub(crate) fn measure(args: &Request<'_>) -> Result<Measured, Error> {
         write(&kept, &fs::read(&program).map_err(Error::file("read", &program))?)?;
     }
 
-    let destination = args.overlay.map(Destination::new);
     let all = matches!(destination, Some(Destination::Folder(_)));
     let labels: Vec<&str> = model.labels().collect();
     let ended = emulate(board, &program, &work.0, all, args, &labels)?;

@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
+/// Pictures that are no PNG, by the ends of their names.
+const OTHERS: [&str; 10] =
+    ["apng", "bmp", "gif", "jpeg", "jpg", "pgm", "ppm", "tif", "tiff", "webp"];
+
 /// Where overlays go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
@@ -17,9 +21,18 @@ pub(crate) enum Destination {
 
 impl Destination {
     /// A path that ends in `.png` is a file, any other a folder.
-    pub(crate) fn new(path: &Path) -> Self {
-        let png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
-        if png { Self::File(path.to_owned()) } else { Self::Folder(path.to_owned()) }
+    ///
+    /// # Errors
+    /// If it ends as a picture of another kind does.
+    pub(crate) fn new(path: &Path) -> Result<Self, Error> {
+        let is = |kind: &str| path.extension().is_some_and(|end| end.eq_ignore_ascii_case(kind));
+        if is("png") {
+            return Ok(Self::File(path.to_owned()));
+        }
+        if OTHERS.iter().any(|kind| is(kind)) && !path.is_dir() {
+            return Err(Error::NoPng { path: path.to_owned() });
+        }
+        Ok(Self::Folder(path.to_owned()))
     }
 
     /// Writes pictures of this size, RGB565 with the high byte first, one after the other.
@@ -83,7 +96,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pixels = [0xf8, 0, 0, 0x1f, 0x07, 0xe0, 0, 0];
         let file = dir.path().join("new/last.png");
-        Destination::new(&file).write(&pixels, (2, 1)).unwrap();
+        Destination::new(&file).unwrap().write(&pixels, (2, 1)).unwrap();
         let decoder = png::Decoder::new(std::io::BufReader::new(File::open(file).unwrap()));
         let mut reader = decoder.read_info().unwrap();
         let mut rgb = [0; 6];
@@ -91,7 +104,16 @@ mod tests {
         assert_eq!(rgb, [0, 255, 0, 0, 0, 0]);
 
         let folder = dir.path().join("all");
-        Destination::new(&folder).write(&pixels, (2, 1)).unwrap();
+        Destination::new(&folder).unwrap().write(&pixels, (2, 1)).unwrap();
         assert_eq!(fs::read_dir(folder).unwrap().count(), 2);
+
+        for name in ["x.gif", "x.JPG"] {
+            let error = Destination::new(&dir.path().join(name)).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        // One that is there is meant.
+        let folder = dir.path().join("there.gif");
+        fs::create_dir(&folder).unwrap();
+        assert_eq!(Destination::new(&folder).unwrap(), Destination::Folder(folder));
     }
 }

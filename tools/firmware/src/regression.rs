@@ -20,7 +20,7 @@ use table::{Figures, TOLERANCE, Table};
 
 /// Measures the shipped models and compares with the table, or writes it anew.
 pub(crate) fn regression(args: &RegressionArgs) -> Result<(), Error> {
-    let path = args.table.clone().unwrap_or_else(|| root().join("tests/regression/boards.toml"));
+    let path = args.table.clone().unwrap_or_else(table::default_path);
     let before = Table::read(&path)?;
     let boards = boards(&args.boards)?;
     let models = models(&args.models)?;
@@ -254,6 +254,7 @@ fn compare(before: &Table, now: &Table, complete: bool, path: &Path) -> Result<(
     }
     let compiler = match before.compiler == now.compiler {
         true => String::new(),
+        false if *before == Table::default() => format!("\nthere is no {} yet", shown(path)),
         false => format!(
             "\nthe table was made with `{}`, this is `{}`: part of it may be the compiler's",
             before.compiler, now.compiler
@@ -263,6 +264,7 @@ fn compare(before: &Table, now: &Table, complete: bool, path: &Path) -> Result<(
         table: shown(path),
         tolerance: TOLERANCE,
         list: bad.join("\n"),
+        update: table::update(path),
         compiler,
     })
 }
@@ -302,7 +304,10 @@ mod tests {
         assert!(error.to_string().contains("code_bytes 100 -> 102"), "{error}");
         let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
         let help = help.unwrap_or_default();
-        assert!(help.contains("--update") && help.contains("`old`"), "{help}");
+        assert!(help.contains("--update --table boards.toml") && help.contains("`old`"), "{help}");
+        let error = compare(&Table::default(), &now, false, path).unwrap_err();
+        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        assert!(help.contains("no boards.toml yet") && !help.contains("``"), "{help}");
     }
 
     #[test]

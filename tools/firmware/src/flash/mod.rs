@@ -26,7 +26,7 @@ pub(crate) use uf2::Part;
 /// Builds what a board needs and writes it there.
 pub(crate) fn flash(args: &FlashArgs) -> Result<(), Error> {
     let Some(name) = &args.board else {
-        return Err(Error::NoHardware { what: "no board".to_owned(), known: board::list() });
+        return Err(Error::NoBoardNamed { known: board::hardware_list() });
     };
     let build = args.build(name);
     let board = board::named(name)?;

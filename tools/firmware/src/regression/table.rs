@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::output::{grouped, write};
+use crate::paths::{root, shown};
 
 /// A figure may grow by so many percent.
 pub(super) const TOLERANCE: u64 = 1;
@@ -22,6 +23,17 @@ const HEADING: &str = "\
 # more than 1 %.
 
 ";
+
+/// The table that is taken unless told otherwise.
+pub(super) fn default_path() -> PathBuf {
+    root().join("tests/regression/boards.toml")
+}
+
+/// The command that writes a table.
+pub(super) fn update(path: &Path) -> String {
+    let command = "cargo firmware regression --update".to_owned();
+    if path == default_path() { command } else { format!("{command} --table {}", shown(path)) }
+}
 
 /// The figures of one model on one board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,8 +81,11 @@ impl Table {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
             text => text.map_err(Error::file("read", path))?,
         };
-        toml::from_str(&text)
-            .map_err(|error| Error::Table { path: path.to_owned(), reason: error.to_string() })
+        toml::from_str(&text).map_err(|error| Error::Table {
+            path: path.to_owned(),
+            reason: error.to_string(),
+            update: update(path),
+        })
     }
 
     /// Writes it.
@@ -78,6 +93,7 @@ impl Table {
         let failed = |error: toml::ser::Error| Error::Table {
             path: path.to_owned(),
             reason: error.to_string(),
+            update: update(path),
         };
         let text = toml::to_string_pretty(self).map_err(failed)?;
         write(path, (HEADING.to_owned() + &text).as_bytes())
@@ -243,7 +259,12 @@ mod tests {
         assert!(text.contains("[models.cct.mps2-an386]\ninstructions = 32544540\n"), "{text}");
 
         fs::write(&path, text.replace("stack_bytes", "stick_bytes")).unwrap();
-        let error = Table::read(&path).unwrap_err().to_string();
+        let error = Table::read(&path).unwrap_err();
+        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        let command = format!("--update --table {}", path.display());
+        assert!(help.contains(&command) && help.contains("--table FILE"), "{help}");
+        let error = error.to_string();
         assert!(error.contains("boards.toml") && error.contains("stick_bytes"), "{error}");
+        assert_eq!(update(&default_path()), "cargo firmware regression --update");
     }
 }
