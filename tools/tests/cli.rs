@@ -749,6 +749,20 @@ fn classes_in_another_order_are_no_test_set() {
     assert!(text.contains("warning") && text.contains("compared by number"), "{text}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_report_to_the_standard_output_comes_behind_what_is_there() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("all.txt");
+    let out = fs::File::create(&path).unwrap();
+    let mut command = command(&["models", "--json", "/dev/stdout"], dir.path());
+    assert!(command.stdout(out).status().unwrap().success());
+    let text = fs::read_to_string(&path).unwrap();
+    let (table, report) = text.split_at(text.find('[').unwrap());
+    assert!(table.contains("cct_7_3x1"), "{text}");
+    assert!(serde_json::from_str::<Value>(report).unwrap().is_array());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_reader_that_leaves_early_ends_the_command_quietly() {

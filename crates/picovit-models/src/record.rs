@@ -110,6 +110,11 @@ struct Pending {
 
 impl Pending {
     fn write(path: &Path, content: &[u8]) -> io::Result<Self> {
+        // `/dev/stdout` and the like, which may be files: what is there already stays.
+        if is_descriptor(path) {
+            OpenOptions::new().append(true).open(path)?.write_all(content)?;
+            return Ok(Self { temporary: None, path: path.into() });
+        }
         // Where a link leads.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
         if fs::metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
@@ -133,6 +138,20 @@ impl Pending {
         self.temporary = None;
         Ok(())
     }
+}
+
+/// Whether a path is another name of an open file of this process.
+fn is_descriptor(path: &Path) -> bool {
+    let mut path = path.to_path_buf();
+    // More are an error of the system's.
+    for _ in 0..40 {
+        if path.starts_with("/proc") {
+            return true;
+        }
+        let Ok(to) = fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new("")).join(to);
+    }
+    false
 }
 
 impl Drop for Pending {

@@ -61,11 +61,14 @@ pub(crate) fn sheet<const N: usize>(headings: [&str; N], left: usize) -> Table {
 /// half-written file remains. A link stays one; what is no file, as `/dev/null`, is written to.
 pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
     let failed = Error::file("write", path);
-    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
-        let opened = OpenOptions::new().write(true).open(path);
+    let place = followed(path);
+    // `/dev/stdout` and the like, which may be files: what is there already stays.
+    let descriptor = place.starts_with("/proc");
+    if descriptor || fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let opened = OpenOptions::new().append(true).open(path);
         return opened.and_then(|mut file| file.write_all(content)).map_err(failed);
     }
-    let path = &followed(path);
+    let path = &place;
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(&failed)?;
     }
@@ -82,6 +85,9 @@ fn followed(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     // More are an error of the system's.
     for _ in 0..40 {
+        if path.starts_with("/proc") {
+            break;
+        }
         let Ok(to) = fs::read_link(&path) else { break };
         path = path.parent().unwrap_or(Path::new("")).join(to);
     }
