@@ -695,6 +695,10 @@ fn what_is_read_is_never_written_and_a_file_that_cannot_be_is_named_at_once() {
         let text = complaint(args, path);
         assert!(text.contains("would replace"), "{args:?}: {text}");
     }
+    // A report lies beside it under the name that a configuration would have.
+    succeed(&["inspect", "m.pvit", "--json", "m.json"], path);
+    let text = complaint(&["quantize", "m.pvit", "--no-eval", "--out", "n.pvit"], path);
+    assert!(text.contains("m.pvit is an artifact, no checkpoint"), "{text}");
     assert_eq!(fs::read(path.join("m.pvit")).unwrap(), artifact);
     let after =
         [fs::read(path.join("best.mpk")).unwrap(), fs::read(path.join("best.json")).unwrap()];

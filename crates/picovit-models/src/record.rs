@@ -1,7 +1,7 @@
 //! Checkpoints: a Burn `.mpk` record with its configuration beside it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
@@ -32,6 +32,9 @@ pub enum RecordError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The file is what is made from a checkpoint.
+    #[error("{} is an artifact, no checkpoint; name what it was quantized from (best.mpk)", .0.display())]
+    Artifact(PathBuf),
     /// The configuration beside the checkpoint is missing.
     #[error("{} has no configuration beside it: {} is missing; keep both files together", .path.display(), .config.display())]
     MissingConfig {
@@ -220,6 +223,11 @@ pub fn load<B: Backend>(
 /// # Errors
 /// If it is missing or describes no network.
 pub fn load_config(checkpoint: &Path) -> Result<ModelConfig, RecordError> {
+    let mut magic = [0; picovit::format::MAGIC.len()];
+    let begins = File::open(checkpoint).and_then(|mut file| file.read_exact(&mut magic));
+    if begins.is_ok() && magic == picovit::format::MAGIC {
+        return Err(RecordError::Artifact(checkpoint.into()));
+    }
     let path = config_path(checkpoint);
     let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound if checkpoint.exists() => {

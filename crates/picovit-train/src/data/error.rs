@@ -47,7 +47,7 @@ pub enum DataError {
         problem: String,
     },
     /// An image could not be decoded.
-    #[error("cannot decode the image {}: {source}; remove it or save it again as PNG or JPEG", .path.display())]
+    #[error("cannot decode the image {}: {source}; remove it, or save it again as PNG or JPEG, smaller if it is too large", .path.display())]
     Image {
         /// The file.
         path: PathBuf,
