@@ -11,6 +11,7 @@
 
 mod config;
 mod export;
+mod files;
 mod import;
 mod infer;
 mod lower;

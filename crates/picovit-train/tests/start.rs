@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::backend::Flex;
 use common::{Losses, assert_fails, model, options, run};
 use picovit_models::{Network, save};
+use picovit_train::data::Split;
 use picovit_train::{
     BackendChoice, Distillation, Observer, Qat, TrainError, TrainOptions, train_observed,
 };
@@ -77,19 +78,9 @@ fn another_network_is_refused() {
 
 /// A checkpoint with these names for the classes of the data.
 fn named(path: &Path, change: impl Fn(&mut Vec<String>)) {
-    let names = [
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
-    ];
-    let mut labels = names.map(String::from).to_vec();
+    let folder = tempdir().unwrap();
+    let data = options(folder.path()).data.load_for(Split::Test, 8, 8, 1).unwrap();
+    let mut labels = data.class_names;
     change(&mut labels);
     let mut config = model().with_channels(1).with_classes(10);
     config = config.with_normalization(vec![0.5], vec![0.5]);
