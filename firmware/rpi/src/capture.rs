@@ -11,6 +11,7 @@ use crate::camera::Camera;
 use crate::cli::{Args, Source};
 use crate::error::Error;
 use crate::frame::{Format, Picture, Range, Size};
+use crate::say::say;
 use crate::slot::Slot;
 use crate::stream::Frames;
 
@@ -126,7 +127,7 @@ impl Capture {
                     if !self.every_frame && damaged + 1 < DAMAGED =>
                 {
                     damaged += 1;
-                    eprintln!("warning: {error}");
+                    say(format_args!("warning: {error}"));
                     continue;
                 }
                 (Err(error), _) => return Err(error),

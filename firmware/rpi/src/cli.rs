@@ -107,7 +107,8 @@ impl FromStr for Source {
 pub(crate) enum Output {
     /// One line of text, on the standard error where JSON has the standard output.
     Terminal,
-    /// One line of JSON a frame on the standard output.
+    /// One line of JSON a frame on the standard output. Where not every frame counts, some are left out
+    /// for a program that does not read.
     Json,
     /// A page with the live picture at --listen.
     Web,

@@ -15,6 +15,7 @@ use crate::frame::Picture;
 use crate::model::{Aligned, Artifact};
 use crate::output::framebuffer::Overlay;
 use crate::record::Record;
+use crate::say::say;
 use crate::slot::{Slot, Taken};
 
 /// Classes a model may have.
@@ -140,7 +141,7 @@ pub(crate) fn run(
                 if job.every_frame || damaged == DAMAGED {
                     return Err(error);
                 }
-                eprintln!("warning: {error}");
+                say(format_args!("warning: {error}"));
             }
         }
     }

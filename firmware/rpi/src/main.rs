@@ -15,6 +15,7 @@ mod model;
 mod output;
 mod record;
 mod run;
+mod say;
 mod slot;
 mod stream;
 mod v4l2;
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = error.exit_code();
-            eprintln!("{:?}", miette::Report::new(error));
+            say::say(format_args!("{:?}", miette::Report::new(error)));
             ExitCode::from(code)
         }
     }

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Runs until the stream ends, so many frames are classified, or somebody ends it.
 pub(crate) fn run(args: &Args) -> Result<(), Error> {
     let artifact = Artifact::read(&args.model)?;
-    let mut outputs = Outputs::open(args, &artifact)?;
+    let outputs = Outputs::open(args, &artifact)?;
     let capture = Capture::open(args)?;
     let camera = capture.camera();
     let slot = Arc::new(Slot::new());
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
         source: capture::name(&args.source),
     };
     capture.start(Arc::clone(&slot))?;
-    let end = classify_and_show(&job, &slot, &mut outputs);
+    let end = classify_and_show(&job, &slot, outputs);
     if let Some(camera) = camera {
         camera.stop();
     }
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
 fn classify_and_show(
     job: &Job<'_>,
     slot: &Slot<Captured>,
-    outputs: &mut Outputs,
+    mut outputs: Outputs,
 ) -> Result<(), Error> {
     // What is shown may be as old as the frame that is being classified, no older.
     let (results, shown) = sync_channel(0);
@@ -65,11 +65,10 @@ fn classify_and_show(
         let inference = inference
             .spawn_scoped(scope, classify)
             .map_err(|reason| Error::System { what: "a thread", reason })?;
-        let showing = show(shown, outputs);
+        let showing = show(shown, &mut outputs);
         slot.stop();
         let classifying = inference.join().expect("the inference does not panic");
-        outputs.finish();
-        showing.and(classifying)
+        showing.and(outputs.finish()).and(classifying)
     })
 }
 

@@ -2,9 +2,11 @@
 
 pub(crate) mod framebuffer;
 mod json;
+mod lines;
 mod terminal;
 mod web;
 
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use embedded_graphics::geometry::Size;
@@ -15,13 +17,14 @@ use crate::inference::Shown;
 use crate::model::Artifact;
 
 use framebuffer::Framebuffer;
+use lines::Lines;
 use terminal::Terminal;
 use web::Web;
 
 /// All that were asked for.
 pub(crate) struct Outputs {
-    terminal: Option<Terminal>,
-    json: bool,
+    terminal: Option<(Terminal, Lines)>,
+    json: Option<Lines>,
     web: Option<Web>,
     framebuffer: Option<Framebuffer>,
 }
@@ -29,6 +32,7 @@ pub(crate) struct Outputs {
 impl Outputs {
     /// Opens them.
     pub(crate) fn open(args: &Args, artifact: &Artifact) -> Result<Self, Error> {
+        let every = args.every_frame();
         let json = args.shows(Output::Json);
         let framebuffer = args.shows(Output::Framebuffer);
         let geometry = args.framebuffer_geometry;
@@ -36,7 +40,19 @@ impl Outputs {
             framebuffer.then(|| Framebuffer::open(&args.framebuffer, geometry)).transpose()?;
         let web = args.shows(Output::Web);
         let web = web.then(|| Web::start(args.listen, artifact)).transpose()?;
-        let terminal = args.shows(Output::Terminal).then(|| Terminal::new(json));
+        let terminal = match (args.shows(Output::Terminal), json) {
+            (false, _) => None,
+            // The standard output belongs to JSON.
+            (true, true) => {
+                let live = io::stderr().is_terminal();
+                Some((Terminal::new(live), Lines::start(io::stderr(), every)?))
+            }
+            (true, false) => {
+                let live = io::stdout().is_terminal();
+                Some((Terminal::new(live), Lines::start(io::stdout(), every)?))
+            }
+        };
+        let json = json.then(|| Lines::start(io::stdout(), every)).transpose()?;
         Ok(Self { terminal, json, web, framebuffer })
     }
 
@@ -47,11 +63,13 @@ impl Outputs {
 
     /// Shows a frame; whether anybody still looks.
     pub(crate) fn show(&mut self, shown: Shown) -> Result<bool, Error> {
-        if self.json && !json::show(&shown.record)? {
+        if let Some(json) = &mut self.json
+            && !json.put(json::line(&shown.record))
+        {
             return Ok(false);
         }
-        if let Some(terminal) = &self.terminal
-            && !terminal.show(&shown.record)?
+        if let Some((terminal, lines)) = &mut self.terminal
+            && !lines.put(terminal.line(&shown.record))
         {
             return Ok(false);
         }
@@ -64,19 +82,14 @@ impl Outputs {
         Ok(true)
     }
 
-    /// There will be no more.
-    pub(crate) fn finish(&self) {
-        if let Some(terminal) = &self.terminal {
-            terminal.finish();
-        }
-    }
-}
-
-/// Whether somebody reads what was written. Nobody does behind `| head`, which is no fault.
-fn written(result: std::io::Result<()>) -> Result<bool, Error> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(reason) if reason.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
-        Err(reason) => Err(Error::Write { reason }),
+    /// There will be no more: waits until what was shown is written.
+    pub(crate) fn finish(self) -> Result<(), Error> {
+        let json = self.json.map_or(Ok(()), Lines::finish);
+        let terminal = self.terminal.map_or(Ok(()), |(terminal, mut lines)| {
+            // Nobody misses the end of a line where nobody reads.
+            let _ = lines.put(terminal.end());
+            lines.finish()
+        });
+        json.and(terminal)
     }
 }

@@ -1,8 +1,5 @@
 //! A line of text, which a terminal shows always in the same place.
 
-use std::io::{self, IsTerminal, Write};
-
-use crate::error::Error;
 use crate::record::Record;
 
 /// Characters of the bar.
@@ -10,39 +7,26 @@ const BAR: usize = 20;
 
 /// The terminal.
 pub(super) struct Terminal {
-    /// The standard output belongs to JSON.
-    on_stderr: bool,
     /// A person looks, no file.
     live: bool,
 }
 
 impl Terminal {
-    /// On the standard output, or on the standard error.
-    pub(super) fn new(on_stderr: bool) -> Self {
-        let live = if on_stderr { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
-        Self { on_stderr, live }
+    /// For a person who looks, or for a file.
+    pub(super) fn new(live: bool) -> Self {
+        Self { live }
     }
 
-    /// Shows a record; whether anybody reads.
-    pub(super) fn show(&self, record: &Record) -> Result<bool, Error> {
+    /// What shows a record.
+    pub(super) fn line(&self, record: &Record) -> Vec<u8> {
         let text = line(record);
         let text = if self.live { format!("\r\x1b[2K{text}") } else { text + "\n" };
-        super::written(self.write(text.as_bytes()))
+        text.into_bytes()
     }
 
-    /// Leaves the last line where it is.
-    pub(super) fn finish(&self) {
-        if self.live {
-            // Nobody misses the line feed of a terminal that is gone.
-            let _ = self.write(b"\n");
-        }
-    }
-
-    fn write(&self, text: &[u8]) -> io::Result<()> {
-        let mut out: Box<dyn Write> =
-            if self.on_stderr { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
-        out.write_all(text)?;
-        out.flush()
+    /// What leaves the last line where it is.
+    pub(super) fn end(&self) -> Vec<u8> {
+        if self.live { b"\n".to_vec() } else { Vec::new() }
     }
 }
 

@@ -54,7 +54,11 @@ impl Site {
     }
 
     fn show(folder: Folder, what: &str) -> Self {
-        let args = format!("{what} --unsure-below 0.3 --output web --listen 127.0.0.1:0");
+        Self::show_beside(folder, what, "web")
+    }
+
+    fn show_beside(folder: Folder, what: &str, outputs: &str) -> Self {
+        let args = format!("{what} --unsure-below 0.3 --output {outputs} --listen 127.0.0.1:0");
         let mut program = folder.program(&args).stdin(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(program.stderr.take().unwrap());
         let mut line = String::new();
@@ -90,11 +94,16 @@ impl Site {
         (reader, status.trim().to_owned())
     }
 
-    /// Waits for so many events.
-    fn events(&self, count: usize) -> Vec<Value> {
+    /// The events to come.
+    fn listen(&self) -> impl Iterator<Item = Value> {
         let lines = self.ask_as("localhost", "GET /events").lines().map(Result::unwrap);
         let events = lines.filter_map(|line| line.strip_prefix("data: ").map(str::to_owned));
-        events.take(count).map(|event| serde_json::from_str(&event).unwrap()).collect()
+        events.map(|event| serde_json::from_str(&event).unwrap())
+    }
+
+    /// Waits for so many events.
+    fn events(&self, count: usize) -> Vec<Value> {
+        self.listen().take(count).collect()
     }
 }
 
@@ -160,6 +169,18 @@ fn pictures_that_nobody_reads_stop_nobody() {
     assert!(stalled.iter().all(|(_, status)| status == "HTTP/1.1 200 OK"));
     assert!(site.ask("GET /").0.starts_with("HTTP/1.1 200"));
     assert_eq!(site.events(1).len(), 1);
+}
+
+#[test]
+fn a_program_that_does_not_read_its_lines_stops_no_page() {
+    let folder = Folder::new();
+    folder.write("clip.yuv", &stream(10));
+    let what = "--source file:clip.yuv --loop --every-frame=false";
+    let site = Site::show_beside(folder, what, "json,web");
+    // Many more than a pipe and the program hold.
+    let classified =
+        |event: &Value| event["frame"].as_u64().unwrap() - event["dropped"].as_u64().unwrap();
+    assert!(site.listen().any(|event| classified(&event) > 1000));
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::inference::Shown;
 use crate::model::Artifact;
 use crate::record;
+use crate::say::say;
 
 use board::Board;
 use guest::is_welcome;
@@ -98,9 +99,11 @@ impl Web {
         });
         let answering = Arc::clone(&site);
         thread::spawn(move || answering.serve(&listener));
-        eprintln!("web page: http://{address}/");
+        say(format_args!("web page: http://{address}/"));
         if !site.loopback {
-            eprintln!("warning: whoever reaches {address} over the network sees the camera");
+            say(format_args!(
+                "warning: whoever reaches {address} over the network sees the camera"
+            ));
         }
         Ok(Self { site })
     }
