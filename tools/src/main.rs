@@ -25,7 +25,7 @@ enum Command {
     Train(Box<train::Args>),
     /// Import a published state dict.
     Import(import::Args),
-    /// Export a checkpoint's weights for other programs.
+    /// Export a checkpoint's weights to safetensors, named as the model's authors name them.
     Export(export::Args),
     /// Quantize a checkpoint to an artifact and report the drift.
     Quantize(quantize::Args),

@@ -100,7 +100,8 @@ pub fn config_path(checkpoint: &Path) -> PathBuf {
 /// Saves a network and its configuration.
 ///
 /// # Errors
-/// If a file cannot be written; then neither is there, or both are as they were.
+/// If a file cannot be written; then neither is there, or both are as they were. Only where the configuration
+/// cannot be renamed after the weights were, new weights lie beside what was there.
 pub fn save<B: Backend>(
     model: &Network<B>,
     config: &ModelConfig,

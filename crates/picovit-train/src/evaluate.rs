@@ -24,7 +24,8 @@ pub struct Evaluation {
 /// Evaluates a checkpoint on a data set, whose images are fitted to the model's size.
 ///
 /// # Errors
-/// If the checkpoint cannot be loaded or the backend is not compiled in.
+/// If the checkpoint cannot be loaded, the backend is not compiled in or has no device, or the data set has
+/// another number of classes.
 pub fn evaluate(
     checkpoint: &Path,
     data: &Dataset,

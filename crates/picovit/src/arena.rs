@@ -48,7 +48,9 @@ impl<const N: usize> DerefMut for Arena<N> {
 /// validates the whole artifact at run time.
 ///
 /// # Panics
-/// In a `const` context a wrong magic or version is a compile error, which is the purpose.
+/// On fewer than 20 bytes, a wrong magic or version, and on a number format or a packing that the build does
+/// not take. In a `const` context that is a compile error, which is the purpose; at run time take
+/// [`Model::arena_bytes`](crate::Model::arena_bytes).
 // Inlined so that its assertions exist only where it is called, which is at compile time.
 #[must_use]
 #[inline(always)]

@@ -4,29 +4,31 @@ use crate::error::Error;
 use crate::format::ALIGN;
 use crate::model::Model;
 
-/// Where in an operation a reported value arises.
+/// Where in an operation a reported value arises. Every operation reports its [`Self::Output`]; the other sites
+/// name those that have them. Float operations report no value in front of an activation, and no
+/// [`Self::Residual`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Site {
     /// The operation's result.
     Output,
-    /// int8 output of a layer norm.
+    /// Output of the layer norm in an attention, MLP or sequence pooling.
     Norm,
-    /// int16 output of a layer norm that replaces the residual stream.
+    /// int16 output of an MLP's layer norm that replaces the residual stream.
     Residual,
-    /// Queries.
+    /// Queries of an attention.
     Query,
-    /// Keys.
+    /// Keys of an attention.
     Key,
-    /// Values.
+    /// Values of an attention.
     Value,
     /// Attention output, before the projection.
     Attention,
-    /// First linear layer of an MLP, expansion of an inverted residual, convolution in front of its
-    /// activation.
+    /// First linear layer of an MLP, expansion of an inverted residual, convolution with an activation, in
+    /// front of it.
     Hidden,
-    /// Activation of [`Self::Hidden`].
+    /// Activation of [`Self::Hidden`]; that of a convolution is its [`Self::Output`].
     Activation,
-    /// Depthwise convolution.
+    /// Depthwise convolution of an inverted residual, in front of its activation.
     Depthwise,
     /// Activation of [`Self::Depthwise`].
     DepthwiseActivation,
@@ -38,7 +40,7 @@ pub enum Site {
 /// unless overridden; with [`NoProbe`] the calls vanish.
 ///
 /// `data` starts at token `row`, channel `column` of the value at `site` of operation `op` and is
-/// contiguous. Values that the engine computes more than once are reported each time.
+/// contiguous. Values that the engine computes more than once may be reported more than once.
 pub trait Probe {
     /// int8 values.
     fn i8(&mut self, op: usize, site: Site, row: usize, column: usize, data: &[i8]) {

@@ -26,9 +26,9 @@ pub enum Error {
         /// Packing found.
         found: u8,
     },
-    /// The artifact is shorter or longer than it says.
+    /// The artifact is shorter or longer than it says, or shorter than a header.
     Length {
-        /// Length it says.
+        /// Length it says, or that of the header.
         expected: u32,
         /// Length it has.
         found: u32,
@@ -62,7 +62,8 @@ pub enum Error {
     },
     /// The output of an operation is not what the next one takes.
     Chain {
-        /// Index of the operation that does not fit its predecessor.
+        /// Index of the operation that does not fit its predecessor; the number of operations where the
+        /// last one does not give the logits.
         index: u16,
     },
     /// The arena is too small.

@@ -2,7 +2,8 @@
 //! (reader). `docs/format.md` specifies the bytes.
 //!
 //! All numbers are little-endian; offsets into the file ("constants") and into the arena
-//! ("buffers") are in bytes and 16-byte aligned.
+//! ("buffers") are in bytes and 16-byte aligned. A matrix `[outputs][inputs]` of int8 weights lies in the
+//! order of the artifact's packing, [`Packing::matrix_bytes`] long; other arrays are row-major.
 
 pub mod float;
 pub mod packing;
@@ -270,8 +271,8 @@ pub struct ConvRecord {
     pub low: i8,
     /// int8 `[in_channels + in_channels2]`: the value of the border in each channel.
     pub zero_in: u32,
-    /// int8 `[out_channels][kernel][kernel][in_channels + in_channels2]`, or with `winograd` what
-    /// [`pack_winograd`], [`pack_winograd4`] or [`pack_winograd4_tiles`] makes of it.
+    /// Matrix `[out_channels][kernel * kernel * (in_channels + in_channels2)]`: row, column, channel; with
+    /// `winograd` what [`pack_winograd`], [`pack_winograd4`] or [`pack_winograd4_tiles`] makes of it.
     pub weights: u32,
     /// int32 `[out_channels]`.
     pub bias: u32,
@@ -309,7 +310,7 @@ pub struct EmbedRecord {
     pub mult: i32,
     /// int16 `[tokens][width]`; 0 for no positional embedding.
     pub positions: u32,
-    /// int8 `[width][in_channels]`; 0 for no linear layer.
+    /// Matrix `[width][in_channels]`; 0 for no linear layer.
     pub weights: u32,
     /// int32 `[width]`: bias of the linear layer; where `weights` is 0, zero point of each channel, or 0
     /// where all channels have `zero_in` and `mult`.
@@ -370,7 +371,7 @@ pub struct AttentionRecord {
     pub head_dim: u16,
     /// Layer norm before the projections.
     pub norm: NormRecord,
-    /// int8 `[3][heads][head_dim][width]`: query, key, value.
+    /// Matrices `[head_dim][width]`, `[3][heads]` of them: query, key, value.
     pub qkv_weights: u32,
     /// int32 `[3][heads][head_dim]`.
     pub qkv_bias: u32,
@@ -380,7 +381,7 @@ pub struct AttentionRecord {
     pub exp_mult: u32,
     /// uint64 `[heads]`: numerator of the row multiplier.
     pub out_mult: u32,
-    /// int8 `[width][heads][head_dim]`.
+    /// Matrix `[width][heads * head_dim]`.
     pub proj_weights: u32,
     /// int32 `[width]`.
     pub proj_bias: u32,
@@ -418,7 +419,7 @@ pub struct MlpRecord {
     pub gain16: u32,
     /// int32 `[width]`.
     pub offset16: u32,
-    /// int8 `[hidden][width]`.
+    /// Matrix `[hidden][width]`.
     pub weights1: u32,
     /// int32 `[hidden]`.
     pub bias1: u32,
@@ -428,7 +429,7 @@ pub struct MlpRecord {
     pub zero1: i32,
     /// int8 `[256]`: activation, indexed by value + 128.
     pub table: u32,
-    /// int8 `[width][hidden]`.
+    /// Matrix `[width][hidden]`.
     pub weights2: u32,
     /// int32 `[width]`.
     pub bias2: u32,
@@ -536,7 +537,7 @@ pub struct InvertedResidualRecord {
     pub reserved: u8,
     /// Multiplier of `(x - zero_in) << 16` to output steps; 0 without the addition.
     pub residual_mult: i32,
-    /// int8 `[hidden][in_channels]`.
+    /// Matrix `[hidden][in_channels]`.
     pub weights1: u32,
     /// int32 `[hidden]`.
     pub bias1: u32,
@@ -552,7 +553,7 @@ pub struct InvertedResidualRecord {
     pub mult2: u32,
     /// int8 `[256]`: activation of the depthwise convolution.
     pub table2: u32,
-    /// int8 `[out_channels][hidden]`.
+    /// Matrix `[out_channels][hidden]`.
     pub weights3: u32,
     /// int32 `[out_channels]`.
     pub bias3: u32,
@@ -823,7 +824,8 @@ pub const fn scratch_bytes_attention(op: &AttentionRecord, packing: Packing) -> 
     max(pairs, rows)
 }
 
-/// Scratch memory of an MLP sub-block: rows of two tokens, and the blocks of both layers.
+/// Scratch memory of an MLP sub-block: rows of two tokens, of sixteen with [`Packing::Wide`], and the blocks
+/// of both layers.
 #[must_use]
 pub const fn scratch_bytes_mlp(op: &MlpRecord, packing: Packing) -> usize {
     let (width, hidden) = (op.width as usize, op.hidden as usize);

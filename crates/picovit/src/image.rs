@@ -76,7 +76,7 @@ impl Crop {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ImageError {
-    /// The pixels are not as many as the extent says.
+    /// The pixels of the frame, or of a row, are not as many as the extent says.
     Length {
         /// Bytes the extent asks for.
         expected: usize,
@@ -91,7 +91,8 @@ pub enum ImageError {
     OddWidth,
     /// The part is empty or not all of it in the frame.
     Crop,
-    /// The output slice is not `height * width * channels`, or channels is neither 1 nor 3.
+    /// The output slice is not `height * width * channels`, an edge of it is 0 or larger than [`MAX_EDGE`], or
+    /// channels is neither 1 nor 3.
     Output,
     /// The memory for sums is not as long as [`RowFit::sums`] asks for.
     Sums,
@@ -101,7 +102,7 @@ impl fmt::Display for ImageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length { expected, found } => {
-                write!(f, "the frame has {found} bytes, its extent asks for {expected}")
+                write!(f, "a frame, or a row, of {found} bytes; its extent asks for {expected}")
             }
             Self::Extent => f.write_str("the frame is empty or larger than 4096 x 4096"),
             Self::Format => f.write_str("the build has no code for the frame's pixel format"),
@@ -115,7 +116,7 @@ impl fmt::Display for ImageError {
 
 impl core::error::Error for ImageError {}
 
-/// Largest frame edge; keeps area sums within 32 bits.
+/// Largest edge of a frame, and of a model's input; keeps area sums within 32 bits.
 pub const MAX_EDGE: usize = 4096;
 
 /// A model's input.

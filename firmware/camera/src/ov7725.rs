@@ -23,7 +23,7 @@ pub static OV7725: Sensor = Sensor {
     format: PixelFormat::Yuyv,
 };
 
-/// The clock doubled and halved again.
+/// The clock multiplied by four and divided by four.
 const CLOCK: &Registers = &[
     (0x0d, 0x41), // COM4: PLL by four, exposure over the whole window
     (0x11, 0x01), // CLKRC: divided by four

@@ -11,9 +11,9 @@ use crate::output::framebuffer::Geometry;
 
 /// Classifies what a camera sees.
 ///
-/// Exit status: 0 when it ended as asked, 2 wrong arguments, 3 the model, 4 the source cannot be
+/// Exit status: 0 when it ended as asked, 1 the system, 2 wrong arguments, 3 the model, 4 the source cannot be
 /// opened, 5 the stream is damaged or ends within a frame, 6 the camera ended or stopped sending, 7
-/// an output (port in use, framebuffer).
+/// an output (port in use, framebuffer, full disk), 128 + N when signal N came twice.
 #[derive(Debug, Parser)]
 // The last of an argument counts: settings of the service can replace what its unit says.
 #[command(name = "picovit-camera", version, args_override_self = true)]

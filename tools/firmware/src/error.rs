@@ -94,7 +94,7 @@ pub enum Error {
         help: String,
     },
     /// No model was named and none was found.
-    #[error("there is no model to put into the firmware: {looked} do not exist")]
+    #[error("there is no model to put into the firmware: neither model.pvit here nor {looked}")]
     #[diagnostic(help(
         "make one with: cargo tools quantize models/cct_2_3x2_fmnist/best.mpk\n\
          or name one with --model FILE.pvit"

@@ -77,10 +77,10 @@ enum Command {
 /// What to build.
 #[derive(Clone, Debug, clap::Args)]
 struct BuildArgs {
-    /// The board (see `cargo firmware flash` for the list).
+    /// The board: mps2-an385, mps2-an386, mps2-an500, mps2-an505, mps3-an547 (emulated), pico2, stm32h7.
     #[arg(long, default_value = board::DEFAULT)]
     board: String,
-    /// The artifact [default: model.pvit, else that of the shipped model].
+    /// The artifact [default: model.pvit here, else in the repository].
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     #[command(flatten)]
@@ -100,7 +100,7 @@ struct LinkArgs {
     /// boards that can be touched it is taken from the model's working memory.
     #[arg(long, value_name = "KB", default_value_t = board::STACK_KB, value_parser = clap::value_parser!(u32).range(1..=28))]
     stack: u32,
-    /// What the engine's code is compiled for. Small code takes a third less flash; where its loops are
+    /// What the engine's code is compiled for. The engine takes a third less flash when small; where its loops are
     /// in assembly, which are those of int8 models on Cortex-M4 and later, a little more time.
     #[arg(long, value_enum, default_value_t)]
     optimize: Optimize,
@@ -231,7 +231,7 @@ struct RegressionArgs {
 
 #[derive(Debug, clap::Args)]
 struct KernelsArgs {
-    /// The board (see `cargo firmware flash` for the list).
+    /// The board: mps2-an385, mps2-an386, mps2-an500, mps2-an505, mps3-an547 (emulated), pico2, stm32h7.
     #[arg(long, default_value = board::DEFAULT)]
     board: String,
     /// Which compiler and core library to use.
@@ -241,7 +241,7 @@ struct KernelsArgs {
 
 #[derive(Debug, clap::Args)]
 struct Aarch64Args {
-    /// The artifact [default: model.pvit, else that of the shipped model].
+    /// The artifact [default: model.pvit here, else in the repository].
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// The processor, by the emulator's names: cortex-a53 and cortex-a72 have no dot products.
@@ -273,7 +273,7 @@ struct RpiArgs {
 
 #[derive(Debug, clap::Args)]
 struct WasmArgs {
-    /// The artifact [default: model.pvit, else that of the shipped model].
+    /// The artifact [default: model.pvit here, else in the repository].
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Number of test pictures.
@@ -304,7 +304,7 @@ struct FlashArgs {
     /// The board.
     #[arg(long)]
     board: Option<String>,
-    /// The artifact [default: model.pvit, else that of the shipped model].
+    /// The artifact [default: model.pvit here, else in the repository].
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Write the model only, which has flash of its own: the firmware stays as it is, and nothing is

@@ -106,9 +106,9 @@ struct Info {
     ops: Vec<String>,
 }
 
-/// `model.pvit` in the repository, else the shipped model's.
+/// Where `cargo tools quantize` puts it, else that in the repository.
 fn default() -> Result<PathBuf, Error> {
-    let places = ["model.pvit", "models/cct_2_3x2_fmnist/model.pvit"];
-    let found = places.iter().map(|place| root().join(place)).find(|path| path.is_file());
-    found.ok_or_else(|| Error::NoModel { looked: places.join(" and ") })
+    let places = [PathBuf::from("model.pvit"), root().join("model.pvit")];
+    let looked = places[1].display().to_string();
+    places.into_iter().find(|path| path.is_file()).ok_or(Error::NoModel { looked })
 }

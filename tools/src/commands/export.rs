@@ -12,7 +12,7 @@ use crate::output::{self, grouped};
 pub struct Args {
     /// Checkpoint (.mpk) with its configuration beside it.
     checkpoint: PathBuf,
-    /// File to write.
+    /// File to write, in safetensors' format.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }

@@ -19,7 +19,7 @@ pub struct Args {
     /// Image files.
     #[arg(required = true)]
     images: Vec<PathBuf>,
-    /// Write the predictions as JSON.
+    /// Write the predictions as JSON: logits, and the three likeliest classes with probabilities of 0 to 1.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -35,6 +35,7 @@ struct Prediction {
 struct Class {
     class: u16,
     label: String,
+    /// 0 to 1.
     probability: f64,
 }
 
@@ -60,12 +61,12 @@ pub fn run(args: &Args) -> Result<()> {
                 label: model
                     .label(usize::from(p.class))
                     .map_or_else(|| format!("class {}", p.class), Into::into),
-                probability: 100.0 * f64::from(p.probability) / 65535.0,
+                probability: f64::from(p.probability) / 65535.0,
             })
             .collect();
         for (rank, class) in top.iter().enumerate() {
             let name = if rank == 0 { path.display().to_string() } else { String::new() };
-            table.add_row([name, class.label.clone(), format!("{:.1}", class.probability)]);
+            table.add_row([name, class.label.clone(), format!("{:.1}", 100.0 * class.probability)]);
         }
         predictions.push(Prediction { image: path.clone(), logits, top });
     }

@@ -17,6 +17,7 @@ pub use mobilevit::MobileVitConfig;
 pub use vit::VitConfig;
 
 use family::{Family, Problem};
+use picovit::image::MAX_EDGE;
 use serde::{Deserialize, Serialize};
 use vit::Patches;
 
@@ -206,13 +207,17 @@ impl ModelConfig {
 
     fn check(&self) -> Result<(), Problem> {
         let fail = |field: &'static str, problem: String| Err((field, problem));
-        family::size_problem("image_size", self.image_size.height.min(self.image_size.width))?;
-        family::size_problem("image_size", self.image_size.height.max(self.image_size.width))?;
+        // What the engine's pre-processing takes.
+        let edges = [self.image_size.height, self.image_size.width];
+        if let Some(edge) = edges.iter().find(|edge| !(1..=MAX_EDGE).contains(*edge)) {
+            return fail("image_size", format!("is {edge}, must be 1 to {MAX_EDGE}"));
+        }
         if !matches!(self.channels, 1 | 3) {
             return fail("channels", format!("is {}, must be 1 (grey) or 3 (RGB)", self.channels));
         }
-        if !(2..=1 << 16).contains(&self.classes) {
-            return fail("classes", format!("is {}, must be 2 to 65536", self.classes));
+        // Artifacts count them in 16 bits.
+        if !(2..1 << 16).contains(&self.classes) {
+            return fail("classes", format!("is {}, must be 2 to 65535", self.classes));
         }
         self.architecture.family().validate(self)?;
         for (field, values) in [("mean", &self.mean), ("std", &self.std)] {
@@ -368,7 +373,9 @@ mod tests {
         }
         check(&|c| c.channels = 2, "`channels` is 2");
         check(&|c| c.classes = 1, "`classes` is 1");
+        check(&|c| c.classes = 65_536, "`classes` is 65536, must be 2 to 65535");
         check(&|c| c.image_size.width = 0, "`image_size` is 0");
+        check(&|c| c.image_size.height = 4097, "`image_size` is 4097, must be 1 to 4096");
         check(&|c| *c = c.clone().with_image_size(4, 4), "`image_size` 4x4 leaves a single token");
         check(&|c| c.mean.clear(), "`mean` has 0 values for 3");
         check(&|c| c.mean[2] = 120.0, "`mean` holds 120, must be 0 to 1; divide");

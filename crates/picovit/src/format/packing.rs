@@ -31,6 +31,9 @@ pub(crate) const WIDE_QUAD: usize = 4;
 
 /// Order of the weights of matrix products. It decides for which kernels an artifact is fast, and
 /// how much scratch memory operations need; the results are the same.
+///
+/// A build that takes one packing only, see [`Self::ALL_TAKEN`], has no code for the others: the methods
+/// then give sizes and orders of [`Self::NATIVE`], whatever `self` is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 #[non_exhaustive]
@@ -52,12 +55,12 @@ impl Packing {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Portable, Self::CortexM, Self::Helium, Self::Wide];
 
-    /// What the build's instruction set is fast for.
+    /// What the build's instruction set is fast for; 64-bit Arm takes rows as they are.
     pub const NATIVE: Self = if cfg!(mve) {
         Self::Helium
     } else if cfg!(dsp) {
         Self::CortexM
-    } else if cfg!(target_arch = "x86_64") {
+    } else if cfg!(any(target_arch = "x86_64", target_feature = "simd128")) {
         Self::Wide
     } else {
         Self::Portable

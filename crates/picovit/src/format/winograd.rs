@@ -47,6 +47,8 @@ pub const fn winograd_patches(inputs: usize) -> usize {
 
 /// Transforms weights `[outputs][3][3][inputs]`, `2 G g (2 G)^T`. Both numbers of channels are
 /// multiples of [`WINOGRAD_OUTPUTS`] and [`WINOGRAD_INPUTS`].
+///
+/// `packed` has [`winograd_weights`]; values that find no place in it are left out.
 pub fn pack_winograd(weights: &[i8], inputs: usize, packed: &mut [i16]) {
     for (output, kernel) in rows(weights, 9 * inputs).enumerate() {
         let (group, lane) = (output / WINOGRAD_OUTPUTS, output % WINOGRAD_OUTPUTS);

@@ -49,6 +49,8 @@ pub const fn winograd4_patch(inputs: usize) -> usize {
 
 /// Transforms weights `[outputs][3][3][inputs]`. Both numbers of channels are multiples of
 /// [`WINOGRAD4_OUTPUTS`] and [`WINOGRAD4_INPUTS`].
+///
+/// `packed` has [`winograd4_weights`]; values that find no place in it are left out.
 pub fn pack_winograd4(weights: &[i8], inputs: usize, packed: &mut [i16]) {
     pack::<WINOGRAD4_OUTPUTS, WINOGRAD4_INPUTS>(weights, inputs, packed);
 }

@@ -90,7 +90,10 @@ pub(crate) const fn winograd4_tile_place(inputs: usize, group: usize, position: 
     (group * WINOGRAD4_POSITIONS + position) * inputs * WINOGRAD4_TILE_OUTPUTS
 }
 
-/// Transforms weights `[outputs][3][3][inputs]`. Outputs are a multiple of [`WINOGRAD4_TILE_OUTPUTS`], inputs of [`WINOGRAD4_INPUTS`](super::WINOGRAD4_INPUTS).
+/// Transforms weights `[outputs][3][3][inputs]`. Outputs are a multiple of [`WINOGRAD4_TILE_OUTPUTS`], inputs of
+/// [`WINOGRAD4_INPUTS`](super::WINOGRAD4_INPUTS).
+///
+/// `packed` has [`winograd4_weights`](super::winograd4_weights); values that find no place in it are left out.
 pub fn pack_winograd4_tiles(weights: &[i8], inputs: usize, packed: &mut [i16]) {
     pack::<WINOGRAD4_TILE_OUTPUTS, 2>(weights, inputs, packed);
 }

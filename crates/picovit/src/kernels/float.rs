@@ -121,7 +121,8 @@ pub fn quantize(x: f32, low: f32, high: f32) -> i32 {
     round(if x < high { x } else { high }) as i32
 }
 
-/// `e^x` to within three units in the last place: by powers of two and a series of degree 7.
+/// `e^x` to within three units in the last place in `-87..=88`, beyond that the value at its end: by powers of
+/// two and a series of degree 7.
 #[must_use]
 #[cfg_attr(wide, inline(always))]
 pub fn exp(x: f32) -> f32 {

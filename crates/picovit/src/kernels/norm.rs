@@ -15,7 +15,8 @@ pub struct NormalizedRow {
     shift: i32,
 }
 
-/// Statistics of one token.
+/// Statistics of one token of at most [`MAX_WIDTH`](crate::format::MAX_WIDTH) channels. `epsilon` is in squared
+/// steps of `x`, times the squared number of channels, from 1 to below 2^60.
 #[must_use]
 pub fn normalize(x: &[i16], epsilon: u64) -> NormalizedRow {
     #[cfg(target_arch = "aarch64")]
@@ -184,7 +185,8 @@ impl NormalizedRow {
         neon::is_current().then_some(values)
     }
 
-    /// The int8 output of all channels.
+    /// The int8 output of all channels, as `gain` and `offset` have them: `round(2^20 * gamma / scale)`, and
+    /// `round(256 * (beta / scale + zero)) + 128`.
     #[inline]
     pub fn write8(&self, x: &[i16], gain: &[i32], offset: &[i32], out: &mut [i8]) {
         #[cfg(mve)]
@@ -237,7 +239,8 @@ impl NormalizedRow {
         }
     }
 
-    /// The int16 output of all channels, in place.
+    /// The int16 output of all channels, in place, as `gain` and `offset` have them: `round(2^12 * gamma / scale)`,
+    /// and `round(beta / scale)`.
     #[inline]
     pub fn write16(&self, gain: &[i32], offset: &[i32], x: &mut [i16]) {
         #[cfg(mve)]

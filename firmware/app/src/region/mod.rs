@@ -13,10 +13,11 @@
 //! | 12 | 4 | length of the artifact |
 //! | 16 | 4 | offset of the self-test |
 //! | 20 | 4 | length of the self-test |
-//! | 24 | 4 | length of all of it, header included; what is behind it does not matter |
+//! | 24 | 4 | length of all of it, header included, up to the end of the later part |
 //! | 28 | 4 | CRC-32/ISO-HDLC of all of it without this field |
 //!
-//! The artifact is that of `cargo tools quantize`, unchanged. The self-test is one picture as it goes
+//! Neither part reaches into the header; what lies behind the region does not matter. The artifact is that of
+//! `cargo tools quantize`, unchanged. The self-test is one picture as it goes
 //! into `Engine::input` (int8, `height * width * channels`) and the logits that the host's engine
 //! gives for it (int16, one a class). `cargo firmware flash --model-only` writes all of it.
 

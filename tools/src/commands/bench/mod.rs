@@ -202,6 +202,10 @@ pub fn run(args: &Args) -> Result<()> {
 fn chosen(args: &Args) -> Result<Vec<PeerName>> {
     let available = |peer: &PeerName| cfg!(feature = "bench-peers") || *peer == PeerName::Burn;
     let help = "cargo run --release -p picovit-tools --features bench-peers -- bench ...";
+    let needs_feature = args.onnx.is_some() || !args.peers.iter().all(available);
+    if needs_feature && !cfg!(feature = "bench-peers") {
+        return Err(miette!(help = help, "this build has neither ONNX nor the peers that read it"));
+    }
     if args.peers.is_empty() {
         let (here, missing): (Vec<_>, Vec<_>) =
             PeerName::value_variants().iter().copied().partition(available);
@@ -209,10 +213,6 @@ fn chosen(args: &Args) -> Result<Vec<PeerName>> {
             eprintln!("without ONNX Runtime and tract, which this build does not have; use {help}");
         }
         return Ok(here);
-    }
-    let needs_feature = args.onnx.is_some() || !args.peers.iter().all(available);
-    if needs_feature && !cfg!(feature = "bench-peers") {
-        return Err(miette!(help = help, "this build has neither ONNX nor the peers that read it"));
     }
     Ok(args.peers.clone())
 }

@@ -86,7 +86,8 @@ pub struct Args {
     /// Write the artifact only if the logit SQNR over the calibration images is at least this.
     #[arg(long, value_name = "DB", value_parser = decibels)]
     pub(super) min_sqnr_db: Option<f64>,
-    /// Processor that the weights are packed for. Artifacts run on all, but fast on theirs.
+    /// Processor that the weights are packed for. Hosts and emulated boards run all artifacts, but fast only
+    /// theirs; boards with a model in flash of its own take no other.
     #[arg(long, value_enum, default_value = "cortex-m4")]
     pub(super) target: Target,
     /// Compute 3x3 convolutions as they are, not by Winograd's algorithm: their weights take 3.6 times
