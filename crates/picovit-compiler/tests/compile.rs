@@ -11,6 +11,7 @@ use picovit_compiler::graph::{Activation, Graph, Op};
 use picovit_compiler::quantize::op_name;
 use picovit_compiler::{
     AlignedBytes, Calibration, CompileError, Compiled, Format, compile, compile_as, drift,
+    sensitivity,
 };
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -118,6 +119,35 @@ fn any_operation_can_stay_on_floats() {
     let unknown = Format::Mixed(BTreeSet::from(["blocks.9.attn".into()]));
     let error = compiled_as(&graph, &unknown).unwrap_err().to_string();
     assert!(error.contains("`blocks.9.attn`") && error.contains("blocks.1.attn"), "{error}");
+}
+
+#[test]
+fn the_layers_that_cost_most_come_first_and_pay_most() {
+    for family in FAMILIES {
+        let graph = network(family, 2);
+        let images = images(32);
+        let images: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
+        let calibration = Calibration::run(&graph, &images);
+        let found = sensitivity::measure(&graph, &calibration, &images, || {}).unwrap();
+        let all: BTreeSet<String> = found.iter().flat_map(|one| one.layers.clone()).collect();
+        let named: BTreeSet<String> =
+            sensitivity::layers(&graph).unwrap().into_iter().flatten().collect();
+        assert_eq!(all, named);
+        assert!(found.is_sorted_by(|a, b| a.noise_share >= b.noise_share), "{found:?}");
+        let sqnr = |format: &Format| {
+            let compiled = compile_as(&graph, &calibration, None, format).unwrap();
+            sensitivity::logit_sqnr_db(&graph, &compiled, &images)
+        };
+        let (int8, worst) = (sqnr(&Format::Int8), &found[0]);
+        assert!(worst.noise_share > 5.0 && worst.logit_sqnr_db > int8 + 0.2, "{int8}: {found:?}");
+        assert_eq!(
+            sensitivity::keep_worst(&found, 1),
+            Format::Mixed(worst.layers.iter().cloned().collect())
+        );
+        assert_eq!(sqnr(&sensitivity::keep_worst(&found, 1)), worst.logit_sqnr_db);
+        let three = sqnr(&sensitivity::keep_worst(&found, 3));
+        assert!(three > worst.logit_sqnr_db, "{family:?}: {three} dB, {}", worst.logit_sqnr_db);
+    }
 }
 
 #[test]

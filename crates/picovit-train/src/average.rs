@@ -46,8 +46,9 @@ impl<B: Backend> ModuleMapper<B> for Blend<B> {
 
 #[cfg(test)]
 mod tests {
-    use burn::backend::Flex;
-    use burn::nn::{Linear, LinearConfig};
+    use burn::backend::{Autodiff, Flex};
+    use burn::module::AutodiffModule;
+    use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 
     use super::*;
 
@@ -75,6 +76,24 @@ mod tests {
         let average = update(start, &model, 0.75);
         for (average, start) in values(&average).iter().zip(before) {
             assert!((average - start - 2.0).abs() < 1e-5, "{average} from {start}");
+        }
+    }
+
+    #[test]
+    fn running_statistics_are_averaged_too() {
+        let norm: BatchNorm<Autodiff<Flex>> = BatchNormConfig::new(2).init(&Default::default());
+        let start = norm.valid();
+        let images = Tensor::<Autodiff<Flex>, 4>::full([4, 2, 3, 3], 6.0, &Default::default());
+        let _ = norm.forward(images);
+        let after = norm.valid();
+        let mean = |norm: &BatchNorm<Flex>| {
+            norm.running_mean.value_sync().into_data().to_vec::<f32>().unwrap()
+        };
+        let (before, moved) = (mean(&start), mean(&after));
+        assert!(moved[0] > before[0] + 0.1, "{moved:?}");
+        let average = mean(&update(start, &after, 0.75));
+        for ((average, before), moved) in average.iter().zip(before).zip(moved) {
+            assert!((average - (0.75 * before + 0.25 * moved)).abs() < 1e-6, "{average}");
         }
     }
 

@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend, Device as _, DeviceId};
+use burn::tensor::{DType, FloatDType, Tensor};
 
 use crate::backend::{BackendChoice, BackendError, Task};
 
@@ -85,6 +85,17 @@ fn try_out<B: Backend>(device: &B::Device) {
     let sum = Tensor::<B, 1>::from_floats([1.0, 2.0], device) + 1.0;
     let values = sum.into_data().convert::<f32>().to_vec::<f32>().expect("floats");
     assert_eq!(values, [2.0, 3.0], "the device computes wrong values");
+}
+
+/// Whether the device multiplies matrices of bf16 values. Candle says so of the CPU and does not.
+pub(crate) fn multiplies_bf16<B: Backend>(device: &B::Device) -> bool {
+    let product = || {
+        let values = Tensor::<B, 2>::from_floats([[2.0, 1.0], [0.0, 4.0]], device);
+        let values = values.cast(FloatDType::BF16);
+        let product = values.clone().matmul(values).into_data();
+        product.convert::<f32>().to_vec::<f32>().expect("floats")
+    };
+    B::supports_dtype(device, DType::BF16) && caught(product) == Ok(vec![4.0, 6.0, 0.0, 16.0])
 }
 
 pub(crate) fn unavailable(backend: BackendChoice, problem: String) -> BackendError {

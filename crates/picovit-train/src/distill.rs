@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{FloatDType, Tensor};
-use picovit_models::{ModelConfig, Network, normalize, record, with_products_in};
+use picovit_models::{ModelConfig, Network, NoTaps, normalize, record, with_products_in};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
@@ -54,6 +54,8 @@ impl Distillation {
 #[derive(Clone)]
 pub(crate) struct Teachers<B: Backend> {
     networks: Vec<(ModelConfig, Network<B>)>,
+    /// Matrix products are computed on bf16 values.
+    mixed: bool,
     share: f32,
     temperature: f32,
     device: B::Device,
@@ -78,6 +80,7 @@ impl<B: Backend> Teachers<B> {
         let Distillation { share, temperature, .. } = *options;
         Ok(Self {
             networks: networks.collect::<Result<_, TrainError>>()?,
+            mixed,
             share,
             temperature,
             device: device.clone(),
@@ -95,7 +98,13 @@ impl<B: Backend> Teachers<B> {
     fn logits(&self, pixels: &[u8]) -> Tensor<B, 2> {
         let each = self.networks.iter().map(|(config, network)| {
             // Each in its own normalisation.
-            network.forward(normalize::<B>(config, pixels, &self.device))
+            let images = normalize::<B>(config, pixels, &self.device);
+            // Only convolutions of training bring their input to the type of the weights.
+            if self.mixed {
+                network.forward_tapped(images, &mut NoTaps)
+            } else {
+                network.forward(images)
+            }
         });
         let sum = each.reduce(|sum, logits| sum + logits).expect("a run has a teacher");
         sum / self.networks.len() as f64

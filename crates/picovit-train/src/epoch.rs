@@ -37,6 +37,7 @@ pub(crate) struct Trained<B: AutodiffBackend> {
     pub(crate) average: Option<Plain<B>>,
     pub(crate) total: BatchResult,
     pub(crate) images: usize,
+    pub(crate) steps: usize,
     /// Rate of the last step.
     pub(crate) learning_rate: f64,
 }
@@ -91,7 +92,7 @@ impl<B: AutodiffBackend> Trainer<'_, B> {
             Ok(())
         })?;
         let images = steps * accumulate * batches.batch_size();
-        Ok(Trained { model, average, total, images, learning_rate })
+        Ok(Trained { model, average, total, images, steps, learning_rate })
     }
 }
 

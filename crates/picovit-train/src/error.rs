@@ -122,4 +122,19 @@ pub enum TrainError {
     /// The observer stopped the run.
     #[error("training was stopped in epoch {0}; pass --resume to go on")]
     Stopped(usize),
+    /// The observer stopped the run before there was anything to go on from.
+    #[error(
+        "training was stopped in the first epoch, of which nothing is kept; start it again as it was started"
+    )]
+    StoppedAtOnce,
+    /// A checkpoint that the run goes on learning from has been replaced.
+    #[error("{} is not the checkpoint any more that {} learns from{remedy}", .path.display(), .out.display())]
+    OtherTeacher {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The output folder.
+        out: PathBuf,
+        /// What helps.
+        remedy: String,
+    },
 }

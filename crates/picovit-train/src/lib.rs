@@ -54,5 +54,5 @@ pub use options::{TrainOptions, ValidationSize};
 pub use qat::{Int8Metrics, Qat};
 pub use recipe::{Recipe, RecipeError};
 pub use schedule::{Schedule, ScheduleKind};
-pub use state::EpochMetrics;
+pub use state::{EpochMetrics, run_options};
 pub use train::{TrainSummary, train, train_observed};

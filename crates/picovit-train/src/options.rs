@@ -83,7 +83,7 @@ pub struct TrainOptions {
     /// Learning from other networks' answers.
     #[serde(default)]
     pub distillation: Option<Distillation>,
-    /// Use only so many training images, for a quick try.
+    /// Use only so many training images, which the seed draws, for a quick try.
     pub limit: Option<usize>,
     /// Folder of the results and the state.
     #[serde(skip)]

@@ -167,6 +167,15 @@ impl Recipe {
             problem: error.to_string(),
         })?;
         let scale = recipe.crop_scale.as_ref().map_or(0, Vec::len);
+        if let Some(padding) = recipe.crop_padding.filter(|&padding| scale > 0 && padding > 0) {
+            return Err(RecipeError::Field {
+                origin: origin.into(),
+                field: "crop_padding",
+                problem: format!(
+                    "is {padding}, but crops are enlarged by `crop_scale`; leave out one of them"
+                ),
+            });
+        }
         if scale != 0 && scale != 2 {
             return Err(RecipeError::Field {
                 origin: origin.into(),
@@ -200,7 +209,9 @@ impl Recipe {
         set(&mut options.label_smoothing, self.label_smoothing);
         let scale = self.crop_scale.as_ref().map(|scale| <[f32; 2]>::try_from(&scale[..]).ok());
         set(&mut options.augment.crop_scale, scale);
-        set(&mut options.augment.crop_padding, self.crop_padding);
+        // Enlarged crops have no border.
+        let padding = scale.flatten().map(|_| 0);
+        set(&mut options.augment.crop_padding, self.crop_padding.or(padding));
         set(&mut options.augment.flip, self.flip);
         set(&mut options.augment.policy, self.policy);
         set(&mut options.augment.erase, self.erase);
@@ -288,6 +299,18 @@ mod tests {
     }
 
     #[test]
+    fn enlarged_crops_have_no_border() {
+        let mut options = options();
+        assert!(options.augment.crop_padding > 0);
+        let recipe = Recipe::parse("mine", "version = 1\ncrop_scale = [0.5, 1.0]").unwrap();
+        recipe.apply(&mut options);
+        assert_eq!(
+            (options.augment.crop_scale, options.augment.crop_padding),
+            (Some([0.5, 1.0]), 0)
+        );
+    }
+
+    #[test]
     fn mistakes_are_explained() {
         let unknown = Recipe::load("cct-400").unwrap_err().to_string();
         assert!(
@@ -300,6 +323,7 @@ mod tests {
             ("version = 1\nepochs = -7", "epochs"),
             ("version = 1\npolicy = \"best\"", "best"),
             ("version = 1\ncrop_scale = [0.5]", "none or two"),
+            ("version = 1\ncrop_scale = [0.5, 1.0]\ncrop_padding = 4", "`crop_padding` is 4"),
         ] {
             let error = Recipe::parse("mine.toml", text).unwrap_err().to_string();
             assert!(error.contains("mine.toml") && error.contains(part), "{error}");

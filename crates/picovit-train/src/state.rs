@@ -79,7 +79,7 @@ impl EpochMetrics {
 
     /// Whether the average of the weights is better than the weights.
     pub fn averaged(&self) -> bool {
-        self.score() != self.weights_score()
+        self.average_score().is_some_and(|average| average > self.weights_score())
     }
 
     /// Validation accuracy of the better of the weights and their average, of the float model.
@@ -119,6 +119,9 @@ pub(crate) struct State {
     /// The data; states of older versions do not know it.
     #[serde(default)]
     pub(crate) data: Option<DataRecord>,
+    /// CRC-32 of the checkpoints that the run learns from as long as it goes on, by file.
+    #[serde(default)]
+    pub(crate) teachers: Vec<u32>,
     /// Epochs done; names the files.
     pub(crate) epoch: usize,
     /// The best of them; names its file.
@@ -129,9 +132,14 @@ pub(crate) struct State {
 
 impl State {
     /// The state before the first epoch.
-    pub(crate) fn new(options: &TrainOptions, model: &ModelConfig, data: &DataRecord) -> Self {
+    pub(crate) fn new(
+        options: &TrainOptions,
+        model: &ModelConfig,
+        data: &DataRecord,
+        teachers: Vec<u32>,
+    ) -> Self {
         let (options, model, data) = (options.clone(), model.clone(), Some(data.clone()));
-        Self { options, model, data, epoch: 0, best_epoch: 0, history: vec![] }
+        Self { options, model, data, teachers, epoch: 0, best_epoch: 0, history: vec![] }
     }
 
     /// Adds an epoch; says whether it is the best.
@@ -148,6 +156,14 @@ impl State {
     fn best(&self) -> Option<&EpochMetrics> {
         self.history.get(self.best_epoch.checked_sub(1)?)
     }
+}
+
+/// Options of the run in an output folder, as far as they decide what it learns; none where there is no
+/// run, or its state cannot be read.
+#[must_use]
+pub fn run_options(out: &Path) -> Option<TrainOptions> {
+    let text = fs::read_to_string(StateDir::new(out).index()).ok()?;
+    serde_json::from_str::<State>(&text).ok().map(|state| state.options)
 }
 
 /// The state's files in an output folder.
@@ -242,6 +258,9 @@ impl StateDir {
     }
 }
 
+/// What an epoch's files are called, in front of its number.
+const FILES: [&str; 4] = ["model", "average", "optimizer", "muon"];
+
 /// Whether a file of that name is one of an epoch, perhaps one that was never finished. The folder
 /// may have been there before, with files of somebody else.
 fn is_state(name: &str) -> bool {
@@ -252,6 +271,8 @@ fn is_state(name: &str) -> bool {
         _ => name,
     });
     let stem = finished.strip_suffix(".mpk");
-    let epoch = stem.and_then(|stem| stem.rsplit_once('-')).map(|(_, epoch)| epoch);
-    epoch.is_some_and(|epoch| epoch.len() >= 4 && epoch.bytes().all(|byte| byte.is_ascii_digit()))
+    stem.and_then(|stem| stem.rsplit_once('-')).is_some_and(|(name, epoch)| {
+        let number = epoch.len() >= 4 && epoch.bytes().all(|byte| byte.is_ascii_digit());
+        number && FILES.contains(&name)
+    })
 }

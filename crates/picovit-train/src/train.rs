@@ -4,18 +4,18 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::module::AutodiffModule;
-use burn::tensor::DType;
 use burn::tensor::backend::AutodiffBackend;
 use picovit_models::{ModelConfig, Network, RecordError, record, transfer};
 
 use crate::backend::{BackendChoice, Task};
+use crate::devices::multiplies_bf16;
 use crate::distill::Teachers;
 use crate::epoch::Trainer;
 use crate::error::TrainError;
 use crate::observer::{Console, Observer};
 use crate::optimizer::Optimizers;
 use crate::options::TrainOptions;
-use crate::prepare::{check, load, open};
+use crate::prepare::{check, checksums, load, open, same_teachers};
 use crate::qat::Tuner;
 use crate::state::{EpochMetrics, State, StateDir};
 use crate::step::validate;
@@ -69,7 +69,7 @@ impl Task for Train<'_> {
     fn run<B: AutodiffBackend>(self, devices: &[B::Device]) -> Self::Output {
         let Self { options, observer, backend } = self;
         let device = &devices[0];
-        if options.mixed_precision && !B::supports_dtype(device, DType::BF16) {
+        if options.mixed_precision && !multiplies_bf16::<B>(device) {
             return Err(TrainError::Option {
                 option: "mixed_precision",
                 problem: format!(
@@ -90,21 +90,22 @@ impl Task for Train<'_> {
             Teachers::load(distillation, &config, options.mixed_precision, device)
         });
         let teachers = teachers.transpose()?;
-        let mut model = match &options.from {
-            Some(checkpoint) => {
+        let checksums = checksums(options)?;
+        let mut model = match (&options.from, &resumed) {
+            (Some(checkpoint), None) => {
                 let (model, notes) = transfer(checkpoint, &config, options.seed, device)?;
-                if resumed.is_none() {
-                    notes.iter().for_each(|note| observer.note(note));
-                }
+                notes.iter().for_each(|note| observer.note(note));
                 model
             }
-            None => Network::<B>::init(&config, options.seed, device)?,
+            // A run that goes on has weights of its own, below.
+            _ => Network::<B>::init(&config, options.seed, device)?,
         };
         let mut optimizers = Optimizers::<Network<B>, B>::new(options);
         let averaging = options.average_decay > 0.0;
         let mut average = averaging.then(|| model.valid());
         let mut state = match resumed {
             Some(mut state) => {
+                same_teachers(&state, options, &checksums)?;
                 let epoch = state.epoch;
                 let explain = |error: RecordError| dir.explain(error.into());
                 model =
@@ -117,14 +118,14 @@ impl Task for Train<'_> {
                 optimizers = optimizers
                     .load(|name| dir.file(name, epoch), device)
                     .map_err(|error| dir.explain(error))?;
-                // States of older versions learn what their data is.
-                state.data = Some(data.record.clone());
+                // States of older versions learn what their data is, and their teachers.
+                (state.data, state.teachers) = (Some(data.record.clone()), checksums);
                 dir.publish(&state).map_err(write)?;
                 state
             }
             None => {
                 dir.create().map_err(write)?;
-                State::new(options, &config, &data.record)
+                State::new(options, &config, &data.record, checksums)
             }
         };
         observer.start(&backend, state.epoch, options.epochs, &options.out_dir);
@@ -143,7 +144,11 @@ impl Task for Train<'_> {
         while state.epoch < options.epochs {
             let start = Instant::now();
             let epoch = state.epoch + 1;
-            let trained = trainer.epoch(epoch, model, average, &mut optimizers, observer)?;
+            let trained = trainer.epoch(epoch, model, average, &mut optimizers, observer);
+            let trained = trained.map_err(|error| match error {
+                TrainError::Stopped(1) => TrainError::StoppedAtOnce,
+                other => other,
+            })?;
             (model, average) = (trained.model, trained.average);
             let seconds = start.elapsed().as_secs_f64();
             let validate = |model| {
@@ -153,6 +158,11 @@ impl Task for Train<'_> {
             let plain = model.valid();
             let val = validate(&plain);
             let averaged = average.as_ref().map(validate);
+            // The step before the last one was fine; this network is none to keep.
+            let losses = [Some(val.loss), averaged.map(|score| score.loss)];
+            if let Some(loss) = losses.into_iter().flatten().find(|loss| !loss.is_finite()) {
+                return Err(TrainError::Diverged { epoch, step: trained.steps, loss });
+            }
             let int8 = |model: &Network<B::InnerBackend>| {
                 let tuner = trainer.tuner.as_ref();
                 tuner.map(|tuner| tuner.evaluate(model, &data.validation)).transpose()

@@ -100,6 +100,18 @@ fn a_truncated_gzip_file_is_named() {
 }
 
 #[test]
+fn a_folder_that_was_asked_for_is_the_only_one() {
+    let root = tempdir().unwrap();
+    let missing = root.path().join("typo");
+    let source = DataSource::named("fashion-mnist", Some(missing.clone())).unwrap();
+    for split in [Split::Train, Split::Test, Split::Calibration(3)] {
+        let said = source.load_for(split, 28, 28, 1).unwrap_err().to_string();
+        let searched = format!("is in none of {};", missing.display());
+        assert!(said.contains(&searched), "{said}");
+    }
+}
+
+#[test]
 fn calibration_images_are_the_same_every_time() {
     let folder = tempdir().unwrap();
     let source = fashion(folder.path());

@@ -1,11 +1,14 @@
 //! Learning from trained networks' answers.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use common::{Losses, assert_fails, options, run};
-use picovit_models::{Architecture, record};
-use picovit_train::{BackendChoice, Distillation, TrainOptions, train_observed};
+use picovit_models::{Architecture, Network, record};
+use picovit_train::{
+    BackendChoice, Distillation, EpochMetrics, Observer, TrainError, TrainOptions, train_observed,
+};
 use tempfile::tempdir;
 
 mod common;
@@ -73,6 +76,69 @@ fn a_student_comes_close_to_its_teacher() {
     let losses = losses(&options);
     let last = losses[losses.len() - 1];
     assert!(last < losses[0] / 10.0, "from {} to {last}", losses[0]);
+}
+
+#[test]
+fn every_teacher_sees_images_in_its_own_normalisation() {
+    let root = tempdir().unwrap();
+    let teacher = teacher(root.path());
+    // Images of half the size, for kernels of twice the size: the same network.
+    let (network, mut config) =
+        record::load::<burn::backend::Flex>(&teacher, &Default::default()).unwrap();
+    let Network::Cct(mut cct) = network else { panic!() };
+    let first = &mut cct.tokenizer[0].weight;
+    *first = first.clone().map(|kernel| kernel * 2.0);
+    config.std[0] *= 2.0;
+    let other = root.path().join("half.mpk");
+    record::save(&Network::Cct(cct), &config, &other).unwrap();
+    let mut options = still(root.path());
+    options.from = Some(teacher);
+    let distillation = Distillation::new(vec![other]);
+    options.distillation = Some(Distillation { share: 1.0, ..distillation });
+    let first = losses(&options)[0];
+    assert!(first.abs() < 1e-6, "{first}");
+}
+
+#[test]
+fn teachers_and_students_compute_in_bf16_when_asked_to() {
+    let root = tempdir().unwrap();
+    let teacher = teacher(root.path());
+    let taught = |mixed_precision| {
+        let root = tempdir().unwrap();
+        let mut options = still(root.path());
+        options.mixed_precision = mixed_precision;
+        options.distillation = Some(Distillation::new(vec![teacher.clone()]));
+        losses(&options)
+    };
+    let (single, mixed) = (taught(false), taught(true));
+    assert!(single != mixed);
+    for (step, (a, b)) in single.iter().zip(&mixed).enumerate() {
+        assert!((a - b).abs() < 0.02 * a, "step {step}: {a}, in bf16 {b}");
+    }
+}
+
+#[test]
+fn a_teacher_that_was_replaced_does_not_go_on() {
+    let root = tempdir().unwrap();
+    let teacher = teacher(root.path());
+    let mut options = still(root.path());
+    options.epochs = 2;
+    options.distillation = Some(Distillation::new(vec![teacher.clone()]));
+    struct Once;
+    impl Observer for Once {
+        fn epoch(&mut self, _: &EpochMetrics, _: bool) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+    let stopped = train_observed(&options, BackendChoice::Auto, &mut Once);
+    assert!(matches!(stopped, Err(TrainError::Stopped(1))), "{stopped:?}");
+    options.resume = true;
+    let before = fs::read(&teacher).unwrap();
+    fs::copy(root.path().join("out/best.mpk"), &teacher).unwrap();
+    let expected = ["is not the checkpoint any more that", "put it back to resume"];
+    assert_fails(run(&options), &expected);
+    fs::write(&teacher, before).unwrap();
+    assert_eq!(run(&options).unwrap().history.len(), 2);
 }
 
 #[test]

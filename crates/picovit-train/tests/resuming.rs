@@ -8,7 +8,8 @@ use common::{Losses, assert_fails, run};
 use image::{Rgb, RgbImage};
 use picovit_train::data::DataSource;
 use picovit_train::{
-    BackendChoice, EpochMetrics, Observer, TrainError, TrainOptions, ValidationSize, train_observed,
+    BackendChoice, EpochMetrics, Observer, TrainError, TrainOptions, ValidationSize, run_options,
+    train_observed,
 };
 use tempfile::{TempDir, tempdir};
 
@@ -102,6 +103,52 @@ fn states_that_know_less_of_their_data_are_held_to_what_they_know() {
     let state: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     assert_eq!(state["data"]["images"], 24);
+}
+
+#[test]
+fn a_run_does_not_lie_among_the_classes() {
+    let (root, mut options) = stopped();
+    options.resume = false;
+    let photos = root.path().join("photos");
+    for out in ["photos", "photos/runs", "photos/./new/run", "photos/cat/run"] {
+        options.out_dir = root.path().join(out);
+        assert_fails(run(&options), &["`out` lies in the data set", "photos"]);
+    }
+    assert!(!photos.join("state").exists() && !photos.join("new").exists());
+
+    // Beside its parts there is room.
+    let parted = root.path().join("parted");
+    for part in ["train", "test"] {
+        pictures(&parted.join(part).join("cat"), 4);
+        pictures(&parted.join(part).join("dog"), 4);
+    }
+    options.data = DataSource::named(parted.to_str().unwrap(), None).unwrap();
+    options.out_dir = parted.join("train/run");
+    assert_fails(run(&options), &["`out` lies in the data set"]);
+    options.out_dir = parted.join("run");
+    options.batch_size = 2;
+    run(&options).unwrap();
+}
+
+#[test]
+fn what_a_run_has_started_from_may_be_gone() {
+    let (root, mut options) = stopped();
+    let start = root.path().join("start.mpk");
+    for end in ["mpk", "json"] {
+        let best = root.path().join("out/best").with_extension(end);
+        fs::copy(best, start.with_extension(end)).unwrap();
+    }
+    options.resume = false;
+    options.from = Some(start.clone());
+    options.out_dir = root.path().join("next");
+    options.model = picovit_models::record::load_config(&start).unwrap();
+    let stopped = train_observed(&options, BackendChoice::Auto, &mut Once);
+    assert!(matches!(stopped, Err(TrainError::Stopped(1))), "{stopped:?}");
+    fs::remove_file(&start).unwrap();
+    fs::remove_file(start.with_extension("json")).unwrap();
+    assert_eq!(run_options(&options.out_dir).unwrap().model, options.model);
+    options.resume = true;
+    assert_eq!(run(&options).unwrap().history.len(), 2);
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn normalisation_stays_and_the_classifier_follows_the_data() {
     options.out_dir = root.path().join("other");
     options.model = options.model.with_image_size(20, 20);
     let stopped = train_observed(&options, BackendChoice::Auto, &mut notes).unwrap_err();
-    assert!(matches!(stopped, TrainError::Stopped(_)), "{stopped}");
+    assert!(matches!(stopped, TrainError::StoppedAtOnce), "{stopped}");
     assert_eq!(
         notes.0,
         [
@@ -124,7 +124,7 @@ fn a_classifier_of_another_order_is_refused() {
             BackendChoice::Auto,
             &mut Notes::default(),
         );
-        assert!(matches!(stopped, Err(TrainError::Stopped(1))), "{stopped:?}");
+        assert!(matches!(stopped, Err(TrainError::StoppedAtOnce)), "{stopped:?}");
         fs::remove_dir_all(root.path().join("out")).unwrap();
     };
     named(&checkpoint, |names| names[3] = "Gown".into());

@@ -193,7 +193,42 @@ fn states_of_older_versions_resume() {
     augment.retain(|field, _| field == "crop_padding" || field == "flip");
     fs::write(&path, state.to_string()).unwrap();
     options.resume = true;
-    assert_eq!(run(&options).unwrap().history.len(), 3);
+    let resumed = run(&options).unwrap();
+    // What the fields stood for is what versions without them did.
+    options.resume = false;
+    options.out_dir = root.path().join("whole");
+    assert!(outcome(&resumed) == outcome(&run(&options).unwrap()));
+}
+
+#[test]
+fn a_network_that_is_no_number_any_more_is_not_kept() {
+    for average_decay in [0.0, 0.9] {
+        let root = tempdir().unwrap();
+        let mut options = options(root.path());
+        // The loss of the only step is that before it.
+        (options.batch_size, options.learning_rate, options.warmup_epochs) = (50, 1e30, 0.0);
+        options.weight_decay = 0.0;
+        options.average_decay = average_decay;
+        assert_fails(
+            run(&options),
+            &["the loss became", "in epoch 1, step 1", "lower learning rate"],
+        );
+        assert!(!root.path().join("out/best.mpk").exists());
+        assert!(!root.path().join("out/state.json").exists());
+    }
+}
+
+#[test]
+fn candle_multiplies_no_bf16_on_a_cpu() {
+    let root = tempdir().unwrap();
+    let mut options = options(root.path());
+    options.mixed_precision = true;
+    if BackendChoice::compiled_in().contains(&BackendChoice::Candle) {
+        let result = train_observed(&options, BackendChoice::Candle, &mut Silent);
+        assert_fails(result, &["`mixed_precision` needs bf16, which `candle`"]);
+    }
+    options.epochs = 1;
+    train_observed(&options, BackendChoice::Flex, &mut Silent).unwrap();
 }
 
 /// Not a test: the process that the next test kills.
@@ -315,7 +350,7 @@ fn files_of_others_stay() {
     let root = tempdir().unwrap();
     let state = root.path().join("out/state");
     fs::create_dir_all(state.join("folder-0001.mpk.d")).unwrap();
-    for name in ["notes.txt", "cat-2.mpk", "model-best.mpk"] {
+    for name in ["notes.txt", "cat-2.mpk", "best-2024.mpk", "model-best.mpk"] {
         fs::write(state.join(name), "mine").unwrap();
     }
     fs::write(state.join("model-0007.mpk.tmp"), "half a file").unwrap();
@@ -323,6 +358,7 @@ fn files_of_others_stay() {
     options.epochs = 1;
     run(&options).unwrap();
     let kept = [
+        "best-2024.mpk",
         "cat-2.mpk",
         "folder-0001.mpk.d",
         "model-0001.mpk",
@@ -343,6 +379,11 @@ fn options_that_cannot_be_met_are_explained() {
         assert!(!root.path().join("out").exists());
     };
     check(&|o| o.epochs = 0, &["`epochs` is 0"]);
+    check(&|o| o.epochs = usize::MAX, &["`epochs` is 18446744073709551615", "1 to 1000000"]);
+    check(&|o| o.warmup_epochs = 1e12, &["`warmup_epochs` is 1000000000000"]);
+    check(&|o| o.min_learning_rate = 1.0, &["`min_learning_rate` is 1", "rate of 0.005"]);
+    check(&|o| o.warmup_learning_rate = 0.1, &["`warmup_learning_rate` is 0.1"]);
+    check(&|o| o.augment.crop_padding = 11, &["`crop_padding` is 11", "image of 10x10"]);
     check(&|o| o.batch_size = 0, &["`batch_size` is 0"]);
     check(&|o| o.learning_rate = f64::NAN, &["`learning_rate` is NaN"]);
     check(&|o| o.accumulate = 0, &["`accumulate` is 0"]);

@@ -8,7 +8,7 @@ use picovit_models::{ImageSize, ModelConfig, record};
 use picovit_train::data::DataSource;
 use picovit_train::{
     BackendChoice, Distillation, OptimizerKind, Policy, Qat, Recipe, TrainOptions, ValidationSize,
-    train,
+    run_options, train,
 };
 
 /// Train a model.
@@ -49,7 +49,7 @@ pub struct Args {
     /// Number of training images kept for validation [default: one in twelve].
     #[arg(long, value_name = "N")]
     validation: Option<usize>,
-    /// Use only the first N training images.
+    /// Use only N of the training images, which the seed draws.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     /// Edge of the model's square input [default: the model's own].
@@ -190,7 +190,16 @@ impl Overrides {
 
 pub fn run(args: &Args) -> Result<()> {
     let start = match &args.from {
-        Some(checkpoint) => Some(record::load_config(checkpoint).into_diagnostic()?),
+        Some(checkpoint) => {
+            // A run that goes on does without what it started from.
+            let begun = || run_options(&args.out).filter(|_| args.resume && !args.qat);
+            let config = record::load_config(checkpoint);
+            Some(
+                config
+                    .or_else(|error| begun().map(|run| run.model).ok_or(error))
+                    .into_diagnostic()?,
+            )
+        }
         None => None,
     };
     let mut model = match (&args.model, &start) {
@@ -221,7 +230,9 @@ pub fn run(args: &Args) -> Result<()> {
         Recipe::load(recipe).into_diagnostic()?.apply(&mut options);
     }
     args.overrides.recipe().apply(&mut options);
-    options.min_learning_rate = options.min_learning_rate.min(options.learning_rate);
+    for rate in [&mut options.min_learning_rate, &mut options.warmup_learning_rate] {
+        *rate = rate.min(options.learning_rate);
+    }
     options.validation = args.validation.map_or(options.validation, ValidationSize::Count);
     options.from.clone_from(&args.from);
     options.limit = args.limit;

@@ -25,10 +25,10 @@ pub(super) fn crop(
 /// `[top, left, rows, columns]`; the whole image where ten draws do not fit.
 fn draw([height, width]: [usize; 2], [least, most]: [f32; 2], random: &mut Random) -> [usize; 4] {
     for _ in 0..10 {
-        let area = (least + (most - least) * random.unit()) * (height * width) as f32;
+        let share = least + (most - least) * random.unit();
         let aspect = ((4.0f32 / 3.0).ln() * (2.0 * random.unit() - 1.0)).exp();
-        let rows = (area / aspect).sqrt().round() as usize;
-        let columns = (area * aspect).sqrt().round() as usize;
+        let rows = ((share / aspect).sqrt() * height as f32).round() as usize;
+        let columns = ((share * aspect).sqrt() * width as f32).round() as usize;
         if (1..=height).contains(&rows) && (1..=width).contains(&columns) {
             let top = random.below(height - rows + 1);
             return [top, random.below(width - columns + 1), rows, columns];
@@ -65,6 +65,26 @@ mod tests {
             assert!(top + rows <= 40 && left + columns <= 60);
             let share = (rows * columns) as f32 / 2400.0;
             assert!((0.18..0.63).contains(&share), "{share}");
+        }
+    }
+
+    #[test]
+    fn windows_are_stretched_by_a_third_at_most_whatever_shape_the_image_has() {
+        let mut random = Random::new(5, 1, Stream::Augment);
+        for (height, width) in [(64, 64), (64, 128), (300, 100)] {
+            let mut stretches = vec![];
+            for _ in 0..1000 {
+                let [_, _, rows, columns] = draw([height, width], [0.8, 1.0], &mut random);
+                let stretch = columns as f32 / width as f32 * height as f32 / rows as f32;
+                assert!((0.73..1.37).contains(&stretch), "{stretch}");
+                stretches.push(stretch);
+            }
+            // Few are the whole image for want of a window that fits.
+            let whole = stretches.iter().filter(|&&stretch| stretch == 1.0).count();
+            assert!(whole < 100, "{whole} of 1000 at {height}x{width}");
+            let wide = stretches.iter().filter(|&&stretch| stretch > 1.05).count();
+            let high = stretches.iter().filter(|&&stretch| stretch < 0.95).count();
+            assert!(wide > 200 && high > 200, "{wide} wide, {high} high at {height}x{width}");
         }
     }
 

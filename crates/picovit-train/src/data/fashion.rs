@@ -55,10 +55,12 @@ pub fn export_calibration(dir: Option<&Path>, count: usize, out: &Path) -> Resul
     idx::write(&path("labels-idx1"), &[data.len()], &labels)
 }
 
-/// Folders to look into, in this order.
+/// Folders to look into, in this order: the one that was asked for, or those that usually have it.
 fn folders(dir: Option<&Path>) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = dir.iter().map(|dir| dir.to_path_buf()).collect();
-    folders.push(DEBIAN.into());
+    if let Some(dir) = dir {
+        return vec![dir.into()];
+    }
+    let mut folders = vec![PathBuf::from(DEBIAN)];
     if let Ok(current) = std::env::current_dir() {
         folders.extend(current.ancestors().map(|a| a.join(SHIPPED)).filter(|path| path.is_dir()));
     }

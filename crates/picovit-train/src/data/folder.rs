@@ -80,7 +80,7 @@ pub(super) fn load(
 
 /// Whether `train` is a part of the data and no class of that name: `test` or `val` lies beside it,
 /// or it holds subfolders.
-fn is_split(folder: &Path) -> Result<bool, DataError> {
+pub(crate) fn is_split(folder: &Path) -> Result<bool, DataError> {
     let train = folder.join("train");
     if !train.is_dir() {
         return Ok(false);

@@ -13,6 +13,7 @@ use picovit::image::{Frame, ImageError, PixelFormat, fit};
 pub use error::DataError;
 pub use fashion::export_calibration;
 pub use folder::image_files;
+pub(crate) use folder::is_split;
 pub use picture::{read_image, sample_files};
 pub use source::{DataKind, DataSource, Split};
 

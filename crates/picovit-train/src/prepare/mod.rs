@@ -2,6 +2,7 @@
 
 mod classes;
 mod output;
+mod teachers;
 
 use std::path::Path;
 
@@ -17,11 +18,15 @@ use crate::random::{Random, Stream};
 use crate::state::{DataRecord, State};
 
 pub(crate) use output::open;
+pub(crate) use teachers::{checksums, same_teachers};
+
+/// Epochs a run may have, so that its steps can be counted.
+const MAX_EPOCHS: usize = 1_000_000;
 
 pub(crate) fn check(options: &TrainOptions) -> Result<(), TrainError> {
     let fail = |option, problem: String| Err(TrainError::Option { option, problem });
-    if options.epochs == 0 {
-        return fail("epochs", "is 0, must be at least 1".into());
+    if !(1..=MAX_EPOCHS).contains(&options.epochs) {
+        return fail("epochs", format!("is {}, must be 1 to {MAX_EPOCHS}", options.epochs));
     }
     if options.batch_size == 0 {
         return fail("batch_size", "is 0, must be at least 1".into());
@@ -53,6 +58,22 @@ pub(crate) fn check(options: &TrainOptions) -> Result<(), TrainError> {
             return fail(option, format!("is {value}, must be a number of at least 0"));
         }
     }
+    for (option, epochs) in
+        [("warmup_epochs", options.warmup_epochs), ("cooldown_epochs", options.cooldown_epochs)]
+    {
+        if epochs > MAX_EPOCHS as f64 {
+            return fail(option, format!("is {epochs}, must be at most {MAX_EPOCHS}"));
+        }
+    }
+    for (option, rate) in [
+        ("min_learning_rate", options.min_learning_rate),
+        ("warmup_learning_rate", options.warmup_learning_rate),
+    ] {
+        if rate > options.learning_rate {
+            let highest = options.learning_rate;
+            return fail(option, format!("is {rate}, above the highest rate of {highest}"));
+        }
+    }
     let shares = [
         ("label_smoothing", f64::from(options.label_smoothing)),
         ("average_decay", options.average_decay),
@@ -70,6 +91,11 @@ pub(crate) fn check(options: &TrainOptions) -> Result<(), TrainError> {
     }
     if !(0.0..=1.0).contains(&options.augment.erase) {
         return fail("erase", format!("is {}, must be in 0..=1", options.augment.erase));
+    }
+    let (size, padding) = (options.model.image_size, options.augment.crop_padding);
+    if padding > size.height.min(size.width) {
+        let problem = format!("is {padding}, wider than the image of {size}");
+        return fail("crop_padding", problem);
     }
     if let Some([least, most]) = options.augment.crop_scale
         && !(least > 0.0 && least <= most && most <= 1.0)
@@ -134,8 +160,13 @@ pub(crate) struct Data {
 
 /// Loads the data and holds it against what the run goes on or starts from.
 pub(crate) fn load(options: &TrainOptions, resumed: Option<&State>) -> Result<Data, TrainError> {
-    let start = options.from.as_deref().map(|checkpoint| start(options, checkpoint));
-    let start = start.transpose()?;
+    let start = match (&options.from, resumed) {
+        (Some(checkpoint), _) if options.qat.is_some() => Some(start(options, checkpoint)?),
+        // What a run has started from may be gone when it goes on.
+        (_, Some(state)) => Some(state.model.clone()),
+        (Some(checkpoint), None) => Some(start(options, checkpoint)?),
+        (None, None) => None,
+    };
     let (config, all) = match (start.clone(), options.qat) {
         (Some(start), Some(_)) => tuned_model(options, start)?,
         (start, _) => new_model(options, start)?,
@@ -156,20 +187,7 @@ pub(crate) fn load(options: &TrainOptions, resumed: Option<&State>) -> Result<Da
         Ok::<_, TrainError>(data.select(&indices))
     });
     let calibration = calibration.transpose()?;
-    let mut indices: Vec<usize> = (0..all.len()).collect();
-    Random::new(options.seed, 0, Stream::Split).shuffle(&mut indices);
-    indices.truncate(options.limit.unwrap_or(all.len()));
-    let count = options.validation.of(indices.len());
-    if count == 0 || count >= indices.len() {
-        return Err(TrainError::Option {
-            option: "validation",
-            problem: format!(
-                "takes {count} of {} training images, must leave at least one on either side",
-                indices.len()
-            ),
-        });
-    }
-    let (validation, train) = indices.split_at(count);
+    let (train, validation) = split(options, all.len())?;
     if train.len() / options.batch_size.min(train.len()) < options.accumulate {
         return Err(TrainError::Option {
             option: "accumulate",
@@ -186,9 +204,28 @@ pub(crate) fn load(options: &TrainOptions, resumed: Option<&State>) -> Result<Da
             format!("is {}, {} training images are too few", options.devices, train.len());
         return Err(TrainError::Option { option: "devices", problem });
     }
-    let (train, validation) = (all.select(train), all.select(validation));
+    let (train, validation) = (all.select(&train), all.select(&validation));
     let record = DataRecord::of(&all);
     Ok(Data { config, record, train, validation, calibration })
+}
+
+/// Positions of the training and validation images, which the seed draws, of `limit` images at most.
+fn split(options: &TrainOptions, images: usize) -> Result<(Vec<usize>, Vec<usize>), TrainError> {
+    let mut indices: Vec<usize> = (0..images).collect();
+    Random::new(options.seed, 0, Stream::Split).shuffle(&mut indices);
+    indices.truncate(options.limit.unwrap_or(images));
+    let count = options.validation.of(indices.len());
+    if count == 0 || count >= indices.len() {
+        return Err(TrainError::Option {
+            option: "validation",
+            problem: format!(
+                "takes {count} of {} training images, must leave at least one on either side",
+                indices.len()
+            ),
+        });
+    }
+    let train = indices.split_off(count);
+    Ok((train, indices))
 }
 
 /// Configuration of the checkpoint that a run starts from.
@@ -242,4 +279,35 @@ fn tuned_model(
     let size = config.image_size;
     let all = options.data.load_for(Split::Train, size.height, size.width, config.channels)?;
     Ok((config, all))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::data::{DataKind, DataSource};
+    use crate::options::ValidationSize;
+
+    #[test]
+    fn the_seed_parts_the_images() {
+        let source = DataSource { kind: DataKind::FashionMnist, dir: None };
+        let model = ModelConfig::named("cct_2_3x2").unwrap();
+        let mut options = TrainOptions::new(model, source, PathBuf::new());
+        options.validation = ValidationSize::Count(30);
+        let parts = |options: &TrainOptions| split(options, 100).unwrap();
+        let (train, validation) = parts(&options);
+        assert_eq!((train.len(), validation.len()), (70, 30));
+        let mut all = [&train[..], &validation].concat();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..100));
+        assert!(parts(&options) == (train.clone(), validation.clone()));
+
+        options.limit = Some(50);
+        let (few, same) = parts(&options);
+        // A limit leaves out training images only.
+        assert!(same == validation && few.len() == 20 && train.starts_with(&few));
+        options.seed = 1;
+        assert!(parts(&options).1 != validation);
+    }
 }

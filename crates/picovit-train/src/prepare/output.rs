@@ -6,7 +6,7 @@ use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 
 use super::classes::compared;
-use crate::data::Dataset;
+use crate::data::{DataKind, Dataset, is_split};
 use crate::error::TrainError;
 use crate::options::TrainOptions;
 use crate::state::{DataRecord, State, StateDir};
@@ -49,13 +49,39 @@ pub(crate) fn open(dir: &StateDir, options: &TrainOptions) -> Result<Option<Stat
     Ok(Some(state))
 }
 
-/// Whether a new run loses nothing that is there.
+/// Whether a new run loses nothing that is there, and is not taken for data.
 fn fresh(options: &TrainOptions) -> Result<(), TrainError> {
+    if let DataKind::Folder(folder) = &options.data.kind
+        && is_class(&options.out_dir, folder)
+    {
+        let folder = folder.display();
+        let problem = format!(
+            "lies in the data set {folder}, which would take it for a class; choose a folder beside it"
+        );
+        return Err(TrainError::Option { option: "out", problem });
+    }
     let files = ["best.mpk", "best.json"].map(|name| options.out_dir.join(name));
     match files.into_iter().find(|path| path.exists()) {
         Some(path) => Err(TrainError::Overwrites(path)),
         None => Ok(()),
     }
+}
+
+/// Whether files in `out` would lie where a data set has its classes.
+fn is_class(out: &Path, data: &Path) -> bool {
+    let Ok(data) = data.canonicalize() else { return false };
+    // Some of its folders may have to be made yet.
+    let there = out.ancestors().find_map(|path| {
+        let path = if path == Path::new("") { Path::new(".") } else { path };
+        Some((path.canonicalize().ok()?, out.strip_prefix(path).unwrap_or(out)))
+    });
+    let Some(out) = there.map(|(path, rest)| path.join(rest)) else { return false };
+    let Ok(inside) = out.strip_prefix(&data) else { return false };
+    let parts = ["train", "test", "val"];
+    let part = inside.components().next().is_some_and(|first| {
+        parts.iter().any(|part| first.as_os_str() == std::ffi::OsStr::new(part))
+    });
+    part || !is_split(&data).unwrap_or(false)
 }
 
 /// Whether the checkpoints that the run reads are none of the files that it writes: a run that

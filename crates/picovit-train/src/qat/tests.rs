@@ -4,11 +4,11 @@ use std::fmt::Arguments;
 
 use burn::backend::{Autodiff, Flex};
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{FloatDType, Tensor, TensorData};
 use picovit_compiler::observe::Observed;
 use picovit_models::{
     Architecture, CctConfig, KerasCctConfig, MobileVitConfig, ModelConfig, Network, NoTaps,
-    ParameterKind, PositionalEmbedding, Taps, VitConfig, lower, normalize,
+    ParameterKind, PositionalEmbedding, Taps, VitConfig, lower, normalize, with_products_in,
 };
 
 use super::chip::{Chip, calibrate};
@@ -197,6 +197,21 @@ fn without_taps_it_is_inference_in_every_family() {
         let plain = burn::module::AutodiffModule::valid(&network);
         let expected = plain.forward(images.inner()).into_data();
         found.assert_approx_eq::<f32>(&expected, burn::tensor::Tolerance::absolute(1e-4));
+    }
+}
+
+#[test]
+fn products_in_bf16_are_close_in_every_family() {
+    for config in families() {
+        let network = Network::<Flex>::init(&config, 7, &Default::default()).unwrap();
+        let images =
+            normalize::<Flex>(&config, &pictures(2, &config).concat(), &Default::default());
+        let expected = network.forward(images.clone()).into_data();
+        let network = with_products_in(network, FloatDType::BF16);
+        let found = network.forward_tapped(images, &mut NoTaps).into_data();
+        assert!(found != expected);
+        let tolerance = burn::tensor::Tolerance::rel_abs(0.05, 0.05);
+        found.assert_approx_eq::<f32>(&expected, tolerance);
     }
 }
 
