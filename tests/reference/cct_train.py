@@ -9,6 +9,8 @@ falls with the clock and the run takes `--seconds`. A residual network can be a 
     python tests/reference/cct_train.py --model cct_7_3x1 --data DIR --out teacher.pth --epochs 40
     python tests/reference/cct_train.py --model cct_2_3x2 --data DIR --out student.pth \\
         --teacher teacher.pth resnet.pth --epochs 150
+
+On a processor, `--bf16`, `resnet_small` and `--views` make an hour enough for a small network.
 """
 
 import argparse
@@ -31,6 +33,7 @@ SIZES = {
     "cct_2_3x2": (128, 2, 2, 1, [1, 64, 128]),
     "cct_7_3x1": (256, 4, 7, 2, [1, 256]),
 }
+NETWORKS = ["resnet", "resnet_small", *SIZES]
 
 
 class Attention(nn.Module):
@@ -45,7 +48,11 @@ class Attention(nn.Module):
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, dim // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         dropped = self.dropped if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropped)
+        if x.is_cuda:
+            mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropped)
+        else:  # for so few tokens, the processor's fused kernel takes longer
+            scores = query @ key.transpose(2, 3) * (dim // self.heads) ** -0.5
+            mixed = F.dropout(scores.softmax(3), dropped) @ value
         return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, dim))
 
 
@@ -143,13 +150,20 @@ class Residual(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Wide residual network of 16 layers (Zagoruyko and Komodakis, 2016)."""
+    """Wide residual network of 16 layers (Zagoruyko and Komodakis, 2016).
 
-    def __init__(self) -> None:
+    The small one of 10 layers halves the image first, for training on a processor.
+    """
+
+    def __init__(self, small: bool = False) -> None:
         super().__init__()
-        layers, before = [nn.Conv2d(1, 32, 3, padding=1, bias=False)], 32
-        for after, stride in [(96, 1), (192, 2), (384, 2)]:
-            layers += [Residual(before, after, stride), Residual(after, after, 1)]
+        before = 48 if small else 32
+        layers = [nn.Conv2d(1, before, 3, padding=1, bias=False)]
+        if small:
+            layers.append(nn.MaxPool2d(2))
+        for after, stride, blocks in [(96, 1, 1), (192, 2, 2), (384, 2, 1)] if small else [(96, 1, 2), (192, 2, 2), (384, 2, 2)]:
+            layers.append(Residual(before, after, stride))
+            layers += [Residual(after, after, 1) for _ in range(1, blocks)]
             before = after
         self.layers = nn.Sequential(*layers, nn.BatchNorm2d(before), nn.ReLU())
         self.fc = nn.Linear(before, CLASSES)
@@ -159,9 +173,11 @@ class ResNet(nn.Module):
 
 
 def network(name: str, dropped: float = 0.0, path: float = 0.0) -> nn.Module:
-    if name == "resnet":
-        return ResNet().to(memory_format=torch.channels_last)
-    return Cct(SIZES[name], dropped, path)
+    if name.startswith("resnet"):
+        model = ResNet(small=name == "resnet_small")
+    else:
+        model = Cct(SIZES[name], dropped, path)
+    return model.to(memory_format=torch.channels_last)
 
 
 def read_weights(path: str, device: torch.device) -> dict:
@@ -176,13 +192,13 @@ def read_weights(path: str, device: torch.device) -> dict:
 def load(path: str, device: torch.device) -> nn.Module:
     """A saved network; its weights tell which."""
     weights = read_weights(path, device)
-    for name in ["resnet", *SIZES]:
+    for name in NETWORKS:
         model = network(name)
         own = model.state_dict()
         if own.keys() == weights.keys() and all(own[k].shape == weights[k].shape for k in own):
             model.load_state_dict(weights)
             return model.to(device).eval().requires_grad_(False)
-    raise SystemExit(f"{path} holds none of resnet, {', '.join(SIZES)}")
+    raise SystemExit(f"{path} holds none of {', '.join(NETWORKS)}")
 
 
 def read_idx(folder: Path, name: str, header: int) -> np.ndarray:
@@ -335,7 +351,7 @@ class Student:
         for model in [self.model, self.average]:
             score = accuracy(model, images, labels)
             if score > self.best[0]:
-                weights = {name: value.cpu().clone() for name, value in model.state_dict().items()}
+                weights = {name: value.cpu().clone().contiguous() for name, value in model.state_dict().items()}
                 self.best = (score, weights)
             scores.append(score)
         return tuple(scores)
@@ -355,7 +371,7 @@ def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", choices=[*SIZES, "resnet"], required=True)
+    parser.add_argument("--model", choices=NETWORKS, required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder of Fashion-MNIST's files")
     parser.add_argument("--out", required=True)
     parser.add_argument("--start", help="weights to start from")
@@ -376,7 +392,8 @@ def main() -> None:
     parser.add_argument("--erase", type=float, default=0.2)
     parser.add_argument("--mixup", type=float, default=0.0, help="share of the batches that are mixed")
     parser.add_argument("--validation", type=int, default=2000)
-    parser.add_argument("--views", type=int, default=0, help="without a GPU: ask the teachers once, about so many variations of every image")
+    parser.add_argument("--views", type=int, default=0, help="without a GPU: ask the teachers about so many variations of every image, an epoch each")
+    parser.add_argument("--uses", type=int, default=4, help="make a variation anew after so many epochs")
     parser.add_argument("--bf16", action="store_true", help="without a GPU: compute in bfloat16, too")
     parser.add_argument("--limit", type=int, help="use so many training images, for a quick try")
     parser.add_argument("--seed", type=int, default=0)
@@ -403,27 +420,35 @@ def main() -> None:
             model.load_state_dict(read_weights(options.start, device))
         students.append(Student(model.train(), options, share if teachers else 0.0))
 
-    views = []
-    for number in range(options.views):
-        varied, answers = [], []
-        for part in images[train].split(500):
-            pixels = vary(part, options.padding, options.erase)
-            with torch.no_grad(), torch.autocast(**precision):
-                answers.append(sum(teacher(pixels).float() for teacher in teachers) / len(teachers))
-            varied.append(pixels.half())
-        views.append((torch.cat(varied), torch.cat(answers)))
-        print(f"teachers answered to variation {number + 1} of {options.views}", flush=True)
+    views = [None] * options.views
+
+    def scaled(logits: torch.Tensor) -> torch.Tensor:
+        """Teachers that are sure of themselves should not outvote the others."""
+        return logits * (1.4 / logits.std()) if len(teachers) > 1 else logits
+
+    def view_of(epoch: int) -> tuple:
+        """Varied images and the teachers' answers, which serve several epochs."""
+        place = epoch % len(views)
+        if epoch // len(views) % options.uses == 0 or views[place] is None:
+            varied, answers = [], []
+            for part in images[train].split(500):
+                pixels = vary(part, options.padding, options.erase)
+                with torch.no_grad(), torch.autocast(**precision):
+                    answers.append(sum(scaled(teacher(pixels).float()) for teacher in teachers) / len(teachers))
+                varied.append(pixels.half())
+            views[place] = (torch.cat(varied), torch.cat(answers))
+        return views[place]
 
     batch = options.batch_size
     chosen_images = images[train[:batch]].clone()
     chosen_labels = labels[train[:batch]].clone()
-    places, view = None, 0
+    places, view = None, None
     totals = torch.zeros(1 + len(students), device=device)
 
     def forward_backward() -> None:
         with torch.autocast(**precision):
             if views:
-                pixels, answers = (part[places].float() for part in views[view])
+                pixels, answers = (part[places].float() for part in view)
             else:
                 pixels, answers = vary(chosen_images, options.padding, options.erase), None
             targets = F.one_hot(chosen_labels, CLASSES).float()
@@ -490,7 +515,7 @@ def main() -> None:
         began = time.perf_counter()
         totals.zero_()
         done = 0
-        view = epoch % max(len(views), 1)
+        view = view_of(epoch) if views else None
         for places in torch.randperm(len(train), device=device)[: steps * batch].split(batch):
             if done % 8 == 0 and cuda:
                 torch.cuda.synchronize()
@@ -521,7 +546,7 @@ def main() -> None:
                 f"train {share:.4f}, validation {plain:.4f}, average {average:.4f}"
                 for share, (plain, average) in zip(shares, scores)
             )
-            if epoch % 10 == 0 or progress >= 1.0 or epoch < 4:
+            if epoch % 10 == 0 or progress >= 1.0 or epoch < 4 or not cuda:
                 print(f"epoch {epoch} ({100 * progress:.0f} %) loss {loss:.4f} {text}; {speed:.0f} images/s", flush=True)
     for number, student in enumerate(students):
         path = options.out if len(students) == 1 else options.out.replace(".pth", f"-{number}.pth")

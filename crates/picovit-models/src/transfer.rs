@@ -27,14 +27,15 @@ pub fn transfer<B: Backend>(
     let from = record::load_config(path)?;
     let grids = [&from, config].map(|c| c.architecture.token_grid(c.image_size));
     let (old_specs, specs) = (from.parameters(), config.parameters());
+    let mut notes = Vec::from_iter(other_names(&from.labels, &config.labels));
     if old_specs == specs && grids[0] == grids[1] {
-        return Ok((record::load_weights(path, config, device)?, vec![]));
+        return Ok((record::load_weights(path, config, device)?, notes));
     }
     let (model, _) = record::load::<Flex>(path, &Default::default())?;
     let old = tensors::parameters(&record::to_bytes(&model), &from);
     let mut old = old.expect("a record holds the network it was made of");
     let mut parameters = Initializer::new(seed).draw(&specs);
-    let (mut problems, mut notes) = (vec![], vec![]);
+    let mut problems = vec![];
     for spec in &specs {
         let (name, shape) = (&spec.name, &spec.shape);
         let Some(old_spec) = old_specs.iter().find(|old| old.name == *name) else {
@@ -63,4 +64,16 @@ pub fn transfer<B: Backend>(
         return Err(RecordError::OtherNetwork { path: path.into(), model, problems });
     }
     Ok((Network::from_parameters(config, parameters, device), notes))
+}
+
+/// What to say where a classifier stays that knows as many classes by other names.
+fn other_names(old: &[String], new: &[String]) -> Option<String> {
+    let mut differing = old.iter().zip(new).filter(|(old, new)| old != new);
+    let (first, now) = differing.next().filter(|_| old.len() == new.len())?;
+    Some(match differing.count() {
+        0 => format!("fc: keeps what it knows of `{first}`, for `{now}`"),
+        more => {
+            format!("fc: keeps what it knows of `{first}` and {more} more, for `{now}` and others")
+        }
+    })
 }

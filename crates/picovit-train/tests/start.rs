@@ -119,22 +119,24 @@ fn a_classifier_of_another_order_is_refused() {
 
     // Other names are another task; a teacher must know the same ones, and may have no names.
     let accepted = |qat| {
-        let stopped = train_observed(
-            &from(root.path(), &checkpoint, qat),
-            BackendChoice::Auto,
-            &mut Notes::default(),
-        );
+        let mut notes = Notes::default();
+        let options = from(root.path(), &checkpoint, qat);
+        let stopped = train_observed(&options, BackendChoice::Auto, &mut notes);
         assert!(matches!(stopped, Err(TrainError::StoppedAtOnce)), "{stopped:?}");
         fs::remove_dir_all(root.path().join("out")).unwrap();
+        notes.0
     };
     named(&checkpoint, |names| names[3] = "Gown".into());
     refused(true, &["knows other classes", "`Gown`", "`Dress`"]);
-    accepted(false);
+    assert_eq!(accepted(false), ["fc: keeps what it knows of `Gown`, for `Dress`"]);
+    named(&checkpoint, |names| names.iter_mut().for_each(|name| name.push('s')));
+    let several =
+        "fc: keeps what it knows of `T-shirt/tops` and 9 more, for `T-shirt/top` and others";
+    assert_eq!(accepted(false), [several]);
     named(&checkpoint, Vec::clear);
-    accepted(false);
-    accepted(true);
+    assert!(accepted(false).is_empty() && accepted(true).is_empty());
     named(&checkpoint, |_| {});
-    accepted(true);
+    assert!(accepted(true).is_empty());
 }
 
 #[test]
