@@ -239,3 +239,53 @@ fn compile_errors_name_the_node() {
     let error = compile(&graph, &Calibration::run(&graph, &slices), None).unwrap_err();
     assert!(error.to_string().starts_with("fc: its float values are not finite"), "{error}");
 }
+
+/// Makes the fourth output of every layer so small, with a small bias.
+fn wither(graph: &mut Graph, factor: f32) {
+    for node in &mut graph.nodes {
+        let outputs = node.shape.channels;
+        let (weights, bias) = match &mut node.op {
+            Op::Conv(conv) => (&mut conv.weights, &mut conv.bias),
+            Op::Linear(linear) => (&mut linear.weights, &mut linear.bias),
+            _ => continue,
+        };
+        let inputs = weights.len() / outputs;
+        weights[3 * inputs..4 * inputs].iter_mut().for_each(|weight| *weight *= factor);
+        bias.as_mut().unwrap()[3] = 1e-4;
+    }
+}
+
+#[test]
+fn layers_with_a_dead_output_quantize() {
+    for family in FAMILIES {
+        for factor in [0.0, 1e-10, 1e-4] {
+            let mut graph = network(family, 6);
+            wither(&mut graph, factor);
+            let decibels = logit_sqnr(&graph, &compiled(&graph));
+            assert!(decibels > 25.0, "{family:?} {factor}: {decibels}");
+        }
+    }
+}
+
+#[test]
+fn plain_pictures_are_enough_to_quantize() {
+    for family in FAMILIES {
+        for positions in [false, true] {
+            let mut graph = network(family, 7);
+            for node in &mut graph.nodes {
+                if let (Op::AddConstant(values), false) = (&mut node.op, positions) {
+                    values.fill(0.0);
+                }
+            }
+            let black = vec![0; networks::PIXELS];
+            let calibration = Calibration::run(&graph, &[&black, &black]);
+            let compiled = compile(&graph, &calibration, None);
+            let compiled = compiled.unwrap_or_else(|error| panic!("{family:?}: {error}"));
+            let bytes = AlignedBytes::new(&compiled.packed.bytes);
+            let model = Model::parse(&bytes).unwrap();
+            let same = [(&black[..], 0)];
+            let decibels = drift::evaluate(&graph, &model, &same, || {}).logit_sqnr_db;
+            assert!(decibels > 25.0, "{family:?} {positions}: {decibels}");
+        }
+    }
+}

@@ -13,6 +13,9 @@ use crate::import::layout::{Layout, Source};
 use crate::record::{self, RecordError};
 use crate::tensors;
 
+/// Key of the metadata that says which tokens, `HEIGHTxWIDTH`, a positional embedding is for.
+pub(crate) const TOKEN_GRID: &str = "picovit.token_grid";
+
 /// Why a checkpoint could not be exported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -55,7 +58,11 @@ pub fn export_checkpoint(checkpoint: &Path, out: &Path) -> Result<ModelConfig, E
         (key, view.expect("bytes fill the shape"))
     });
     // Readers made for PyTorch ask for this.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let mut metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    // Of 64 tokens nobody sees whether they are 8x8 or 4x16.
+    if let Some(grid) = config.architecture.token_grid(config.image_size) {
+        metadata.insert(TOKEN_GRID.to_owned(), grid.to_string());
+    }
     let content = safetensors::serialize(views, Some(metadata)).expect("tensors fit into a file");
     record::write_atomic(out, &content)
         .map_err(|source| ExportError::Write { path: out.into(), source })?;

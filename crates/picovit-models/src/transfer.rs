@@ -44,7 +44,12 @@ pub fn transfer<B: Backend>(
         };
         let values = old.take(name);
         match grids {
-            [Some(from), Some(to)] if spec.kind.is_position() && old_spec.shape[2] == shape[2] => {
+            [Some(from), Some(to)]
+                if spec.kind.is_position()
+                    && old_spec.shape[2] == shape[2]
+                    && old_spec.shape[1].checked_sub(from.area())
+                        == shape[1].checked_sub(to.area()) =>
+            {
                 parameters
                     .insert(spec, positions::moved(name, &values, spec, [from, to], &mut notes));
             }

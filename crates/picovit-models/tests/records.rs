@@ -11,8 +11,8 @@ use burn::tensor::{Distribution, Tensor};
 use picovit_compiler::Executor;
 use picovit_compiler::graph::Op;
 use picovit_models::{
-    Architecture, BlockMasks, Cct, CctConfig, ModelConfig, Network, PositionalEmbedding,
-    float_logits, load, lower, save,
+    Architecture, BlockMasks, Cct, CctConfig, Hints, ModelConfig, Network, PositionalEmbedding,
+    StateDict, VitConfig, export_checkpoint, float_logits, load, lower, save,
 };
 use tempfile::tempdir;
 
@@ -272,4 +272,42 @@ fn running_statistics_are_part_of_a_checkpoint() {
     damaged[at] = b'X';
     fs::write(&path, damaged).unwrap();
     assert_refused(&path, &["norm.running_var", "is missing"]);
+}
+
+#[test]
+fn what_is_exported_is_imported_though_its_tokens_could_be_a_square() {
+    // 4x16 tokens, and a hidden width that is no multiple of the width in 32 bits.
+    let vit = VitConfig {
+        patch_size: 4,
+        embedding_dim: 56,
+        layers: 1,
+        heads: 2,
+        mlp_ratio: 248.0 / 56.0,
+        positional_embedding: PositionalEmbedding::Learnable,
+        attention_dropout: 0.0,
+        stochastic_depth: 0.0,
+    };
+    for architecture in [Architecture::Cvt(vit.clone()), Architecture::VitLite(vit)] {
+        let config = ModelConfig::new("banner", architecture)
+            .with_image_size(16, 64)
+            .with_channels(1)
+            .with_classes(5);
+        let hidden = config.parameters().into_iter().find(|p| p.name.ends_with("linear1.weight"));
+        assert_eq!(hidden.unwrap().shape, [248, 56]);
+        let root = tempdir().unwrap();
+        let [checkpoint, exported] = ["best.mpk", "x.safetensors"].map(|f| root.path().join(f));
+        save(&model(&config), &config, &checkpoint).unwrap();
+        export_checkpoint(&checkpoint, &exported).unwrap();
+        let image_size = Some(config.image_size);
+        let dict = StateDict::open(&exported).unwrap();
+        let found = dict.detect(&Hints { image_size, heads: Some(2) }).unwrap();
+        let (network, notes) = dict.network::<Flex>(&found, &Default::default()).unwrap();
+        assert_eq!(notes, Vec::<String>::new());
+        assert_eq!(lower(&network, &config), lower(&model(&config), &config));
+
+        // For another image the same tokens are others.
+        let square = found.clone().with_image_size(32, 32);
+        let (_, notes) = dict.network::<Flex>(&square, &Default::default()).unwrap();
+        assert!(notes[0].contains("resampled from 4x16 to 8x8 tokens"), "{notes:?}");
+    }
 }

@@ -99,7 +99,7 @@ impl Context<'_> {
         let (linear, bias) = self.linear(qkv);
         let centres = self.qkv_centres(qkv, inner);
         let bias: Vec<f64> = bias.iter().zip(&centres).map(|(b, centre)| b - centre).collect();
-        let weights = quantize_weights(
+        let mut weights = quantize_weights(
             &self.name(qkv),
             &linear.weights,
             &bias,
@@ -133,7 +133,7 @@ impl Context<'_> {
         let out_mult = (0..heads).map(|h| (ratio(h * head_dim) * 2f64.powi(32)).round() as u64);
         let out_mult = out_mult.collect();
         let input: InputQuant = self.input(attention, out.clone());
-        let proj_weights = self.quantized_linear(proj, &input)?;
+        let mut proj_weights = self.quantized_linear(proj, &input)?;
         let streams = vec![stream; shape.channels];
         let (proj_mult, proj_shift) = proj_weights.multipliers(&self.name(proj), &streams, 128)?;
 

@@ -74,9 +74,17 @@ impl QWeights {
         outputs: &[Affine],
         zero: f64,
     ) -> Result<QLayer, CompileError> {
-        for ((bias, step), output) in self.bias.iter_mut().zip(&self.scale).zip(outputs) {
-            let moved = f64::from(*bias) + (output.zero - zero) * output.scale / step;
-            *bias = to_i32(name, "a bias", moved)?;
+        for (channel, output) in outputs.iter().enumerate() {
+            let moved = |layer: &Self| {
+                let own = (output.zero - zero) * output.scale;
+                f64::from(layer.bias[channel]) + own / layer.scale[channel]
+            };
+            // A channel that hardly answers, of very short steps.
+            let factor = moved(&self).abs() / f64::from(1 << 24);
+            if factor > f64::from(1 << 6) {
+                self.coarsen(channel, factor);
+            }
+            self.bias[channel] = to_i32(name, "a bias", moved(&self))?;
         }
         let scales: Vec<f64> = outputs.iter().map(|output| output.scale).collect();
         let (mult, shift) = self.multipliers(name, &scales, 128)?;

@@ -45,7 +45,7 @@ impl Context<'_> {
             Some(id) => {
                 let conv = self.graph.conv(id);
                 let (name, quant) = (self.name(id), self.map(map));
-                let weights = quantize_weights(
+                let mut weights = quantize_weights(
                     &name,
                     &conv.weights,
                     &conv.biases(width),

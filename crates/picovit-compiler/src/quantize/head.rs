@@ -88,7 +88,7 @@ impl Context<'_> {
         let scale = self.logit_scale(linear);
         let quant = self.input(input, vec![Affine::symmetric(pooled); width]);
         let (layer, bias) = self.linear(linear);
-        let weights =
+        let mut weights =
             quantize_weights(&name, &layer.weights, &bias, &quant, &Rounding::nearest(width))?;
         let (mult, shift) = weights.multipliers(&name, &vec![scale; classes], 32768)?;
         let record = HeadRecord {

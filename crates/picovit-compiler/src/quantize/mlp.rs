@@ -35,7 +35,7 @@ impl Context<'_> {
         let out = Affine::int8(lo, hi);
         let entries = activation.table(between, out);
         let input = self.input(table, vec![out; hidden]);
-        let weights2 = self.quantized_linear(linear2, &input)?;
+        let mut weights2 = self.quantized_linear(linear2, &input)?;
         // Behind a second activation, int8 between the two, else straight to the stream.
         let second = table2.map(|table2| {
             let activation = self.graph.activation(table2);

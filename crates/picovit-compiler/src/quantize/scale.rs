@@ -81,6 +81,8 @@ pub struct QWeights {
     pub bias: Vec<i32>,
     /// Real value of one accumulator step.
     pub scale: Vec<f64>,
+    /// Mean of every input in its steps, at which biases make up for rounding.
+    pub mean: Vec<f64>,
 }
 
 /// Quantizes `[out][in]` weights per output channel, the input scales folded in, and rounds them in
@@ -96,14 +98,18 @@ pub(crate) fn quantize_weights(
     rounding: &Rounding,
 ) -> Result<QWeights, CompileError> {
     let inputs = input.affine.len();
+    let mean = input.mean.clone();
     let mut out =
-        QWeights { weights: Vec::with_capacity(weights.len()), bias: vec![], scale: vec![] };
+        QWeights { weights: Vec::with_capacity(weights.len()), bias: vec![], scale: vec![], mean };
     for (row, &bias) in weights.chunks_exact(inputs).zip(bias) {
         let folded: Vec<f64> =
             row.iter().zip(&input.affine).map(|(&w, a)| f64::from(w) * a.scale).collect();
         let largest = folded.iter().fold(0.0f64, |m, w| m.max(w.abs()));
-        // A channel of tiny weights must not blow its bias up.
-        let scale = (largest / 127.0).max(bias.abs() / f64::from(1 << 28)).max(1e-30);
+        // A channel of tiny weights, or of inputs that hardly move, must not blow its bias up.
+        let inputs = folded.iter().zip(&input.affine).zip(&input.mean);
+        let usual = bias + inputs.map(|((w, a), &mean)| w * (mean - a.zero)).sum::<f64>();
+        let offset = bias.abs().max(usual.abs());
+        let scale = (largest / 127.0).max(offset / f64::from(1 << 28)).max(1e-30);
         let exact: Vec<f64> = folded.iter().map(|w| w / scale).collect();
         let rounded = rounding.round(&exact);
         let mut total = bias / scale;
@@ -128,17 +134,51 @@ impl QWeights {
         })
     }
 
+    /// Makes the steps of a channel longer by this factor, its weights and its bias smaller.
+    pub fn coarsen(&mut self, channel: usize, factor: f64) {
+        let inputs = self.mean.len();
+        let row = &mut self.weights[channel * inputs..][..inputs];
+        let mut bias = f64::from(self.bias[channel]) / factor;
+        for (weight, mean) in row.iter_mut().zip(&self.mean) {
+            let exact = f64::from(*weight) / factor;
+            *weight = exact.round() as i8;
+            bias += (exact - exact.round()) * mean;
+        }
+        self.bias[channel] = bias.round() as i32;
+        self.scale[channel] *= factor;
+    }
+
+    /// Coarsens channels of very many, or very uneven, weights until no accumulator overflows.
+    fn fit(&mut self, out: &[f64], input: i64) {
+        // Longer steps may ask for a larger shift, which leaves less.
+        for _ in 0..32 {
+            let ratios = self.scale.iter().zip(out).map(|(s, out)| s / out);
+            let limit = i64::from(i32::MAX) >> shift_for(ratios.fold(0.0, f64::max)).min(30);
+            let bounds: Vec<i64> = self.bounds(input).collect();
+            let over = bounds.iter().enumerate().filter(|&(_, &bound)| bound > limit);
+            let over: Vec<(usize, i64)> = over.map(|(channel, &bound)| (channel, bound)).collect();
+            if over.is_empty() {
+                return;
+            }
+            for (channel, bound) in over {
+                self.coarsen(channel, 1.01 * bound as f64 / limit as f64);
+            }
+        }
+    }
+
     /// Multipliers to outputs of scale `out` with a common left shift: the smallest that keeps every
-    /// multiplier within 31 bits, proven not to overflow any accumulator.
+    /// multiplier within 31 bits, proven not to overflow any accumulator. Weights become coarser where
+    /// that takes it.
     ///
     /// # Errors
     /// [`CompileError::Range`] where there is no such shift.
     pub fn multipliers(
-        &self,
+        &mut self,
         name: &str,
         out: &[f64],
         input: i64,
     ) -> Result<(Vec<i32>, u32), CompileError> {
+        self.fit(out, input);
         let ratios = self.scale.iter().zip(out).map(|(s, out)| s / out);
         let largest = ratios.clone().fold(0.0, f64::max);
         let shift = shift_for(largest);
@@ -217,10 +257,62 @@ mod tests {
 
     #[test]
     fn multipliers_prove_the_accumulator() {
-        let q = QWeights { weights: vec![127; 4], bias: vec![1 << 30], scale: vec![1.0] };
+        let exact = QWeights {
+            weights: vec![127; 4],
+            bias: vec![1 << 30],
+            scale: vec![1.0],
+            mean: vec![3.0; 4],
+        };
+        let mut q = exact.clone();
         assert!(q.multipliers("layer", &[10.0], 128).is_ok());
+        assert_eq!(q, exact);
+        // No step is short enough for so much, and long enough for the output.
         let error = q.multipliers("layer", &[1.0], 128).unwrap_err();
         assert_eq!(error, CompileError::Range { node: "layer".into(), what: "an accumulator" });
+    }
+
+    /// Real value at the mean of the inputs.
+    fn value(q: &QWeights, channel: usize) -> f64 {
+        let row = q.weights.chunks_exact(q.mean.len()).nth(channel).unwrap();
+        let sum: f64 = row.iter().zip(&q.mean).map(|(&w, m)| f64::from(w) * m).sum();
+        q.scale[channel] * (sum + f64::from(q.bias[channel]))
+    }
+
+    #[test]
+    fn a_shift_that_another_channel_asks_for_leaves_room() {
+        let exact = QWeights {
+            weights: vec![127; 8],
+            bias: vec![5, 1 << 28],
+            scale: vec![4.0, 1e-3],
+            mean: vec![3.0; 4],
+        };
+        let mut q = exact.clone();
+        let (_, shift) = q.multipliers("layer", &[1.0; 2], 128).unwrap();
+        assert_eq!(shift, 4);
+        assert!(q.bounds(128).all(|bound| bound <= i64::from(i32::MAX) >> shift));
+        assert_eq!((q.scale[0], q.bias[0]), (4.0, 5));
+        assert!((value(&q, 1) - value(&exact, 1)).abs() <= q.scale[1], "{q:?}");
+    }
+
+    #[test]
+    fn wide_rows_become_coarser_and_keep_their_value() {
+        for inputs in [1000, 1100, 4096] {
+            let weights: Vec<i8> = (0..inputs).map(|i| (i * 37 % 255 - 127) as i8).collect();
+            let exact = QWeights {
+                weights: [weights, vec![1; inputs as usize]].concat(),
+                bias: vec![1000, -50],
+                scale: vec![1e-6, 2e-6],
+                mean: (0..inputs).map(|i| f64::from(i % 7) * 100.0).collect(),
+            };
+            let mut q = exact.clone();
+            q.multipliers("fc", &[1e-4; 2], 32768).unwrap();
+            assert!(q.bounds(32768).all(|bound| bound <= i64::from(i32::MAX)));
+            // The other row stays as it is.
+            assert_eq!((q.bias[1], q.scale[1]), (-50, 2e-6));
+            let wide = inputs > 1000;
+            assert_eq!(q.scale[0] > exact.scale[0], wide, "{inputs}");
+            assert!((value(&q, 0) - value(&exact, 0)).abs() <= q.scale[0], "{inputs}");
+        }
     }
 
     #[test]

@@ -20,7 +20,10 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     pub(crate) fn hidden(&self) -> usize {
-        (self.dim as f32 * self.mlp_ratio) as usize
+        let hidden = self.dim as f64 * f64::from(self.mlp_ratio);
+        // Truncated as the authors do, but for a ratio that is no number of 32 bits, as 248 / 56.
+        let whole = hidden.round();
+        if (hidden - whole).abs() < 1e-3 { whole as usize } else { hidden as usize }
     }
 
     /// Length of the sequence of an image of so many patches.

@@ -11,6 +11,7 @@ use super::ImportError;
 use super::layout::Layout;
 use super::pytorch;
 use crate::config::ImageSize;
+use crate::export::TOKEN_GRID;
 
 /// A state dict as a file holds it.
 #[derive(Debug)]
@@ -100,7 +101,7 @@ impl StateDict {
             bgr: layout.is_bgr(),
             strangers: strangers.into_iter().map(|(key, entry)| (key, entry.shape)).collect(),
             others: dictionaries(others.keys()),
-            position_grid: None,
+            position_grid: exported_grid(&content),
         })
     }
 
@@ -116,7 +117,7 @@ impl StateDict {
     }
 
     /// Says which tokens, `height` by `width`, the positional embedding was trained on. If not
-    /// told, a square number of them is taken as a square.
+    /// told, by this or by an export of this crate, a square number of them is taken as a square.
     #[must_use]
     pub fn with_position_grid(mut self, grid: ImageSize) -> Self {
         self.position_grid = Some(grid);
@@ -140,6 +141,13 @@ fn dictionaries<'a>(keys: impl Iterator<Item = &'a String>) -> BTreeMap<String, 
         *counts.entry(first.to_owned()).or_default() += 1;
     }
     counts
+}
+
+/// The grid of tokens that [`export_checkpoint`](crate::export_checkpoint) notes.
+fn exported_grid(content: &[u8]) -> Option<ImageSize> {
+    let (_, header) = SafeTensors::read_metadata(content).ok()?;
+    let (height, width) = header.metadata().as_ref()?.get(TOKEN_GRID)?.split_once('x')?;
+    Some(ImageSize { height: height.parse().ok()?, width: width.parse().ok()? })
 }
 
 /// An eight-byte length, then JSON.

@@ -84,7 +84,7 @@ pub struct Args {
     #[arg(long, value_name = "N|LAYERS", conflicts_with = "format")]
     pub(super) keep_f16: Option<String>,
     /// Write the artifact only if the logit SQNR over the calibration images is at least this.
-    #[arg(long, value_name = "DB", value_parser = decibels)]
+    #[arg(long, value_name = "DB", value_parser = decibels, allow_negative_numbers = true)]
     pub(super) min_sqnr_db: Option<f64>,
     /// Processor that the weights are packed for. Hosts and emulated boards run all artifacts, but fast only
     /// theirs; boards with a model in flash of its own take no other.
