@@ -1,14 +1,11 @@
 //! Learning from trained networks' answers.
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use common::{Losses, assert_fails, options, run};
+use common::{Losses, Once, assert_fails, options, run};
 use picovit_models::{Architecture, Network, record};
-use picovit_train::{
-    BackendChoice, Distillation, EpochMetrics, Observer, TrainError, TrainOptions, train_observed,
-};
+use picovit_train::{BackendChoice, Distillation, TrainError, TrainOptions, train_observed};
 use tempfile::tempdir;
 
 mod common;
@@ -124,12 +121,6 @@ fn a_teacher_that_was_replaced_does_not_go_on() {
     let mut options = still(root.path());
     options.epochs = 2;
     options.distillation = Some(Distillation::new(vec![teacher.clone()]));
-    struct Once;
-    impl Observer for Once {
-        fn epoch(&mut self, _: &EpochMetrics, _: bool) -> ControlFlow<()> {
-            ControlFlow::Break(())
-        }
-    }
     let stopped = train_observed(&options, BackendChoice::Auto, &mut Once);
     assert!(matches!(stopped, Err(TrainError::Stopped(1))), "{stopped:?}");
     options.resume = true;

@@ -1,15 +1,13 @@
 //! A run goes on with the data that it was started with, wherever that lies now.
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::Path;
 
-use common::{Losses, assert_fails, run};
+use common::{Losses, Once, assert_fails, run};
 use image::{Rgb, RgbImage};
 use picovit_train::data::DataSource;
 use picovit_train::{
-    BackendChoice, EpochMetrics, Observer, TrainError, TrainOptions, ValidationSize, run_options,
-    train_observed,
+    BackendChoice, TrainError, TrainOptions, ValidationSize, run_options, train_observed,
 };
 use tempfile::{TempDir, tempdir};
 
@@ -30,15 +28,6 @@ fn options(root: &Path) -> TrainOptions {
     options.epochs = 2;
     options.validation = ValidationSize::Count(4);
     options
-}
-
-/// Stops after an epoch.
-struct Once;
-
-impl Observer for Once {
-    fn epoch(&mut self, _: &EpochMetrics, _: bool) -> ControlFlow<()> {
-        ControlFlow::Break(())
-    }
 }
 
 /// A run on three classes, stopped after its first epoch, and the options to resume it.

@@ -1,5 +1,8 @@
 //! A small network and small data.
 
+// Not every test needs all of it.
+#![allow(dead_code)]
+
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -7,8 +10,8 @@ use std::path::Path;
 use picovit_models::{Architecture, CctConfig, ModelConfig, PositionalEmbedding};
 use picovit_train::data::DataSource;
 use picovit_train::{
-    BackendChoice, Observer, Silent, TrainError, TrainOptions, TrainSummary, ValidationSize,
-    train_observed,
+    BackendChoice, EpochMetrics, Observer, Silent, TrainError, TrainOptions, TrainSummary,
+    ValidationSize, train_observed,
 };
 
 /// Sixty images of 8x8 in three classes: a bright band at the top, in the middle, at the bottom.
@@ -59,6 +62,15 @@ pub fn options(root: &Path) -> TrainOptions {
     options.seed = 11;
     options.validation = ValidationSize::Count(10);
     options
+}
+
+/// Stops after an epoch.
+pub struct Once;
+
+impl Observer for Once {
+    fn epoch(&mut self, _: &EpochMetrics, _: bool) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
 }
 
 /// Collects the loss of every step.
