@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use networks::{FAMILIES, Family, network};
 use picovit::{Model, Site};
 use picovit_compiler::fuse::fuse;
-use picovit_compiler::graph::{Activation, Graph, Op};
+use picovit_compiler::graph::{Activation, Conv, Graph, Linear, Op};
 use picovit_compiler::quantize::op_name;
 use picovit_compiler::{
     AlignedBytes, Calibration, CompileError, Compiled, Format, compile, compile_as, drift,
@@ -287,5 +287,56 @@ fn plain_pictures_are_enough_to_quantize() {
             let decibels = drift::evaluate(&graph, &model, &same, || {}).logit_sqnr_db;
             assert!(decibels > 25.0, "{family:?} {positions}: {decibels}");
         }
+    }
+}
+
+/// The node of this kind that comes first.
+fn first(graph: &mut Graph, is: impl Fn(&Op) -> bool) -> &mut Op {
+    graph.nodes.iter_mut().map(|node| &mut node.op).find(|op| is(op)).expect("in the family")
+}
+
+#[test]
+fn positions_larger_than_the_stream_widen_it() {
+    let mut graph = network(Family::VitLite, 8);
+    if let Op::Conv(Conv { bias: Some(bias), .. }) | Op::Linear(Linear { bias: Some(bias), .. }) =
+        first(&mut graph, |op| matches!(op, Op::Conv(_) | Op::Linear(_)))
+    {
+        bias.fill(-60.0);
+    }
+    if let Op::AddConstant(values) = first(&mut graph, |op| matches!(op, Op::AddConstant(_))) {
+        // Not that of the class token, which nothing brings back.
+        values[24..].fill(120.0);
+    }
+    let decibels = logit_sqnr(&graph, &compiled(&graph));
+    assert!(decibels > 25.0, "{decibels}");
+}
+
+/// Decibels with weights rounded to the nearest, and so that their errors compensate each other: means over
+/// networks with a norm channel that is this constant.
+fn rounded(family: Family, beta: f32) -> [f64; 2] {
+    let images = images(40);
+    let slices: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
+    let each = (10..20).map(|seed| {
+        let mut graph = network(family, seed);
+        for node in &mut graph.nodes {
+            if let Op::LayerNorm(norm) = &mut node.op {
+                norm.gamma[1] = 0.0;
+                norm.beta[1] = beta;
+            }
+        }
+        let nearest = Calibration::run(&graph, &slices);
+        let compensating = nearest.clone().with_covariances(&graph, &slices, || {});
+        [nearest, compensating].map(|calibration| {
+            logit_sqnr(&graph, &compile(&graph, &calibration, None).unwrap())
+        })
+    });
+    each.fold([0.0; 2], |sum, db| [sum[0] + db[0] / 10.0, sum[1] + db[1] / 10.0])
+}
+
+#[test]
+fn a_channel_that_stands_still_does_not_cost_the_compensation() {
+    for (family, gain) in [(Family::Cct, 2.0), (Family::VitLite, 0.4), (Family::KerasCct, 1.0)] {
+        let [nearest, compensating] = rounded(family, 3.0);
+        assert!(compensating > nearest + gain, "{family:?}: {nearest} {compensating}");
     }
 }

@@ -11,57 +11,66 @@ use crate::graph::{Graph, NodeId};
 
 /// Images that covariances are taken over, at most: every image has many tokens or pixels.
 const IMAGES: usize = 128;
-/// Images whose products are summed up at a time.
+/// Images whose moments are merged at a time.
 const BATCH: usize = 8;
 /// Layers of more inputs are left out: their matrices would take too long.
 const MAX_INPUTS: usize = 2048;
 
-/// Sums over the inputs of one layer.
+/// Moments of the inputs of one layer, about their mean: an input that hardly moves, far from zero, would
+/// otherwise be lost in the rounding of its square.
 #[derive(Clone)]
-struct Sums {
-    inputs: usize,
+struct Moments {
     rows: f64,
-    sums: Vec<f64>,
+    mean: Vec<f64>,
+    /// Sums of the products of what inputs are apart from their means, `[inputs][inputs]`.
     products: Vec<f64>,
 }
 
-impl Sums {
+impl Moments {
     fn new(inputs: usize) -> Self {
-        Self { inputs, rows: 0.0, sums: vec![0.0; inputs], products: vec![0.0; inputs * inputs] }
+        Self { rows: 0.0, mean: vec![0.0; inputs], products: vec![0.0; inputs * inputs] }
     }
 
-    /// Adds rows `[tokens][inputs]`.
-    fn add(&mut self, rows: &[f32]) {
-        let inputs = self.inputs;
-        let shape = (rows.len() / inputs, inputs);
-        let matrix = ArrayView2::from_shape(shape, rows).expect("whole rows");
+    /// Of rows `[tokens][inputs]`.
+    fn of(mut rows: Vec<f32>, inputs: usize) -> Self {
+        let tokens = rows.len() / inputs;
+        let mut mean = vec![0.0; inputs];
+        for row in rows.chunks_exact(inputs) {
+            mean.iter_mut().zip(row).for_each(|(mean, &v)| *mean += f64::from(v));
+        }
+        mean.iter_mut().for_each(|mean| *mean /= tokens.max(1) as f64);
+        for row in rows.chunks_exact_mut(inputs) {
+            row.iter_mut().zip(&mean).for_each(|(v, mean)| *v = (f64::from(*v) - mean) as f32);
+        }
+        let matrix = ArrayView2::from_shape((tokens, inputs), &rows).expect("whole rows");
         let mut products = ndarray::Array2::<f32>::zeros((inputs, inputs));
         general_mat_mul(1.0, &matrix.t(), &matrix, 0.0, &mut products);
-        for (sum, &product) in self.products.iter_mut().zip(&products) {
-            *sum += f64::from(product);
-        }
-        for row in rows.chunks_exact(inputs) {
-            self.sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
-        }
-        self.rows += shape.0 as f64;
+        let products = products.iter().copied().map(f64::from).collect();
+        Self { rows: tokens as f64, mean, products }
     }
 
+    /// Takes in the moments of other rows (Chan, Golub and LeVeque, Updating Formulae and a Pairwise
+    /// Algorithm for Computing Sample Variances, 1979).
     fn merge(&mut self, other: &Self) {
-        let all = |into: &mut [f64], from: &[f64]| {
-            into.iter_mut().zip(from).for_each(|(into, from)| *into += from);
-        };
-        all(&mut self.sums, &other.sums);
-        all(&mut self.products, &other.products);
-        self.rows += other.rows;
+        let rows = self.rows + other.rows;
+        if rows == 0.0 {
+            return;
+        }
+        let apart: Vec<f64> = other.mean.iter().zip(&self.mean).map(|(b, a)| b - a).collect();
+        let part = other.rows / rows;
+        let weight = self.rows * part;
+        let inputs = self.mean.len();
+        let both = self.products.chunks_exact_mut(inputs).zip(other.products.chunks_exact(inputs));
+        for ((into, from), a) in both.zip(&apart) {
+            let row = into.iter_mut().zip(from).zip(&apart);
+            row.for_each(|((into, from), b)| *into += from + weight * a * b);
+        }
+        self.mean.iter_mut().zip(&apart).for_each(|(mean, apart)| *mean += part * apart);
+        self.rows = rows;
     }
 
     fn covariance(mut self) -> Vec<f64> {
-        let mean: Vec<f64> = self.sums.iter().map(|sum| sum / self.rows).collect();
-        for (row, a) in self.products.chunks_exact_mut(self.inputs).zip(&mean) {
-            for (product, b) in row.iter_mut().zip(&mean) {
-                *product = *product / self.rows - a * b;
-            }
-        }
+        self.products.iter_mut().for_each(|product| *product /= self.rows);
         self.products
     }
 }
@@ -80,21 +89,46 @@ pub(super) fn of_layers(
         .filter(|&(_, inputs)| inputs <= MAX_INPUTS)
         .collect();
     let batches = images.par_chunks(BATCH).map(|images| {
-        let mut sums: Vec<Sums> = layers.iter().map(|&(_, inputs)| Sums::new(inputs)).collect();
+        let mut moments: Vec<Moments> =
+            layers.iter().map(|&(_, inputs)| Moments::new(inputs)).collect();
         for pixels in images {
             let values = executor.run_pixels(pixels);
-            for (&(id, _), sums) in layers.iter().zip(&mut sums) {
-                sums.add(&executor.layer_rows(id, &values));
+            for (&(id, inputs), moments) in layers.iter().zip(&mut moments) {
+                moments.merge(&Moments::of(executor.layer_rows(id, &values).into_owned(), inputs));
             }
             done();
         }
-        sums
+        moments
     });
     let mut batches = batches.collect::<Vec<_>>().into_iter();
     let Some(mut total) = batches.next() else { return BTreeMap::new() };
     for batch in batches {
         total.iter_mut().zip(&batch).for_each(|(total, batch)| total.merge(batch));
     }
-    let covariances = total.into_iter().map(Sums::covariance);
+    let covariances = total.into_iter().map(Moments::covariance);
     layers.iter().map(|&(id, _)| id).zip(covariances).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_far_from_zero_that_hardly_move_have_their_variance() {
+        let rows: Vec<f32> = (0..60)
+            .flat_map(|i| [1000.0, 1000.0 + (i % 5) as f32 / 1024.0, (i % 3) as f32 - 1.0])
+            .collect();
+        let mut moments = Moments::new(3);
+        // Uneven parts.
+        for part in [&rows[..21], &rows[21..21], &rows[21..]] {
+            moments.merge(&Moments::of(part.to_vec(), 3));
+        }
+        let found = moments.covariance();
+        let expected = [0.0, 0.0, 0.0, 0.0, 2.0 / 1048576.0, 0.0, 0.0, 0.0, 2.0 / 3.0];
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() <= 1e-6 * expected + 1e-10, "{found} {expected}");
+        }
+        // Steps of an input that stands still may be very short.
+        assert!(found[0] < 1e-16, "{}", found[0]);
+    }
 }

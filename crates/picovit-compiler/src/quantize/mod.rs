@@ -244,8 +244,8 @@ pub fn quantize(
     {
         return Err(CompileError::UnknownLayer { name: name.clone(), known });
     }
-    let streams = stream_scales(&fused, calibration);
     let mut context = Context { graph, calibration, sites: vec![], maps: HashMap::new() };
+    let streams = stream_scales(&fused, &context);
     let pixels = context.input(0, input_quant(graph).affine);
     context.maps.insert(0, pixels);
     let mut builder = Builder {
@@ -433,28 +433,35 @@ impl Builder<'_> {
 
 /// Scale of the residual stream after each operation. It is one for all additions of a stream until
 /// a norm replaces it, so that adding needs no rescaling.
-fn stream_scales(fused: &[FusedOp], calibration: &Calibration) -> Vec<f64> {
+fn stream_scales(fused: &[FusedOp], context: &Context) -> Vec<f64> {
+    let calibration = context.calibration;
     let mut segment = 0;
-    let mut largest = vec![0.0f32];
+    let mut scales = vec![0.0f64];
     let mut segments = Vec::new();
     for op in fused {
         match *op {
             FusedOp::Mlp { norm, replaces: true, .. } => {
                 segment += 1;
-                largest.push(calibration.magnitude(norm));
+                scales.push(int16_scale(calibration.magnitude(norm)));
             }
-            FusedOp::Embed { map, linear, .. } => {
+            FusedOp::Embed { map, linear, class_token, positions, .. } => {
                 segment += 1;
-                largest.push(calibration.magnitude(linear.unwrap_or(map)));
+                let scale = int16_scale(calibration.magnitude(linear.unwrap_or(map)));
+                // Positions are int16, too, and may be larger than what they are added to leaves.
+                let width = context.graph.nodes[op.output()].shape.channels;
+                let constants = context.positions(class_token, positions, width);
+                let most = constants.iter().flatten().fold(0.0f64, |most, v| most.max(v.abs()));
+                scales.push(scale.max(most / 32767.0));
             }
             _ => {}
         }
         if matches!(op, FusedOp::Embed { .. } | FusedOp::Attention { .. } | FusedOp::Mlp { .. }) {
-            largest[segment] = largest[segment].max(calibration.magnitude(op.output()));
+            let scale = int16_scale(calibration.magnitude(op.output()));
+            scales[segment] = scales[segment].max(scale);
         }
         segments.push(segment);
     }
-    segments.into_iter().map(|segment| int16_scale(largest[segment])).collect()
+    segments.into_iter().map(|segment| scales[segment].max(1e-9)).collect()
 }
 
 /// Scale of symmetric int16 values up to `magnitude`.
