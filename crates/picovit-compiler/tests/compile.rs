@@ -326,9 +326,8 @@ fn rounded(family: Family, beta: f32) -> [f64; 2] {
         }
         let nearest = Calibration::run(&graph, &slices);
         let compensating = nearest.clone().with_covariances(&graph, &slices, || {});
-        [nearest, compensating].map(|calibration| {
-            logit_sqnr(&graph, &compile(&graph, &calibration, None).unwrap())
-        })
+        [nearest, compensating]
+            .map(|calibration| logit_sqnr(&graph, &compile(&graph, &calibration, None).unwrap()))
     });
     each.fold([0.0; 2], |sum, db| [sum[0] + db[0] / 10.0, sum[1] + db[1] / 10.0])
 }
