@@ -76,8 +76,19 @@ pub fn write(path: &Path, content: &[u8]) -> Result<()> {
         .wrap_err_with(|| format!("cannot write {}", path.display()))
 }
 
-/// Writes a report as JSON, if a file was asked for.
-pub fn json<T: Serialize>(path: Option<&Path>, report: &T) -> Result<()> {
+/// Writes a report as JSON, if a file was asked for, and prints it. Who reads what is printed may leave
+/// early, which ends the program: a file is written before, the standard output's own names after.
+pub fn report<T: Serialize>(path: Option<&Path>, report: &T, print: impl FnOnce()) -> Result<()> {
+    if path.is_some_and(picovit_models::record::is_descriptor) {
+        print();
+        return json(path, report);
+    }
+    json(path, report)?;
+    print();
+    Ok(())
+}
+
+fn json<T: Serialize>(path: Option<&Path>, report: &T) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
     let text = serde_json::to_string_pretty(report).into_diagnostic()?;
     write(path, (text + "\n").as_bytes())

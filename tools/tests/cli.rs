@@ -408,13 +408,21 @@ fn weights_travel_in_and_out_without_being_described() {
     let text = succeed(&["import", weights.to_str().unwrap(), "--heads", "2"], path);
     assert!(text.contains("vit_lite_2_4 for 32x32x3 images and 10 classes"), "{text}");
     assert!(text.contains("deviation 0.5 assumed") && text.contains("0.4914,0.4822"), "{text}");
+    assert!(!text.contains("heads: 2 assumed"), "{text}");
     let known = ["--heads", "2", "--mean", "0.4,0.4,0.4", "--std", "0.2,0.2,0.2"];
-    let text = succeed(&[&["import", weights.to_str().unwrap()], &known[..]].concat(), path);
+    let import = [&["import", weights.to_str().unwrap()], &known[..]].concat();
+    // What is there is not replaced unless it is named.
+    let before = fs::read(path.join("best.json")).unwrap();
+    let text = complaint(&import, path);
+    assert!(text.contains("best.mpk is there already") && text.contains("--out"), "{text}");
+    assert_eq!(fs::read(path.join("best.json")).unwrap(), before);
+    let text = succeed(&[&import[..], &["--out", "best.mpk"]].concat(), path);
     assert!(!text.contains("assumed"), "{text}");
-    succeed(&["import", weights.to_str().unwrap(), "--heads", "2"], path);
     succeed(&["export", "best.mpk", "--out", "vit.safetensors"], path);
-    let args = ["import", "vit.safetensors", "--heads", "2", "--out", "again.mpk"];
-    succeed(&args, path);
+    let args = ["import", "vit.safetensors", "--out", "again.mpk"];
+    let text = succeed(&args, path);
+    // Nothing has to be told twice.
+    assert!(!text.contains("assumed"), "{text}");
     assert_eq!(json(&path.join("best.json")), json(&path.join("again.json")));
     // 64x64 images have four times the tokens of the file's positional embedding.
     let text = succeed(&[&args[..], &["--image-size", "64"]].concat(), path);
@@ -461,12 +469,21 @@ fn imports_say_what_was_assumed_and_refuse_what_cannot_be_meant() {
     let path = dir.path();
     let made = golden("../../models/mobilevit_xxs_fmnist/best.mpk");
     succeed(&["export", made.to_str().unwrap(), "--out", "m.safetensors"], path);
-    let text = succeed(&["import", "m.safetensors"], path);
+    // As others write it, without this crate's notes.
+    let content = fs::read(path.join("m.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&content).unwrap();
+    let bare = safetensors::serialize(tensors.tensors(), None).unwrap();
+    fs::write(path.join("m.safetensors"), bare).unwrap();
+    let import = ["import", "m.safetensors", "--out", "m.mpk"];
+    let text = succeed(&import, path);
     assert!(text.contains("image size: 256x256 assumed"), "{text}");
+    assert!(text.contains("attention heads: 4 assumed"), "{text}");
     assert!(text.contains("mean 0 and deviation 1 assumed"), "{text}");
-    let known = ["import", "m.safetensors", "--image-size", "192", "--mean", "0", "--std", "1"];
-    let text = succeed(&known, path);
+    let known = ["--image-size", "192", "--heads", "4", "--mean", "0", "--std", "1"];
+    let text = succeed(&[&import[..], &known].concat(), path);
     assert!(!text.contains("assumed"), "{text}");
+    let text = complaint(&[&import[..], &["--position-grid", "8"]].concat(), path);
+    assert!(text.contains("no positional embedding"), "{text}");
     let text = complaint(&["import", "m.safetensors", "--mean", "120", "--std", "58"], path);
     assert!(text.contains("`mean` holds 120") && text.contains("by 255"), "{text}");
 
@@ -759,22 +776,28 @@ fn a_report_to_the_standard_output_comes_behind_what_is_there() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("all.txt");
     let out = fs::File::create(&path).unwrap();
-    let mut command = command(&["models", "--json", "/dev/stdout"], dir.path());
-    assert!(command.stdout(out).status().unwrap().success());
-    let text = fs::read_to_string(&path).unwrap();
-    let (table, report) = text.split_at(text.find('[').unwrap());
-    assert!(table.contains("cct_7_3x1"), "{text}");
-    assert!(serde_json::from_str::<Value>(report).unwrap().is_array());
+    for name in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+        let out = out.try_clone().unwrap();
+        out.set_len(0).unwrap();
+        let mut command = command(&["models", "--json", name], dir.path());
+        assert!(command.stdout(out).status().unwrap().success());
+        let text = fs::read_to_string(&path).unwrap();
+        let (table, report) = text.split_at(text.find('[').unwrap());
+        assert!(table.contains("cct_7_3x1"), "{name}: {text}");
+        assert!(serde_json::from_str::<Value>(report).unwrap().is_array(), "{name}");
+    }
 }
 
 #[cfg(unix)]
 #[test]
 fn a_reader_that_leaves_early_ends_the_command_quietly() {
     let dir = TempDir::new().unwrap();
-    let mut command = command(&["models"], dir.path());
+    let mut command = command(&["models", "--json", "models.json"], dir.path());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(141));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    // The report is there all the same.
+    assert!(json(&dir.path().join("models.json")).is_array());
 }

@@ -16,6 +16,10 @@ use crate::tensors;
 /// Key of the metadata that says which tokens, `HEIGHTxWIDTH`, a positional embedding is for.
 pub(crate) const TOKEN_GRID: &str = "picovit.token_grid";
 
+/// Key of the metadata that holds the configuration: heads, normalisation and class names, which no
+/// weight tells.
+pub(crate) const CONFIG: &str = "picovit.config";
+
 /// Why a checkpoint could not be exported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -35,7 +39,8 @@ pub enum ExportError {
 
 /// Writes a checkpoint's weights as a safetensors file of f32 tensors, named as their authors
 /// name them: CCT, CVT and ViT-Lite as SHI-Labs does, MobileViT as timm does. Networks of the
-/// Keras example keep this crate's names. Returns the configuration.
+/// Keras example keep this crate's names. The configuration goes into the file's metadata. Returns the
+/// configuration.
 ///
 /// # Errors
 /// If the checkpoint cannot be read or the file not be written.
@@ -63,6 +68,8 @@ pub fn export_checkpoint(checkpoint: &Path, out: &Path) -> Result<ModelConfig, E
     if let Some(grid) = config.architecture.token_grid(config.image_size) {
         metadata.insert(TOKEN_GRID.to_owned(), grid.to_string());
     }
+    let noted = serde_json::to_string(&config).expect("a configuration is plain data");
+    metadata.insert(CONFIG.to_owned(), noted);
     let content = safetensors::serialize(views, Some(metadata)).expect("tensors fit into a file");
     record::write_atomic(out, &content)
         .map_err(|source| ExportError::Write { path: out.into(), source })?;

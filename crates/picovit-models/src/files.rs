@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// old content or the new, never a part. A link stays one; what is no file, as `/dev/null`, is written to.
 ///
 /// # Errors
-/// If the folder cannot be written.
+/// If the folder cannot be written, or the file is there and must not be.
 pub fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
     Pending::write(path, content)?.publish()
 }
@@ -27,11 +27,16 @@ impl Pending {
             OpenOptions::new().append(true).open(path)?.write_all(content)?;
             return Ok(Self { temporary: None, path: path.into() });
         }
-        // Where a link leads.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
-        if fs::metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
-            OpenOptions::new().write(true).open(&path)?.write_all(content)?;
-            return Ok(Self { temporary: None, path });
+        let path = behind_links(path);
+        if let Ok(found) = fs::metadata(&path) {
+            if !found.is_file() && !found.is_dir() {
+                OpenOptions::new().write(true).open(&path)?.write_all(content)?;
+                return Ok(Self { temporary: None, path });
+            }
+            // Renaming asks only whether the folder may be written.
+            if found.permissions().readonly() {
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is read-only"));
+            }
         }
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(format!(".{}.tmp", std::process::id()));
@@ -52,18 +57,37 @@ impl Pending {
     }
 }
 
-/// Whether a path is another name of an open file of this process.
-fn is_descriptor(path: &Path) -> bool {
+/// Links behind each other; more are an error of the system's.
+const MAX_LINKS: usize = 40;
+
+/// Where a link leads; what it names need not be there yet.
+fn behind_links(path: &Path) -> PathBuf {
     let mut path = path.to_path_buf();
-    // More are an error of the system's.
-    for _ in 0..40 {
-        if path.starts_with("/proc") {
+    for _ in 0..MAX_LINKS {
+        let Ok(to) = fs::read_link(&path) else { break };
+        path = folder(&path).join(to);
+    }
+    path
+}
+
+/// Whether a path is another name of an open file of this process, as `/dev/stdout`.
+#[must_use]
+pub fn is_descriptor(path: &Path) -> bool {
+    let mut path = path.to_path_buf();
+    for _ in 0..MAX_LINKS {
+        // `/dev/fd` is a link to where the system lists them.
+        let folder = fs::canonicalize(folder(&path)).unwrap_or_default();
+        if folder.starts_with("/proc") || folder.starts_with("/dev/fd") {
             return true;
         }
         let Ok(to) = fs::read_link(&path) else { break };
-        path = path.parent().unwrap_or(Path::new("")).join(to);
+        path = folder.join(to);
     }
     false
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 impl Drop for Pending {
@@ -102,6 +126,16 @@ mod tests {
         write_atomic(&link, b"new").unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        // Also where nothing is there yet.
+        fs::remove_file(&file).unwrap();
+        write_atomic(&link, b"first").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"first");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let mut permissions = fs::metadata(&file).unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(&file, permissions).unwrap();
+        assert!(write_atomic(&file, b"second").is_err());
+        assert_eq!(fs::read(&file).unwrap(), b"first");
         // A pipe whose other end reads.
         let (pipe, reader) = (dir.path().join("pipe"), dir.path().join("pipe"));
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();

@@ -27,7 +27,7 @@ pub use config::{
     ModelConfig, PositionalEmbedding, VitConfig,
 };
 pub use export::{ExportError, export_checkpoint};
-pub use import::{Hints, ImportError, StateDict, import_checkpoint, import_pth};
+pub use import::{Hints, ImportError, StateDict, import_checkpoint, import_pth, smallest_alike};
 pub use infer::{FlexNetwork, float_logits, normalize};
 pub use lower::{load_graph, lower};
 pub use modules::{

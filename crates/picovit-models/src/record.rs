@@ -10,7 +10,7 @@ use burn::tensor::backend::Backend;
 
 use crate::config::{ConfigError, ModelConfig};
 use crate::files::Pending;
-pub use crate::files::write_atomic;
+pub use crate::files::{is_descriptor, write_atomic};
 use crate::network::Network;
 use crate::tensors;
 
@@ -91,10 +91,18 @@ pub enum RecordError {
     },
 }
 
-/// The configuration's file beside a checkpoint: `best.mpk` has `best.json`.
+/// The configuration's file beside a checkpoint: `best.mpk` has `best.json`; of a name without that
+/// ending, as `cct_1.0`, nothing is taken away.
 #[must_use]
 pub fn config_path(checkpoint: &Path) -> PathBuf {
-    checkpoint.with_extension("json")
+    match checkpoint.extension().is_some_and(|ending| ending == "mpk") {
+        true => checkpoint.with_extension("json"),
+        false => {
+            let mut path = checkpoint.as_os_str().to_owned();
+            path.push(".json");
+            path.into()
+        }
+    }
 }
 
 /// Saves a network and its configuration.

@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use burn::tensor::{DType, TensorData};
 use rmpv::Value;
 
 use crate::config::ModelConfig;
+use crate::import::floats;
 use crate::weights::{ParameterKind, Parameters, transpose};
 
 /// A tensor of a record.
@@ -134,13 +136,14 @@ impl Found<'_> {
         if self.shape != shape {
             return Some(format!("{name} is {:?}, must be {shape:?}", self.shape));
         }
-        let size = match self.dtype {
-            "F64" => 8,
-            "F32" => 4,
-            "F16" | "BF16" => 2,
+        let dtype = match self.dtype {
+            "F64" => DType::F64,
+            "F32" => DType::F32,
+            "F16" => DType::F16,
+            "BF16" => DType::BF16,
             other => return Some(format!("{name} holds {other}, must hold floats")),
         };
-        let expected = size * shape.iter().product::<usize>();
+        let expected = dtype.size() * shape.iter().product::<usize>();
         if self.bytes.len() != expected {
             let found = self.bytes.len();
             return Some(format!("{name} has {found} bytes, must have {expected}"));
@@ -149,11 +152,7 @@ impl Found<'_> {
         if self.id.len() != 13 || !self.id.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'v')) {
             return Some(format!("{name} has the identifier `{}`, which is none", self.id));
         }
-        let floats =
-            self.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        if self.dtype == "F32" && !floats.into_iter().all(f32::is_finite) {
-            return Some(format!("{name} holds values that are not finite"));
-        }
-        None
+        let data = TensorData::from_bytes_vec(self.bytes.to_vec(), shape.to_vec(), dtype);
+        floats(data).err().map(|problem| format!("{name} {problem}"))
     }
 }

@@ -27,6 +27,12 @@ pub fn transfer<B: Backend>(
     let from = record::load_config(path)?;
     let grids = [&from, config].map(|c| c.architecture.token_grid(c.image_size));
     let (old_specs, specs) = (from.parameters(), config.parameters());
+    let [old_heads, heads] = [&from, config].map(|config| config.architecture.heads());
+    if old_heads != heads {
+        let problems = vec![format!("it has {old_heads} attention heads, must have {heads}")];
+        let model = config.name.clone();
+        return Err(RecordError::OtherNetwork { path: path.into(), model, problems });
+    }
     let mut notes = Vec::from_iter(other_names(&from.labels, &config.labels));
     if old_specs == specs && grids[0] == grids[1] {
         return Ok((record::load_weights(path, config, device)?, notes));

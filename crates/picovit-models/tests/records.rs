@@ -9,7 +9,7 @@ use burn::optim::{GradientsParams, Optimizer, SgdConfig};
 use burn::record::{FullPrecisionSettings, HalfPrecisionSettings, NamedMpkFileRecorder};
 use burn::tensor::{Distribution, Tensor};
 use picovit_compiler::Executor;
-use picovit_compiler::graph::Op;
+use picovit_compiler::graph::{Graph, Op};
 use picovit_models::{
     Architecture, BlockMasks, Cct, CctConfig, Hints, ModelConfig, Network, PositionalEmbedding,
     StateDict, VitConfig, export_checkpoint, float_logits, load, lower, save,
@@ -47,6 +47,16 @@ fn cct(config: &ModelConfig) -> Cct<Flex> {
 
 fn reload(path: &Path) -> Result<(Network<Flex>, ModelConfig), String> {
     load::<Flex>(path, &Default::default()).map_err(|error| error.to_string())
+}
+
+/// Weights of all layers.
+fn weights(graph: &Graph) -> Vec<f32> {
+    let values = graph.nodes.iter().map(|node| match &node.op {
+        Op::Conv(conv) => conv.weights.clone(),
+        Op::Linear(linear) => linear.weights.clone(),
+        _ => vec![],
+    });
+    values.flatten().collect()
 }
 
 fn assert_refused(path: &Path, expected: &[&str]) {
@@ -93,7 +103,13 @@ fn records_of_burns_own_recorder_load() {
 
     let half = NamedMpkFileRecorder::<HalfPrecisionSettings>::new();
     cct(&config).save_file(&path, &half).unwrap();
-    reload(&path).unwrap();
+    let (loaded, _) = reload(&path).unwrap();
+    let [rounded, exact] = [loaded, model(&config)].map(|model| weights(&lower(&model, &config)));
+    assert_eq!(rounded.len(), exact.len());
+    assert_ne!(rounded, exact);
+    for (rounded, exact) in rounded.iter().zip(&exact) {
+        assert!((rounded - exact).abs() <= exact.abs() / 1024.0 + 1e-6, "{rounded} {exact}");
+    }
 }
 
 #[test]
@@ -310,4 +326,29 @@ fn what_is_exported_is_imported_though_its_tokens_could_be_a_square() {
         let (_, notes) = dict.network::<Flex>(&square, &Default::default()).unwrap();
         assert!(notes[0].contains("resampled from 4x16 to 8x8 tokens"), "{notes:?}");
     }
+}
+
+#[test]
+fn values_that_are_no_numbers_are_refused_in_every_precision() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("best.mpk");
+    let config = config(PositionalEmbedding::Learnable);
+    save(&model(&config), &config, &path).unwrap();
+    let mut broken = cct(&config);
+    let bias = broken.fc.bias.take().unwrap();
+    broken.fc.bias = Some(bias.map(|bias| bias * f32::INFINITY));
+    let full = NamedMpkFileRecorder::<FullPrecisionSettings>::new();
+    broken.clone().save_file(&path, &full).unwrap();
+    assert_refused(&path, &["fc.bias holds values that are not finite"]);
+    let half = NamedMpkFileRecorder::<HalfPrecisionSettings>::new();
+    broken.save_file(&path, &half).unwrap();
+    assert_refused(&path, &["fc.bias holds values that are not finite"]);
+}
+
+#[test]
+fn names_without_the_ending_keep_their_dots() {
+    let path = |name: &str| picovit_models::record::config_path(Path::new(name));
+    assert_eq!(path("best.mpk"), Path::new("best.json"));
+    assert_eq!(path("runs/cct_1.0"), Path::new("runs/cct_1.0.json"));
+    assert_eq!(path("runs/cct_1.5.mpk"), Path::new("runs/cct_1.5.json"));
 }

@@ -4,8 +4,11 @@
 use std::path::Path;
 
 use burn::backend::Flex;
+use picovit_compiler::Executor;
+use picovit_compiler::graph::Graph;
 use picovit_models::{
-    Hints, ImageSize, ImportError, ModelConfig, Network, StateDict, export_checkpoint, save,
+    Architecture, Hints, ImageSize, ImportError, ModelConfig, Network, StateDict,
+    export_checkpoint, lower, save,
 };
 use safetensors::SafeTensors;
 
@@ -166,6 +169,117 @@ fn a_file_may_hold_more_than_the_network() {
     let error = state.network::<Flex>(&config, &Default::default()).unwrap_err();
     let ImportError::Mismatch { problems, .. } = error else { panic!("{error}") };
     assert_eq!(problems, ["state_dict.head.weight [2] is unknown"]);
+    // Who names the network has looked.
+    let state = StateDict::open_below(&path, "state_dict.module").unwrap();
+    assert_eq!(&bias(&state), expected);
+    assert!(
+        state.left_out().contains(&"state_dict (1 tensor)".to_owned()),
+        "{:?}",
+        state.left_out()
+    );
+
+    // What PyTorch's averaging counts is no weight.
+    let averaged = tensors.iter().map(|(key, value)| (format!("ema.module.{key}"), value.clone()));
+    let mut averaged: Tensors = averaged.collect();
+    averaged.insert("ema.n_averaged".into(), (vec![1], vec![12.0]));
+    assert_eq!(&bias(&open(folder.path(), &averaged)), expected);
+}
+
+#[test]
+fn shapes_that_no_network_has_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ModelConfig::named("cct_2_3x2").unwrap();
+    let tensors = exported(folder.path(), &config);
+    let first = "tokenizer.conv_layers.0.0.weight";
+    let detected = |tensors: &Tensors| {
+        let error = open(folder.path(), tensors).detect(&NONE).unwrap_err().to_string();
+        assert!(error.lines().count() == 1, "{error}");
+        error
+    };
+    for shape in
+        [vec![64, 3, 0, 0], vec![0, 1 << 40, 0, 0], vec![0, 3, 3, 1], vec![0, 3, 1 << 40, 1 << 40]]
+    {
+        for bias in [false, true] {
+            let mut tensors = tensors.clone();
+            tensors.insert(first.into(), (shape.clone(), vec![]));
+            if bias {
+                let key = "tokenizer.conv_layers.0.0.bias".to_owned();
+                tensors.insert(key, (vec![64], vec![0.0; 64]));
+            }
+            let error = detected(&tensors);
+            assert!(error.contains(&format!("{first} is {shape:?}, must see 1 or 3")), "{error}");
+        }
+    }
+    for index in [1 << 40, usize::MAX] {
+        let mut tensors = tensors.clone();
+        let key = format!("tokenizer.conv_layers.{index}.0.weight");
+        tensors.insert(key.clone(), (vec![1], vec![0.0]));
+        let state = open(folder.path(), &tensors);
+        let error = state.save(&state.detect(&NONE).unwrap(), &folder.path().join("a.mpk"));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(&format!("{key} [1] is unknown")), "{error}");
+    }
+    // A vector where another axis is due.
+    let mut tensors = tensors.clone();
+    tensors.insert("classifier.fc.bias".into(), (vec![1, 2, 5], vec![0.0; 10]));
+    let error = open(folder.path(), &tensors).network::<Flex>(&config, &Default::default());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("fc.bias is [1, 2, 5], must be [10]"), "{error}");
+}
+
+#[test]
+fn every_family_may_see_blue_first() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["cct_2_3x2", "vit_lite_2_4", "cct_2_3x2_keras", "mobilevit_xxs"] {
+        let config = ModelConfig::named(name).unwrap();
+        let tensors = exported(folder.path(), &config);
+        let graph = |bgr| {
+            let state = open(folder.path(), &tensors).with_bgr(bgr);
+            let (model, notes) = state.network::<Flex>(&config, &Default::default()).unwrap();
+            (lower(&model, &config), notes)
+        };
+        let [(red, quiet), (blue, told)] = [false, true].map(graph);
+        assert_eq!(quiet, [""; 0], "{name}");
+        assert!(told.len() == 1 && told[0].contains("blue first, as said"), "{name}: {told:?}");
+        let image: Vec<f32> = (0..red.image.shape.len()).map(|i| (i % 7) as f32 - 3.0).collect();
+        let mut turned = image.clone();
+        turned.chunks_exact_mut(3).for_each(<[f32]>::reverse);
+        let logits = |graph: &Graph, image: &[f32]| {
+            Executor::new(graph).run(image.to_vec()).logits().to_vec()
+        };
+        let [expected, found] = [logits(&red, &image), logits(&blue, &turned)];
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() < 1e-4, "{name}: {found} {expected}");
+        }
+        assert_ne!(logits(&blue, &image), expected, "{name}");
+    }
+}
+
+#[test]
+fn sines_in_half_precision_are_sines() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ModelConfig::named("cct_4_3x1_sine").unwrap();
+    let mut tensors = exported(folder.path(), &config);
+    for value in &mut tensors.get_mut("classifier.positional_emb").unwrap().1 {
+        *value = f32::from_bits((value.to_bits() + 0x7fff) & 0xffff_0000);
+    }
+    assert_eq!(open(folder.path(), &tensors).detect(&NONE).unwrap(), config);
+}
+
+#[test]
+fn heads_that_are_told_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, heads, width) in [("cct_2_3x2_keras", 4, Some(64)), ("mobilevit_xxs", 8, None)] {
+        let config = ModelConfig::named(name).unwrap();
+        let tensors = exported(folder.path(), &config);
+        let hints = Hints { heads: Some(heads), image_size: None };
+        let found = open(folder.path(), &tensors).detect(&hints).unwrap();
+        assert_eq!(found.architecture.heads(), heads);
+        if let Architecture::KerasCct(keras) = &found.architecture {
+            assert_eq!(Some(keras.head_dim), width);
+        }
+        open(folder.path(), &tensors).network::<Flex>(&found, &Default::default()).unwrap();
+    }
 }
 
 #[test]
@@ -188,7 +302,7 @@ fn as_many_tokens_of_another_grid_are_resampled() {
     let tensors = exported(folder.path(), &wide);
     assert_eq!(notes(&tensors, Some([4, 16]), &wide).unwrap(), [""; 0]);
     let error = notes(&tensors, Some([4, 8]), &wide).unwrap_err().to_string();
-    assert!(error.contains("has 64 tokens, not 4x8"), "{error}");
+    assert!(error.contains("has 64 tokens, not 4x8; say which with --position-grid"), "{error}");
     // Tokens that are no square have to be told for another size only.
     let high = square.clone().with_image_size(48, 16);
     let tensors = exported(folder.path(), &high);

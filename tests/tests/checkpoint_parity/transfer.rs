@@ -1,7 +1,7 @@
 //! A checkpoint as the start of another training.
 
 use burn::backend::Flex;
-use picovit_models::{ModelConfig, Network, load_graph, lower, save, transfer};
+use picovit_models::{Architecture, ModelConfig, Network, load_graph, lower, save, transfer};
 
 #[test]
 fn classes_and_image_size_may_be_others() {
@@ -44,8 +44,12 @@ fn other_networks_are_refused_by_name() {
     let before = load_graph(&path).unwrap();
     let deep = ModelConfig::named("cct_4_3x2").unwrap();
     let grey = config.clone().with_channels(1);
+    let mut heads = config.clone();
+    let Architecture::Cct(cct) = &mut heads.architecture else { unreachable!() };
+    cct.heads = 4;
     for (other, part) in [
         (deep.clone(), "blocks.2.qkv.weight [384, 128] is missing"),
+        (heads, "it has 2 attention heads, must have 4"),
         (grey, "tokenizer.0.weight is [64, 3, 3, 3], must be [64, 1, 3, 3]"),
     ] {
         let error = transfer::<Flex>(&path, &other, 0, &Default::default()).unwrap_err();

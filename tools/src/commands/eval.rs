@@ -94,15 +94,6 @@ pub fn run(args: &Args) -> Result<()> {
         Figures::Alone { images: images.len(), top1_quantized }
     };
     bar.finish_and_clear();
-    match &figures {
-        Figures::Against(evaluation) => super::quantize::print_evaluation(evaluation),
-        Figures::Alone { images, top1_quantized } => {
-            let mut table = table(["on the test set", ""]);
-            table.add_row(["images".into(), images.to_string()]);
-            table.add_row(["top-1 quantized".into(), format!("{top1_quantized:.2} %")]);
-            println!("{table}");
-        }
-    }
     let report = Report {
         model: info.map_or_else(|| args.model.display().to_string(), |info| info.model),
         artifact_bytes: model.artifact_bytes(),
@@ -110,5 +101,13 @@ pub fn run(args: &Args) -> Result<()> {
         macs: model.header().macs,
         figures,
     };
-    output::json(args.json.as_deref(), &report)
+    output::report(args.json.as_deref(), &report, || match &report.figures {
+        Figures::Against(evaluation) => super::quantize::print_evaluation(evaluation),
+        Figures::Alone { images, top1_quantized } => {
+            let mut table = table(["on the test set", ""]);
+            table.add_row(["images".into(), images.to_string()]);
+            table.add_row(["top-1 quantized".into(), format!("{top1_quantized:.2} %")]);
+            println!("{table}");
+        }
+    })
 }

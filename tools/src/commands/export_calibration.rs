@@ -12,8 +12,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Number of images.
-    #[arg(long, value_name = "N", default_value_t = 512)]
-    images: usize,
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    images: u32,
     /// Folder to write calibration-images-idx3-ubyte.gz and its labels to.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -21,7 +21,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let dir = args.data_dir.as_deref();
-    picovit_train::data::export_calibration(dir, args.images, &args.out).into_diagnostic()?;
-    println!("wrote {} calibration images to {}", args.images, args.out.display());
+    let count = picovit_train::data::export_calibration(dir, args.images as usize, &args.out);
+    println!("wrote {} calibration images to {}", count.into_diagnostic()?, args.out.display());
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! `picovit import`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use miette::{IntoDiagnostic, Result, miette};
-use picovit_models::{Architecture, Hints, ImageSize, ModelConfig, StateDict};
+use picovit::image::MAX_EDGE;
+use picovit_models::{Architecture, Hints, ImageSize, ModelConfig, StateDict, smallest_alike};
 
 use crate::output::{self, grouped};
 
@@ -19,7 +20,7 @@ pub struct Args {
     model: Option<String>,
     /// Edge of the square input image, or HEIGHTxWIDTH [default: the positional embedding's, else
     /// the model's own]. Another size than the weights were trained with resamples their
-    /// positional embedding.
+    /// positional embedding, bicubically.
     #[arg(long, value_name = "N|HxW", value_parser = image_size)]
     image_size: Option<(usize, usize)>,
     /// Which of the file's dictionaries to take, as in `state_dict_ema` [default: the one with the
@@ -45,12 +46,12 @@ pub struct Args {
     /// Hugging Face and ml-cvnets publish it, else rgb]. The checkpoint takes rgb.
     #[arg(long, value_enum, value_name = "ORDER")]
     channel_order: Option<ChannelOrder>,
-    /// Channel means the weights were trained with, 0..1 units, comma separated [default: 0 for
-    /// MobileViT and the Keras example, else 0.5].
+    /// Channel means the weights were trained with, red first, 0..1 units, comma separated [default: 0
+    /// for MobileViT and the Keras example, else 0.5].
     #[arg(long, value_delimiter = ',', requires = "std")]
     mean: Option<Vec<f32>>,
-    /// Channel standard deviations, 0..1 units, comma separated [default: 1 for MobileViT and the
-    /// Keras example, else 0.5].
+    /// Channel standard deviations, red first, 0..1 units, comma separated [default: 1 for MobileViT
+    /// and the Keras example, else 0.5].
     #[arg(long, value_delimiter = ',', requires = "mean")]
     std: Option<Vec<f32>>,
     /// Class names, comma separated, in logit order.
@@ -59,9 +60,9 @@ pub struct Args {
     /// Data set the weights were trained on, remembered for `quantize`.
     #[arg(long)]
     dataset: Option<String>,
-    /// Checkpoint to write; its configuration goes beside it.
-    #[arg(long, default_value = "best.mpk")]
-    out: PathBuf,
+    /// Checkpoint to write; its configuration goes beside it [default: best.mpk, if there is none].
+    #[arg(long)]
+    out: Option<PathBuf>,
 }
 
 fn image_size(text: &str) -> Result<(usize, usize), String> {
@@ -86,6 +87,9 @@ fn named(name: &str, args: &Args) -> Result<ModelConfig> {
         config = config.with_image_size(height, width);
     }
     if let Some(channels) = args.channels {
+        if !matches!(channels, 1 | 3) {
+            return Err(miette!("--channels is {channels}, must be 1 (grey) or 3 (RGB)"));
+        }
         let (mean, std) = (config.mean[0], config.std[0]);
         config = config
             .with_channels(channels)
@@ -132,8 +136,9 @@ fn detected(state: &StateDict, args: &Args) -> Result<ModelConfig> {
     Ok(config)
 }
 
-/// What no file tells and was not said: how images were normalised when the network was trained
-/// and, for MobileViT, which has no positional embedding, their size.
+/// What no weight tells and was not said: how many heads the network has, how images were normalised when
+/// it was trained and, where there is no positional embedding or several sizes make as many tokens, their
+/// size.
 fn assumed(config: &ModelConfig, args: &Args) -> Vec<String> {
     let mut notes = vec![];
     let mobilevit = matches!(config.architecture, Architecture::MobileVit(_));
@@ -142,6 +147,22 @@ fn assumed(config: &ModelConfig, args: &Args) -> Vec<String> {
             "image size: {} assumed, which no weight tells; if the network was trained with \
              another, import it with --image-size",
             config.image_size
+        ));
+    } else if args.image_size.is_none()
+        && args.model.is_none()
+        && let Some(smallest) = smallest_alike(config)
+    {
+        notes.push(format!(
+            "image size: {} assumed, the largest of those from {smallest}x{smallest} on that make as \
+             many tokens; if the network was trained with another, import it with --image-size",
+            config.image_size
+        ));
+    }
+    if args.heads.is_none() && args.model.is_none() {
+        notes.push(format!(
+            "attention heads: {} assumed, as published; if the network has others, import it with \
+             --heads",
+            config.architecture.heads()
         ));
     }
     if args.mean.is_none() {
@@ -178,21 +199,29 @@ fn published_normalization(config: &ModelConfig) -> &'static str {
 }
 
 fn has_positions(config: &ModelConfig) -> bool {
-    let parameters = config.parameters();
-    let mobilevit = matches!(config.architecture, Architecture::MobileVit(_));
-    mobilevit || parameters.iter().any(|parameter| parameter.kind.is_position())
+    config.parameters().iter().any(|parameter| parameter.kind.is_position())
 }
 
 pub fn run(args: &Args) -> Result<()> {
     // Mistakes in the options come before those in the file.
-    let configuration = picovit_models::record::config_path(&args.out);
-    if args.out == configuration {
+    let out = args.out.as_deref().unwrap_or(Path::new("best.mpk"));
+    if out.extension().is_some_and(|ending| ending == "json") {
         return Err(miette!(
-            "--out {}: the checkpoint's configuration goes there; name the checkpoint .mpk",
-            args.out.display()
+            "--out {}: a configuration is named so; name the checkpoint .mpk",
+            out.display()
         ));
     }
-    output::check(&[Some(&args.out), Some(&configuration)], &[&args.file])?;
+    let configuration = picovit_models::record::config_path(out);
+    output::check(&[Some(out), Some(&configuration)], &[&args.file])?;
+    if args.out.is_none()
+        && let Some(there) = [out, &configuration].into_iter().find(|path| path.exists())
+    {
+        return Err(miette!(
+            help = "name another with --out, or the same to replace it",
+            "{} is there already; nothing was written",
+            there.display()
+        ));
+    }
     let config = args.model.as_deref().map(|name| named(name, args)).transpose()?;
     let state = match &args.key {
         Some(key) => StateDict::open_below(&args.file, key),
@@ -200,6 +229,9 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let mut state = state.into_diagnostic()?;
     if let Some((height, width)) = args.position_grid {
+        if height.max(width) > MAX_EDGE {
+            return Err(miette!("--position-grid: {height}x{width} is too large"));
+        }
         state = state.with_position_grid(ImageSize { height, width });
     }
     if let Some(order) = args.channel_order {
@@ -225,23 +257,30 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(dataset) = &args.dataset {
         config = config.with_dataset(dataset);
     }
-    for note in state.save(&config, &args.out).into_diagnostic()? {
+    if args.position_grid.is_some() && !has_positions(&config) {
+        return Err(miette!("--position-grid: {} has no positional embedding", config.name));
+    }
+    let noted = args.model.is_none() && state.noted_config().is_some();
+    for note in state.save(&config, out).into_diagnostic()? {
         println!("{note}");
     }
     for other in state.left_out() {
         println!("left out: {other}; --key takes another network of the file");
     }
-    for note in assumed(&config, args) {
-        println!("{note}");
+    if !noted {
+        for note in assumed(&config, args) {
+            println!("{note}");
+        }
     }
-    if !has_positions(&config) && args.model.is_none() {
+    let mobilevit = matches!(config.architecture, Architecture::MobileVit(_));
+    if !mobilevit && !has_positions(&config) && args.model.is_none() {
         println!("the file has no positional embedding: the network has none");
     }
     let size = config.image_size;
     println!(
         "wrote {} and {}: {} for {size}x{} images and {} classes, {} parameters",
-        args.out.display(),
-        picovit_models::record::config_path(&args.out).display(),
+        out.display(),
+        configuration.display(),
         config.name,
         config.channels,
         config.classes,

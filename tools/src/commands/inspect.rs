@@ -99,8 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
         labels: model.labels().map(Into::into).collect(),
         ops,
     };
-    print(&report, &model);
-    output::json(args.json.as_deref(), &report)
+    output::report(args.json.as_deref(), &report, || print(&report, &model))
 }
 
 fn print(report: &Report, model: &Model<'_>) {

@@ -47,6 +47,5 @@ pub fn run(args: &Args) -> Result<()> {
             macs: config.macs(),
         });
     }
-    println!("{table}");
-    output::json(args.json.as_deref(), &rows)
+    output::report(args.json.as_deref(), &rows, || println!("{table}"))
 }

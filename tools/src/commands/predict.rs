@@ -70,6 +70,5 @@ pub fn run(args: &Args) -> Result<()> {
         }
         predictions.push(Prediction { image: path.clone(), logits, top });
     }
-    println!("{table}");
-    output::json(args.json.as_deref(), &predictions)
+    output::report(args.json.as_deref(), &predictions, || println!("{table}"))
 }

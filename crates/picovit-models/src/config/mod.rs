@@ -287,6 +287,30 @@ impl Architecture {
         }
     }
 
+    /// Attention heads, which no weight tells.
+    #[must_use]
+    pub fn heads(&self) -> usize {
+        match self {
+            Self::Cct(cct) => cct.heads,
+            Self::VitLite(vit) | Self::Cvt(vit) => vit.heads,
+            Self::KerasCct(keras) => keras.heads,
+            Self::MobileVit(mobilevit) => mobilevit.heads,
+        }
+    }
+
+    /// Sets the number of attention heads, all of them together as wide as before.
+    pub(crate) fn set_heads(&mut self, heads: usize) {
+        match self {
+            Self::Cct(cct) => cct.heads = heads,
+            Self::VitLite(vit) | Self::Cvt(vit) => vit.heads = heads,
+            Self::KerasCct(keras) => {
+                keras.head_dim = keras.inner() / heads.max(1);
+                keras.heads = heads;
+            }
+            Self::MobileVit(mobilevit) => mobilevit.heads = heads,
+        }
+    }
+
     /// Extent of the map whose tokens have positions; none for MobileViT.
     pub(crate) fn token_grid(&self, image: ImageSize) -> Option<ImageSize> {
         match self {

@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use burn::backend::Flex;
 use burn::tensor::backend::Backend;
 
+pub use detect::smallest_alike;
 pub use state_dict::StateDict;
+pub(crate) use state_dict::floats;
 
 use crate::config::{ConfigError, ImageSize, ModelConfig};
 use crate::network::Network;
@@ -72,7 +74,7 @@ pub enum ImportError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The state dict belongs to another network.
-    #[error("{} does not fit model `{model}`: {}; choose the model, image size, channels and classes the weights were trained with", .path.display(), .problems.join("; "))]
+    #[error("{} does not fit model `{model}`: {}; choose the model, image size, channels and classes the weights were trained with; --key takes another network of the file", .path.display(), .problems.join("; "))]
     Mismatch {
         /// The file.
         path: PathBuf,
@@ -166,7 +168,10 @@ impl StateDict {
         let mut parameters = Parameters::default();
         let mut problems = vec![];
         let mut unknown: Vec<&String> = self.tensors.keys().collect();
-        for spec in &config.parameters() {
+        let specs = config.parameters();
+        // The convolution that sees the image.
+        let first = &specs[0].name;
+        for spec in &specs {
             let source = self.layout.source(config, &spec.name);
             unknown.retain(|key| !source.keys().contains(key));
             let parts = source.keys().len();
@@ -182,9 +187,9 @@ impl StateDict {
             if values.len() != spec.len() {
                 continue;
             }
-            if self.bgr && spec.name == "stem.conv.weight" && config.channels == 3 {
+            if self.bgr && spec.name == *first && config.channels == 3 {
                 turn_channels(&mut values, spec);
-                notes.push("the weights expect blue first; turned to red first".into());
+                notes.push(self.turned().into());
             }
             parameters.insert(spec, values);
         }
@@ -196,6 +201,18 @@ impl StateDict {
         let strangers = self.strangers.iter();
         problems.extend(strangers.map(|(key, shape)| format!("{key} {shape:?} is unknown")));
         if problems.is_empty() { Ok(parameters) } else { Err(problems) }
+    }
+
+    /// That the first convolution's channels were turned around, and why.
+    fn turned(&self) -> &'static str {
+        match self.told_bgr {
+            true => "the weights expect blue first, as said; turned to red first",
+            false => {
+                "the weights are taken to expect blue first, as this layout's published ones do, and \
+                 were turned to red first; if they were trained on red first, import them with \
+                 --channel-order rgb"
+            }
+        }
     }
 
     fn read(
@@ -214,8 +231,9 @@ impl StateDict {
         if !learned && found == shape {
             return Ok(values.clone());
         }
-        let positions = matches!(found[..], [1, tokens, width] if tokens > 1 && width == shape[2]);
-        if !(spec.kind.is_position() && positions) {
+        let positions = spec.kind.is_position()
+            && matches!(found[..], [1, tokens, width] if tokens > 1 && width == shape[2]);
+        if !positions {
             return Err(format!("is {found:?}, must be {shape:?}"));
         }
         let grid = config.architecture.token_grid(config.image_size).ok_or("has no grid")?;
@@ -223,7 +241,10 @@ impl StateDict {
         let edge = tokens.isqrt();
         let from = match self.position_grid {
             Some(from) if from.area() == tokens => from,
-            Some(from) => return Err(format!("has {tokens} tokens, not {from}")),
+            Some(from) => {
+                let remedy = "say which with --position-grid";
+                return Err(format!("has {tokens} tokens, not {from}; {remedy}"));
+            }
             None if edge * edge == tokens => ImageSize { height: edge, width: edge },
             None if found == shape => grid,
             None => {

@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+/// Objects of a pickle; far more than a checkpoint has.
+const MAX_NODES: usize = 1 << 22;
+
 /// Index of a [`Node`] in [`Pickle::nodes`].
 pub(super) type Id = usize;
 
@@ -116,6 +119,9 @@ impl<'a> Machine<'a> {
             if opcode == b'.' {
                 let root = self.pop()?;
                 return Ok(Pickle { nodes: self.nodes, root, len: self.at });
+            }
+            if self.nodes.len() > MAX_NODES {
+                return Err(format!("its pickle has more than {MAX_NODES} objects"));
             }
             let step = self.step(opcode);
             step.map_err(|problem| format!("{problem} (byte {at} of its pickle)"))?;

@@ -27,12 +27,33 @@ type Storages<'a> = HashMap<&'a str, Result<Cow<'a, [u8]>, String>>;
 /// # Errors
 /// If the file is damaged or holds no dictionary with tensors.
 pub(super) fn read(content: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
-    if content.starts_with(b"PK") {
+    if is_archive(content) {
         read_archive(content)
     } else if content.starts_with(&MAGIC) {
         read_legacy(content)
     } else {
-        Err("it begins as neither does".into())
+        Err(what_it_is(content).into())
+    }
+}
+
+/// How a ZIP archive begins. The length in front of a safetensors header may begin with its letters.
+pub(super) fn is_archive(content: &[u8]) -> bool {
+    content.starts_with(b"PK\x03\x04")
+}
+
+/// What a file is that somebody took for a checkpoint.
+fn what_it_is(content: &[u8]) -> &'static str {
+    let text = content.trim_ascii_start();
+    let begins =
+        |start: &[u8]| text.get(..start.len()).is_some_and(|s| s.eq_ignore_ascii_case(start));
+    if begins(b"version https://git-lfs") {
+        "it is what Git LFS keeps in its place; fetch it with `git lfs pull`"
+    } else if begins(b"<!doctype") || begins(b"<html") {
+        "it is a web page; download the file itself"
+    } else if begins(b"{") {
+        "it is JSON; name the file with the weights"
+    } else {
+        "it begins as neither does"
     }
 }
 
@@ -41,11 +62,15 @@ fn read_archive(content: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
     let name = archive.file_names().find(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));
     let name = name.ok_or("it is a ZIP archive without data.pkl")?.to_owned();
     let folder = &name[..name.len() - "data.pkl".len()];
+    let mut budget = Budget::of(content.len());
     // Reading to the end checks the file's sum.
     let mut file = |name: &str| {
         let mut bytes = vec![];
-        let mut file = archive.by_name(name).map_err(|error| format!("{name}: {error}"))?;
+        let file = archive.by_name(name).map_err(|error| format!("{name}: {error}"))?;
+        // What the archive says of a size need not be true.
+        let mut file = file.take(budget.0 as u64 + 1);
         file.read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
+        budget.spend(bytes.len()).map_err(|problem| format!("{name} {problem}"))?;
         Ok::<_, String>(bytes)
     };
     // PyTorch before 2.1 does not tell.
@@ -60,7 +85,7 @@ fn read_archive(content: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
         let read = || file(&format!("{folder}data/{}", tensor.storage)).map(Cow::Owned);
         storages.entry(tensor.storage).or_insert_with(read);
     }
-    Ok(entries(refs, &storages))
+    Ok(entries(refs, &storages, content.len()))
 }
 
 /// Five pickles (the magic number, the version, the machine, the content and the storages' keys),
@@ -93,30 +118,55 @@ fn read_legacy(content: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
         storages.insert(key, Ok(storage.into()));
         rest = tail;
     }
-    Ok(entries(tensor_refs(&pickle)?, &storages))
+    Ok(entries(tensor_refs(&pickle)?, &storages, content.len()))
 }
 
 fn entries(
     refs: BTreeMap<String, Result<TensorRef<'_>, String>>,
     storages: &Storages<'_>,
+    file: usize,
 ) -> BTreeMap<String, Entry> {
-    let entry = |tensor: Result<TensorRef<'_>, String>| match tensor {
-        Ok(tensor) => Entry { values: values(&tensor, storages), shape: tensor.view.shape },
+    let mut budget = Budget::of(file);
+    let mut entry = |tensor: Result<TensorRef<'_>, String>| match tensor {
+        Ok(tensor) => {
+            Entry { values: values(&tensor, storages, &mut budget), shape: tensor.view.shape }
+        }
         Err(problem) => Entry { shape: vec![], values: Err(problem) },
     };
     refs.into_iter().map(|(name, tensor)| (name, entry(tensor))).collect()
 }
 
-fn values(tensor: &TensorRef<'_>, storages: &Storages<'_>) -> Result<Vec<f32>, String> {
+/// Bytes that a file may still become: tensors share storages, and archives pack them.
+struct Budget(usize);
+
+impl Budget {
+    fn of(file: usize) -> Self {
+        Self(file.saturating_mul(8).max(1 << 26))
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), String> {
+        let left = self.0.checked_sub(bytes);
+        self.0 = left.ok_or("is one of so many that share their values; save the weights alone")?;
+        Ok(())
+    }
+}
+
+fn values(
+    tensor: &TensorRef<'_>,
+    storages: &Storages<'_>,
+    budget: &mut Budget,
+) -> Result<Vec<f32>, String> {
     let dtype = tensor.dtype()?;
     let storage = storages.get(tensor.storage).ok_or("has no storage")?;
     let storage = storage.as_ref().map_err(|problem| format!("cannot be read: {problem}"))?;
+    budget.spend(tensor.view.count().saturating_mul(size_of::<f32>()))?;
     let bytes = tensor.view.gather(storage, dtype.size())?;
     floats(TensorData::from_bytes_vec(bytes, tensor.view.shape.clone(), dtype))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::strided::Strided;
     use super::*;
 
     // What PyTorch wrote, see `make.py` beside them.
@@ -190,6 +240,34 @@ mod tests {
                 assert_eq!(tensors[bias].values.as_deref(), Ok(&[2.0][..]));
             }
         }
+    }
+
+    #[test]
+    fn files_that_only_take_its_place_are_named() {
+        let problem = |content: &[u8]| read(content).unwrap_err();
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n";
+        assert!(problem(pointer).contains("git lfs pull"));
+        assert!(problem(b"\n<!DOCTYPE html><html>").contains("web page"));
+        assert!(problem(b"{\"weight_map\": {}}").contains("it is JSON"));
+        // A header of safetensors that is 19,280 bytes long.
+        assert!(!is_archive(b"PK\0\0\0\0\0\0{"));
+    }
+
+    #[test]
+    fn many_names_of_one_storage_do_not_fill_the_memory() {
+        let view = || Strided { shape: vec![1 << 20], strides: vec![1], offset: 0 };
+        let zeros = vec![0; 4 << 20];
+        let storages = Storages::from([("0", Ok(Cow::from(&zeros)))]);
+        let refs = |count: usize| {
+            let tensor = |i: usize| (format!("{i:02}"), Ok(TensorRef::floats("0", view())));
+            (0..count).map(tensor).collect()
+        };
+        let read = |count| entries(refs(count), &storages, zeros.len());
+        assert!(read(16).values().all(|entry| entry.values.is_ok()));
+        let many = read(32);
+        let refused = many.values().filter_map(|entry| entry.values.as_ref().err());
+        assert!(refused.clone().count() == 16, "{:?}", refused.count());
+        assert!(refused.last().unwrap().contains("share their values"));
     }
 
     #[test]

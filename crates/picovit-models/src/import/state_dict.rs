@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, TensorData};
+use picovit::image::MAX_EDGE;
 use safetensors::{Dtype, SafeTensors};
 
 use super::ImportError;
 use super::layout::Layout;
 use super::pytorch;
-use crate::config::ImageSize;
-use crate::export::TOKEN_GRID;
+use crate::config::{ImageSize, ModelConfig};
+use crate::export::{CONFIG, TOKEN_GRID};
 
 /// A state dict as a file holds it.
 #[derive(Debug)]
@@ -24,10 +25,14 @@ pub struct StateDict {
     pub(super) prefix: String,
     /// Whether the weights expect blue first.
     pub(super) bgr: bool,
+    /// Whether somebody said so.
+    pub(super) told_bgr: bool,
     /// Shapes of tensors that lie beside the network in its own dictionary.
     pub(super) strangers: BTreeMap<String, Vec<usize>>,
     /// What else the file holds: other dictionaries, and their numbers of tensors.
     pub(super) others: BTreeMap<String, usize>,
+    /// Configuration that an export of this crate notes.
+    pub(super) config: Option<ModelConfig>,
     /// Tokens that the positional embedding was trained on, where it is told.
     pub(super) position_grid: Option<ImageSize>,
 }
@@ -68,8 +73,9 @@ impl StateDict {
             false => pytorch::read(&content),
         };
         let mut tensors = tensors.map_err(no_checkpoint)?;
-        // Batches seen; nothing depends on it.
-        tensors.retain(|key, _| !key.ends_with(".num_batches_tracked"));
+        // Batches seen, and steps averaged; nothing depends on them.
+        let counts = ["num_batches_tracked", "n_averaged"];
+        tensors.retain(|key, _| !counts.contains(&key.rsplit('.').next().unwrap_or_default()));
         let inside = |key: &&String| match below {
             Some(below) => key.strip_prefix(below).is_some_and(|rest| rest.starts_with('.')),
             None => true,
@@ -89,8 +95,11 @@ impl StateDict {
             .into_iter()
             .map(|(key, entry)| (layout.without_module(&key[prefix.len()..]).to_owned(), entry));
         let own = own.collect();
-        // `module.` may stand inside of a dictionary.
-        let dictionary = &prefix[..prefix.find('.').map_or(0, |dot| dot + 1)];
+        // `module.` may stand inside of a dictionary. Whoever names a network knows what lies beside it.
+        let dictionary = match below {
+            Some(_) => &prefix,
+            None => &prefix[..prefix.find('.').map_or(0, |dot| dot + 1)],
+        };
         let (strangers, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
             rest.into_iter().partition(|(key, _)| key.starts_with(dictionary));
         Ok(Self {
@@ -99,10 +108,18 @@ impl StateDict {
             tensors: own,
             prefix,
             bgr: layout.is_bgr(),
+            told_bgr: false,
             strangers: strangers.into_iter().map(|(key, entry)| (key, entry.shape)).collect(),
             others: dictionaries(others.keys()),
+            config: noted(&content, CONFIG).and_then(|text| serde_json::from_str(&text).ok()),
             position_grid: exported_grid(&content),
         })
+    }
+
+    /// The configuration with which the file was exported by this crate: with it, nothing is assumed.
+    #[must_use]
+    pub fn noted_config(&self) -> Option<&ModelConfig> {
+        self.config.as_ref()
     }
 
     /// What else the file holds, as `optimizer (312 tensors)`: other dictionaries, which are no
@@ -129,6 +146,7 @@ impl StateDict {
     #[must_use]
     pub fn with_bgr(mut self, bgr: bool) -> Self {
         self.bgr = bgr;
+        self.told_bgr = true;
         self
     }
 }
@@ -143,16 +161,23 @@ fn dictionaries<'a>(keys: impl Iterator<Item = &'a String>) -> BTreeMap<String, 
     counts
 }
 
-/// The grid of tokens that [`export_checkpoint`](crate::export_checkpoint) notes.
-fn exported_grid(content: &[u8]) -> Option<ImageSize> {
+/// What [`export_checkpoint`](crate::export_checkpoint) notes under a key.
+fn noted(content: &[u8], key: &str) -> Option<String> {
     let (_, header) = SafeTensors::read_metadata(content).ok()?;
-    let (height, width) = header.metadata().as_ref()?.get(TOKEN_GRID)?.split_once('x')?;
-    Some(ImageSize { height: height.parse().ok()?, width: width.parse().ok()? })
+    header.metadata().as_ref()?.get(key).cloned()
+}
+
+/// The grid of tokens that it notes.
+fn exported_grid(content: &[u8]) -> Option<ImageSize> {
+    let text = noted(content, TOKEN_GRID)?;
+    let (height, width) = text.split_once('x')?;
+    let grid = ImageSize { height: height.parse().ok()?, width: width.parse().ok()? };
+    (grid.height.max(grid.width) <= MAX_EDGE).then_some(grid)
 }
 
 /// An eight-byte length, then JSON.
 fn is_safetensors(content: &[u8]) -> bool {
-    content.get(8) == Some(&b'{') && !content.starts_with(b"PK")
+    content.get(8) == Some(&b'{') && !pytorch::is_archive(content)
 }
 
 fn read_safetensors(content: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
@@ -176,7 +201,7 @@ fn read_safetensors(content: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
 
 /// # Errors
 /// If a value is not finite.
-pub(super) fn floats(data: TensorData) -> Result<Vec<f32>, String> {
+pub(crate) fn floats(data: TensorData) -> Result<Vec<f32>, String> {
     let values: Vec<f32> = data.convert::<f32>().to_vec().map_err(|error| format!("{error:?}"))?;
     match values.iter().all(|v| v.is_finite()) {
         true => Ok(values),

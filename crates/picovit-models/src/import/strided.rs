@@ -11,6 +11,11 @@ pub(super) struct Strided {
 }
 
 impl Strided {
+    /// Number of elements.
+    pub(super) fn count(&self) -> usize {
+        self.shape.iter().fold(1usize, |count, &extent| count.saturating_mul(extent))
+    }
+
     /// Copies the elements, of `size` bytes each.
     ///
     /// # Errors

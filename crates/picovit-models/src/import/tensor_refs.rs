@@ -23,7 +23,12 @@ pub(super) struct TensorRef<'a> {
     pub(super) view: Strided,
 }
 
-impl TensorRef<'_> {
+impl<'a> TensorRef<'a> {
+    #[cfg(test)]
+    pub(super) fn floats(storage: &'a str, view: Strided) -> Self {
+        Self { storage, kind: "FloatStorage", view }
+    }
+
     /// # Errors
     /// If it holds no floats.
     pub(super) fn dtype(&self) -> Result<DType, String> {

@@ -47,12 +47,17 @@ pub(super) fn load(dir: Option<&Path>, split: Split) -> Result<Dataset, DataErro
 ///
 /// # Errors
 /// If the training images are not found or a file cannot be written.
-pub fn export_calibration(dir: Option<&Path>, count: usize, out: &Path) -> Result<(), DataError> {
+pub fn export_calibration(
+    dir: Option<&Path>,
+    count: usize,
+    out: &Path,
+) -> Result<usize, DataError> {
     let data = sample(&read(&folders(dir), "train")?, count);
     let labels: Vec<u8> = data.labels.iter().map(|&label| label as u8).collect();
     let path = |kind| out.join(format!("calibration-{kind}-ubyte.gz"));
     idx::write(&path("images-idx3"), &[data.len(), data.height, data.width], &data.pixels)?;
-    idx::write(&path("labels-idx1"), &[data.len()], &labels)
+    idx::write(&path("labels-idx1"), &[data.len()], &labels)?;
+    Ok(data.len())
 }
 
 /// Folders to look into, in this order: the one that was asked for, or those that usually have it.

@@ -106,7 +106,8 @@ struct Figures {
 
 pub fn run(args: &Args) -> Result<()> {
     let said = config_path(&args.against);
-    output::check(&[args.json.as_deref()], &[&args.model, &args.against, &said])?;
+    let outputs = [args.json.as_deref(), args.onnx.as_deref()];
+    output::check(&outputs, &[&args.model, &args.against, &said])?;
     let peers = chosen(args)?;
     if cfg!(debug_assertions) {
         eprintln!("this build checks the engine's arithmetic, which costs it time: use --release");
@@ -194,8 +195,7 @@ pub fn run(args: &Args) -> Result<()> {
         runs: args.runs,
         engines: figures.collect(),
     };
-    print(&report);
-    output::json(args.json.as_deref(), &report)
+    output::report(args.json.as_deref(), &report, || print(&report))
 }
 
 /// The peers asked for.

@@ -87,8 +87,6 @@ pub fn run(args: &Args) -> Result<()> {
     let first: Vec<&[u8]> = images.iter().take(LAYER_IMAGES).map(|(image, _)| *image).collect();
     let layers = drift::layers(&graph, &model, &compiled.sites, &first, || {});
 
-    print_layers(&layers);
-    print_evaluation(&evaluation);
     let report = Report {
         model: &graph.name,
         format: format.name(),
@@ -99,7 +97,7 @@ pub fn run(args: &Args) -> Result<()> {
         arena_lower_bound: packed.plan.lower_bound,
         economies,
         macs: graph.macs(),
-        evaluation,
+        evaluation: &evaluation,
         layers: &layers,
         kept_f16: match &format {
             Format::Mixed(kept) => Some(kept.iter().map(String::as_str).collect()),
@@ -107,7 +105,10 @@ pub fn run(args: &Args) -> Result<()> {
         },
         sensitivity: sensitivity.as_deref(),
     };
-    output::json(args.json.as_deref(), &report)
+    output::report(args.json.as_deref(), &report, || {
+        print_layers(&layers);
+        print_evaluation(&evaluation);
+    })
 }
 
 /// The test set, unless there is to be no evaluation.

@@ -21,7 +21,7 @@ pub(super) struct Report<'a> {
     pub(super) economies: Vec<String>,
     pub(super) macs: u64,
     #[serde(flatten)]
-    pub(super) evaluation: Evaluation,
+    pub(super) evaluation: &'a Evaluation,
     pub(super) layers: &'a [LayerDrift],
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) kept_f16: Option<Vec<&'a str>>,
