@@ -18,6 +18,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod bus;
 mod others;
 mod ov7670;
 mod ov7725;
@@ -25,6 +26,7 @@ mod ov7725;
 pub mod port;
 mod sensor;
 
+pub use bus::release;
 pub use ov7670::OV7670;
 pub use ov7725::OV7725;
 pub use sensor::{Registers, Sensor, SensorError};

@@ -16,6 +16,7 @@ pub static OV7670: Sensor = Sensor {
     // PID and VER.
     identity_at: [0x0a, 0x0b],
     identity: 0x7673,
+    revisions: 0,
     // COM7: SCCB register reset. All zero afterwards: VGA array, YUV.
     reset: (0x12, 0x80),
     setup: &[CLOCK, PIXELS, SIZE, WINDOW, EXPOSURE, COLOUR],

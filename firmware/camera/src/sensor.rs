@@ -3,7 +3,7 @@
 use core::fmt;
 
 use embedded_hal::delay::DelayNs;
-use embedded_hal::i2c::{ErrorKind, I2c};
+use embedded_hal::i2c::{Error as _, ErrorKind, I2c};
 use picovit::image::PixelFormat;
 
 use crate::others;
@@ -29,6 +29,8 @@ pub struct Sensor {
     pub identity_at: [u8; 2],
     /// What they say.
     pub identity: u16,
+    /// Bits of it that say only which revision it is.
+    pub revisions: u16,
     /// The register and value that reset it.
     pub reset: (u8, u8),
     /// What makes it send frames as below, group by group.
@@ -149,7 +151,7 @@ impl Sensor {
             Err(SensorError::Missing) => others::find(bus).ok_or(SensorError::Missing)?,
             outcome => outcome?,
         };
-        if found == self.identity {
+        if (found ^ self.identity) & !self.revisions == 0 {
             return Ok(());
         }
         Err(SensorError::Other { found, expected: self.identity })
@@ -170,9 +172,10 @@ impl Sensor {
     }
 
     fn write<B: I2c>(&self, bus: &mut B, register: u8, value: u8) -> Result<(), SensorError> {
-        bus.write(self.address, &[register, value]).map_err(|error| match absent(error) {
-            SensorError::Missing => SensorError::Refused { register },
-            other => other,
+        bus.write(self.address, &[register, value]).map_err(|error| match error.kind() {
+            // It has answered before; and some drivers do not say what was not acknowledged.
+            ErrorKind::NoAcknowledge(_) | ErrorKind::Other => SensorError::Refused { register },
+            _ => SensorError::Bus,
         })
     }
 }
@@ -254,6 +257,16 @@ mod tests {
     }
 
     #[test]
+    fn every_revision_of_a_sensor_is_taken() {
+        for identity in [0x7720, 0x7722] {
+            let expected = [answers(&OV7725, identity), writes(&OV7725)].concat();
+            assert_eq!(start(&OV7725, &expected), Ok(()), "{identity:#x}");
+        }
+        let expected = answers(&OV7670, 0x7672);
+        assert!(matches!(start(&OV7670, &expected), Err(SensorError::Other { found: 0x7672, .. })));
+    }
+
+    #[test]
     fn a_late_sensor_is_waited_for() {
         let late = [vec![silence(&OV7670)], answers(&OV7670, OV7670.identity), writes(&OV7670)];
         assert_eq!(start(&OV7670, &late.concat()), Ok(()));
@@ -288,19 +301,27 @@ mod tests {
     #[test]
     fn a_refused_register_is_named() {
         let (register, value) = OV7670.reset;
-        let refused = Transaction::write(OV7670.address, vec![register, value])
-            .with_error(ErrorKind::NoAcknowledge(NoAcknowledgeSource::Data));
-        let expected = [answers(&OV7670, OV7670.identity), vec![refused]].concat();
-        assert_eq!(start(&OV7670, &expected), Err(SensorError::Refused { register }));
+        let error = SensorError::Refused { register };
+        for (kind, error) in [
+            (ErrorKind::NoAcknowledge(NoAcknowledgeSource::Data), error),
+            (ErrorKind::Other, error),
+            (ErrorKind::ArbitrationLoss, SensorError::Bus),
+        ] {
+            let write = Transaction::write(OV7670.address, vec![register, value]);
+            let refused = write.with_error(kind);
+            let expected = [answers(&OV7670, OV7670.identity), vec![refused]].concat();
+            assert_eq!(start(&OV7670, &expected), Err(error));
+        }
     }
 
     #[test]
     fn tables_set_no_register_twice() {
         for sensor in [&OV7670, &OV7725] {
             let mut seen = Vec::new();
-            for &(register, _) in sensor.setup.iter().flat_map(|group| group.iter()) {
+            for &(register, value) in sensor.setup.iter().flat_map(|group| group.iter()) {
                 assert!(!seen.contains(&register), "{} {register:#04x}", sensor.name);
-                assert_ne!(register, sensor.reset.0, "{}: a table would reset it", sensor.name);
+                let (reset, bit) = sensor.reset;
+                assert!(register != reset || value & bit == 0, "{}: it would reset", sensor.name);
                 seen.push(register);
             }
         }

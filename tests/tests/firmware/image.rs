@@ -3,7 +3,9 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::path::Path;
 
+use object::{Object, ObjectSymbol};
 use tempfile::TempDir;
 
 use crate::artifacts::quantized_for;
@@ -32,6 +34,15 @@ fn no_board_takes_more_stack_than_was_computed() {
     }
 }
 
+/// Texts of the log of a board's program, which the linker keeps as names of symbols.
+fn logged(board: &str) -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/firmware").join(board);
+    let content = fs::read(folder.join("firmware.elf")).unwrap();
+    let elf = object::File::parse(&*content).unwrap();
+    let names = elf.symbols().filter_map(|symbol| symbol.name().ok().map(str::to_owned));
+    names.filter(|name| name.contains("defmt_")).collect()
+}
+
 /// Where UF2 blocks go, with the first word of each.
 fn blocks(uf2: &[u8]) -> Vec<(u32, u32)> {
     let word = |block: &[u8], at: usize| u32::from_le_bytes(block[at..at + 4].try_into().unwrap());
@@ -56,6 +67,11 @@ fn firmware_for_boards_has_no_heap_and_enough_stack_and_none_of_it_of_ours_panic
         let calls = size["panic_calls"].as_object().unwrap();
         let ours: Vec<_> = calls.keys().filter(|name| name.starts_with("picovit")).collect();
         assert!(ours.is_empty(), "{board}: {ours:?} can panic");
+        // What its guide says that it logs; errors alone would be compiled without being told.
+        let logged = logged(board);
+        for text in ["self-test passed", "camera: frames again", "the frames are not what they"] {
+            assert!(logged.iter().any(|log| log.contains(text)), "{board} does not log: {text}");
+        }
     }
 
     let flash = |more: &[&str]| {

@@ -118,6 +118,10 @@ fn command(
         .args(["--release", "--locked", "--package", board.package])
         .arg("--message-format=json-render-diagnostics")
         .env("PICOVIT_MEMORY", board.memory);
+    // defmt leaves out all but errors unless it is told.
+    if std::env::var_os("DEFMT_LOG").is_none() {
+        command.env("DEFMT_LOG", "info");
+    }
     Ok((toolchain, command, lock))
 }
 
@@ -299,7 +303,7 @@ fn failure(
     let overflow = output.lines().find_map(|line| {
         let (before, after) = line.split_once("overflowed by ")?;
         let excess: u64 = after.split(' ').next()?.parse().ok()?;
-        Some((if before.contains("RAM") { "RAM" } else { "flash" }, excess))
+        Some((memory(before)?, excess))
     });
     let Some((memory, excess)) = overflow else {
         let useful: Vec<&str> = output.lines().filter(|line| !is_progress(line)).collect();
@@ -323,6 +327,19 @@ fn failure(
     Error::DoesNotFit { memory, board: board.name, excess, room: room / 1024, help }
 }
 
+/// The memory that a linker's message names last; nothing of one that no model and no option changes, as
+/// that of a board's frames.
+fn memory(message: &str) -> Option<&'static str> {
+    let named = message
+        .split(['\'', '`'])
+        .filter(|part| !part.is_empty() && part.chars().all(|letter| letter.is_ascii_uppercase()));
+    match named.last()? {
+        "RAM" => Some("RAM"),
+        "FLASH" => Some("flash"),
+        _ => None,
+    }
+}
+
 fn is_progress(line: &str) -> bool {
     let line = line.trim_start();
     ["Compiling ", "Downloading ", "Downloaded ", "Locking ", "Updating ", "Fresh "]
@@ -333,6 +350,14 @@ fn is_progress(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_memory_that_is_too_small_is_told() {
+        let lld = "section '.bss' will not fit in region 'RAM': ";
+        assert_eq!(memory(lld), Some("RAM"));
+        assert_eq!(memory("region `FLASH' "), Some("flash"));
+        assert_eq!(memory("section '.frames' will not fit in region 'FRAMES': "), None);
+    }
 
     #[test]
     fn the_program_is_found_among_the_messages() {

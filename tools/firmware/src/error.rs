@@ -368,6 +368,15 @@ pub enum Error {
         /// A note where the compiler is another one, or the table new.
         compiler: String,
     },
+    /// A part of a table would be another compiler's.
+    #[error("the table was made with `{table}`, this is `{this}`")]
+    #[diagnostic(help("measure all of it: --update without --boards and --models"))]
+    OtherCompiler {
+        /// The table's.
+        table: String,
+        /// This one.
+        this: String,
+    },
     /// The display is written as PNG only.
     #[error("{} is no name for the display, which is written as PNG", path.display())]
     #[diagnostic(help(

@@ -219,6 +219,10 @@ fn print(now: &Table) {
 
 /// Writes what was measured over what was there; all of it if all was measured.
 fn update(before: Table, now: Table, complete: bool, path: &Path) -> Result<(), Error> {
+    // What is not measured again would pass for this compiler's.
+    if !complete && before.rows().next().is_some() && before.compiler != now.compiler {
+        return Err(Error::OtherCompiler { table: before.compiler, this: now.compiler });
+    }
     for difference in before.differences(&now) {
         println!("{difference}");
     }
@@ -329,7 +333,11 @@ mod tests {
         let kept = Table::read(&path).unwrap();
         assert_eq!(kept.get("cct", "one"), Some(&figures(1)));
         assert_eq!(kept.get("cct", "two"), Some(&figures(2)));
-        update(before, now.clone(), true, &path).unwrap();
-        assert_eq!(Table::read(&path).unwrap(), now);
+        // What stays would pass for the other compiler's.
+        let other = Table { compiler: "other".to_owned(), ..now.clone() };
+        assert!(update(before.clone(), other.clone(), false, &path).is_err());
+        assert_eq!(Table::read(&path).unwrap(), kept);
+        update(before, other.clone(), true, &path).unwrap();
+        assert_eq!(Table::read(&path).unwrap(), other);
     }
 }

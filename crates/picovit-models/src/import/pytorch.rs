@@ -265,9 +265,9 @@ mod tests {
         let read = |count| entries(refs(count), &storages, zeros.len());
         assert!(read(16).values().all(|entry| entry.values.is_ok()));
         let many = read(32);
-        let refused = many.values().filter_map(|entry| entry.values.as_ref().err());
+        let mut refused = many.values().filter_map(|entry| entry.values.as_ref().err());
         assert!(refused.clone().count() == 16, "{:?}", refused.count());
-        assert!(refused.last().unwrap().contains("share their values"));
+        assert!(refused.next_back().unwrap().contains("share their values"));
     }
 
     #[test]

@@ -30,8 +30,10 @@ impl<B: AsRef<[u8]>> Station<B> {
         app: &'static mut Option<Application>,
         arena: &'static mut [u8],
     ) -> ! {
-        if let Some(mut screen) = screen {
-            self.show(&mut screen, app, arena);
+        // Not let go, whatever happens: its pins would be, and with its reset line what it shows.
+        let mut screen = screen;
+        if let Some(screen) = &mut screen {
+            self.show(screen, app, arena);
         } else {
             defmt::error!("display: no panel of this size, or a pin fails");
         }

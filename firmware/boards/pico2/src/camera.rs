@@ -1,13 +1,13 @@
 //! An OV7670 on core 0: clock by PWM, control by I2C, pixels by PIO and DMA.
 
-use embassy_rp::gpio::{Input, Level, Output, Pull};
+use embassy_rp::gpio::{Input, Level, Output, OutputOpenDrain, Pull};
 use embassy_rp::i2c::{self, I2c};
 use embassy_rp::peripherals::{DMA_CH0, PIO0};
 use embassy_rp::pio::{self, Pio};
 use embassy_rp::{Peri, bind_interrupts, dma, gpio, pwm};
 use embassy_time::{Delay, Duration, Timer};
 use picovit_app::{CameraError, Layout};
-use picovit_camera_sensor::{OV7670, Sensor, SensorError};
+use picovit_camera_sensor::{OV7670, Sensor, SensorError, release};
 
 use crate::capture::Capture;
 use crate::watch::Watch;
@@ -64,6 +64,13 @@ pub async fn run(pins: pins::Camera, mut frame: Frame, mut watch: Watch) {
     let (mut i2c, mut scl, mut sda) = (pins.i2c, pins.scl, pins.sda);
     loop {
         watch.look();
+        {
+            let mut clock = OutputOpenDrain::new(scl.reborrow(), Level::High);
+            let mut data = OutputOpenDrain::new(sda.reborrow(), Level::High);
+            clock.set_pullup(true);
+            data.set_pullup(true);
+            release(&mut clock, &mut data, &mut Delay);
+        }
         let free = is_free(scl.reborrow()) && is_free(sda.reborrow());
         let outcome = if free {
             let config = i2c::Config::default();
@@ -78,7 +85,10 @@ pub async fn run(pins: pins::Camera, mut frame: Frame, mut watch: Watch) {
             defmt::warn!("{=str}: {}", SENSOR.name, error);
             let remedy = SENSOR.remedy(error);
             fail(CameraError::SetUp { reason: error.reason(), remedy });
+            reset.set_low();
             Timer::after(TRY_AGAIN).await;
+            reset.set_high();
+            Timer::after_millis(5).await;
             continue;
         };
         capture.restart();

@@ -13,6 +13,10 @@ const CORE_0_LIMIT: Duration = Duration::from_secs(4);
 /// Core 1 is given up when it showed nothing for so long: more than any model's inference takes.
 const CORE_1_LIMIT_MS: u64 = 12_000;
 
+/// What is kept where a reset by the watchdog leaves it: that it was started here. The boot loader, too,
+/// starts the board by the watchdog.
+const STARTED: (usize, u32) = (0, 0x7069_636f);
+
 /// The watchdog and what it depends on.
 pub struct Watch {
     watchdog: Watchdog,
@@ -24,9 +28,11 @@ impl Watch {
     /// Starts the watchdog, and says if it was the reason of this start.
     pub fn start(watchdog: Peri<'static, WATCHDOG>) -> Self {
         let mut watchdog = Watchdog::new(watchdog);
-        if watchdog.reset_reason().is_some() {
+        let (place, started) = STARTED;
+        if watchdog.reset_reason().is_some() && watchdog.get_scratch(place) == started {
             defmt::error!("started again by the watchdog");
         }
+        watchdog.set_scratch(place, started);
         watchdog.pause_on_debug(true);
         watchdog.start(CORE_0_LIMIT);
         Self { watchdog, vigil: Vigil::new(CORE_1_LIMIT_MS), over: false }

@@ -2,13 +2,14 @@
 
 use cortex_m::peripheral::SCB;
 use embassy_stm32::dcmi::{self, Dcmi};
-use embassy_stm32::gpio::{Level, Output, Speed};
+use embassy_stm32::gpio::{Level, Output, OutputOpenDrain, Speed};
 use embassy_stm32::i2c::{self, I2c};
 use embassy_stm32::peripherals::{DCMI, DMA1_CH0};
 use embassy_stm32::rcc::{Mco, Mco1Source, McoConfig, McoPrescaler};
 use embassy_stm32::{bind_interrupts, dma};
 use embassy_time::{Delay, Duration, Instant, TimeoutError, Timer, with_timeout};
 use picovit_app::{CameraError, Layout};
+use picovit_camera_sensor::release;
 
 use crate::frame::{Frame, SENSOR};
 use crate::watch::Watch;
@@ -48,6 +49,11 @@ pub async fn run(mut pins: pins::Camera, mut frame: Frame, mut cache: SCB, mut w
 
     loop {
         watch.look();
+        {
+            let mut clock = OutputOpenDrain::new(pins.scl.reborrow(), Level::High, Speed::Low);
+            let mut data = OutputOpenDrain::new(pins.sda.reborrow(), Level::High, Speed::Low);
+            release(&mut clock, &mut data, &mut Delay);
+        }
         let mut config = i2c::Config::default();
         (config.sda_pullup, config.scl_pullup) = (true, true);
         // A line that is held costs no more than this.

@@ -47,6 +47,21 @@ unsafe fn UART4() {
     unsafe { EXECUTOR.on_interrupt() }
 }
 
+/// Chips before revision V may read wrong data from the AXI SRAM, where the frames are, unless it is read
+/// once at a time (ES0392, "Reading from AXI SRAM may lead to data read corruption"; ST's start-up code does
+/// the same).
+#[allow(unsafe_code, reason = "the HAL has neither of the registers")]
+fn work_around_axi_sram() {
+    const DBGMCU_IDC: *const u32 = 0x5c00_1000 as *const u32;
+    const AXI_TARG7_FN_MOD: *mut u32 = 0x5100_8108 as *mut u32;
+    // SAFETY: both are registers of this chip, and nothing else uses them.
+    unsafe {
+        if DBGMCU_IDC.read_volatile() >> 16 < 0x2000 {
+            AXI_TARG7_FN_MOD.write_volatile(1);
+        }
+    }
+}
+
 #[entry]
 fn main() -> ! {
     static mut ARENA: Arena<ARENA_BYTES> = Arena::new();
@@ -54,6 +69,7 @@ fn main() -> ! {
     static mut BAND: [u8; BAND_BYTES] = [0; BAND_BYTES];
     static mut WIRE: [u8; WIRE_BYTES] = [0; WIRE_BYTES];
 
+    work_around_axi_sram();
     let pins = pins::assign(embassy_stm32::init(clocks::config()));
     let watch = Watch::start(pins.watchdog.watchdog);
     // Both are there: this runs once.

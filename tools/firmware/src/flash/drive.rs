@@ -119,7 +119,7 @@ pub(super) fn copy(
     let sent = file.and_then(|mut file| send(&mut file, folder, content));
     let reason = match sent {
         Err(reason) => format!("cannot write {}: {reason}", path.display()),
-        Ok(()) if gone(folder, Instant::now() + patience) => return Ok(()),
+        Ok(()) if gone(folder, Instant::now() + patience, takes_files) => return Ok(()),
         Ok(()) => format!(
             "the drive {} is still there after {} seconds: the boot loader did not take all of it",
             folder.display(),
@@ -162,15 +162,25 @@ fn send(file: &mut impl Sink, folder: &Path, content: &[u8]) -> Result<(), Strin
     Ok(())
 }
 
-/// Whether a drive goes until then.
-fn gone(folder: &Path, deadline: Instant) -> bool {
+/// Whether a drive goes until then. One that somebody mounted by hand stays mounted, and the system goes
+/// on to tell what it remembers of it, but it takes no more files.
+fn gone(folder: &Path, deadline: Instant, takes_files: impl Fn(&Path) -> bool) -> bool {
     while folder.join(INFO).is_file() {
         if Instant::now() >= deadline {
-            return false;
+            return !takes_files(folder);
         }
         sleep(Duration::from_millis(50));
     }
     true
+}
+
+/// Whether a file can be written to a drive.
+fn takes_files(folder: &Path) -> bool {
+    let path = folder.join("picovit.txt");
+    let write = |mut file: File| file.write_all(b"\n").and_then(|()| file.sync_all());
+    let taken = File::create(&path).and_then(write).is_ok();
+    let _ = fs::remove_file(&path);
+    taken
 }
 
 #[cfg(test)]
@@ -256,7 +266,7 @@ mod tests {
             let mut loader = Loader::new(blocks, tells);
             assert_eq!(loader.send(blocks), Ok(()));
             assert_eq!(loader.taken, blocks);
-            assert!(gone(loader.drive.path(), Instant::now()));
+            assert!(gone(loader.drive.path(), Instant::now(), takes_files));
         }
     }
 
@@ -280,5 +290,10 @@ mod tests {
         let error = copy(board, folder.path(), &content, Duration::ZERO).unwrap_err();
         assert!(error.to_string().contains("still there"), "{error}");
         assert_eq!(fs::read(folder.path().join("picovit.uf2")).unwrap(), content);
+        // Nothing of the test whether it is there.
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        // The system remembers its files, but the drive is gone.
+        assert!(gone(folder.path(), Instant::now(), |_| false));
+        assert!(!takes_files(&folder.path().join("no/such/folder")));
     }
 }

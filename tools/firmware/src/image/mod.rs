@@ -83,7 +83,11 @@ impl Image {
             depth: stack::depth(&program, &lines, None, levels),
         }];
         if let Some(SecondStack { entry, variable }) = second {
-            let depth = stack::depth(&program, &lines, Some(entry), levels);
+            let depth = stack::depth(&program, &lines, Some(entry), levels).map(|mut depth| {
+                // Two words lie there before anything runs: what it is to begin with.
+                depth.thread += 8;
+                depth
+            });
             stacks.push(Stack { name: "stack, core 1", reserve: size(&elf, variable)?, depth });
         }
         Ok(Self {
@@ -131,7 +135,13 @@ impl Image {
                         grouped(*reserve),
                         depth.way()
                     );
-                    return Some((reason, "give it more with --stack KB"));
+                    // Of two stacks, the option is the second's.
+                    let fixed = self.stacks.len() > 1 && *name == "stack";
+                    let help = match fixed {
+                        true => "give it more in the build.rs of firmware/boards/pico2",
+                        false => "give it more with --stack KB",
+                    };
+                    return Some((reason, help));
                 }
                 Err(reason) => {
                     let reason = format!("nobody knows how deep its {name} gets: {reason}");
