@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::cli::{Args, Source};
 use crate::error::Error;
-use crate::frame::Format;
+use crate::frame::{Format, Range};
 use crate::v4l2;
 
 /// Lines of complaints that are kept.
@@ -36,6 +36,16 @@ pub(crate) struct Camera {
     running: Arc<Running>,
 }
 
+/// What has been started.
+pub(crate) struct Started {
+    /// The program.
+    pub camera: Camera,
+    /// What it sends.
+    pub stream: ChildStdout,
+    /// The values of YUV, if it says them.
+    pub range: Option<Range>,
+}
+
 struct Running {
     program: String,
     /// Until it has ended.
@@ -45,9 +55,9 @@ struct Running {
 
 impl Camera {
     /// Starts the program of a source that has one.
-    pub(crate) fn start(args: &Args) -> Result<Option<(Self, ChildStdout)>, Error> {
-        let mut command = match &args.source {
-            Source::Rpicam => rpicam(args)?,
+    pub(crate) fn start(args: &Args) -> Result<Option<Started>, Error> {
+        let (mut command, range) = match &args.source {
+            Source::Rpicam => (rpicam(args)?, None),
             Source::V4l2(device) => webcam(device, args)?,
             Source::File(_) | Source::Stdin => return Ok(None),
         };
@@ -69,7 +79,7 @@ impl Camera {
             child: Mutex::new(Some(child)),
             complaints: Mutex::new(Some(complaints)),
         };
-        Ok(Some((Self { running: Arc::new(running) }, stream)))
+        Ok(Some(Started { camera: Self { running: Arc::new(running) }, stream, range }))
     }
 
     /// Why its stream has ended after so many frames.
@@ -156,12 +166,12 @@ fn rpicam(args: &Args) -> Result<Command, Error> {
     Ok(command)
 }
 
-fn webcam(device: &Path, args: &Args) -> Result<Command, Error> {
+fn webcam(device: &Path, args: &Args) -> Result<(Command, Option<Range>), Error> {
     let program = installed(&["v4l2-ctl"], "Raspberry Pi OS: sudo apt install v4l-utils")?;
-    v4l2::set(&program, device, args)?;
+    let range = v4l2::set(&program, device, args)?;
     let mut command = Command::new(program);
     command.arg("--device").arg(device).args(["--stream-mmap", "--stream-to=-"]);
-    Ok(command)
+    Ok((command, range))
 }
 
 fn no_rgb(source: &str) -> Error {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::camera::Camera;
+use crate::camera::{Camera, Started};
 use crate::cli::{Args, Source};
 use crate::error::Error;
 use crate::frame::{Format, Picture, Range, Size};
@@ -73,13 +73,14 @@ impl Capture {
                 help: "leave it out, or name a file with --source file:PATH".to_owned(),
             });
         }
-        let (camera, stream): (_, Box<dyn BufRead + Send>) = match Camera::start(args)? {
-            Some((camera, stream)) => {
-                (Some(camera), Box::new(BufReader::with_capacity(BUFFER, stream)))
+        let (camera, range, stream): (_, _, Box<dyn BufRead + Send>) = match Camera::start(args)? {
+            Some(Started { camera, stream, range }) => {
+                (Some(camera), range, Box::new(BufReader::with_capacity(BUFFER, stream)))
             }
-            None => (None, open(file.as_ref())?),
+            None => (None, None, open(file.as_ref())?),
         };
-        let template = Template { format: args.format(), size: args.size, range: args.range() };
+        let range = args.range(range);
+        let template = Template { format: args.format(), size: args.size, range };
         let (format, size) = (template.format, template.size);
         let frames = Frames::new(stream, name(&args.source), format, size);
         let pace =

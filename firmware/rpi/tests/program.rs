@@ -34,6 +34,7 @@ fn webcam(folder: &Folder, (size, fourcc, stride): &Given, stream: &str) {
                  echo '\tWidth/Height      : {size}'
                  echo \"\tPixel Format      : '{fourcc}' (as described)\"
                  echo '\tBytes per Line    : {stride}'
+                 [ ! -e quantization ] || cat quantization
              esac
              case \"$*\" in *--stream-to*) {stream};; esac"
         ),
@@ -389,6 +390,28 @@ fn a_webcam_is_set_up_before_its_stream() {
         "--device /dev/video9 --set-fmt-video=width=320,height=240,pixelformat=YU12 --set-parm=15 \
          --get-fmt-video\n--device /dev/video9 --stream-mmap --stream-to=-\n"
     );
+}
+
+#[test]
+fn a_webcam_says_the_values_of_its_yuv_and_an_argument_says_it_better() {
+    let folder = Folder::new();
+    folder.write("clip.yuv", &stream(1));
+    webcam(&folder, &GIVEN, "cat clip.yuv");
+    let args = "--output json --logits --every-frame --format yuv420";
+    let logits = |args: &str| {
+        let mut program = folder.program(args);
+        let records = records(&program.env("PATH", folder.search_path()).output().unwrap());
+        records[0]["logits"].clone()
+    };
+    let [full, limited] = ["full", "limited"]
+        .map(|range| logits(&format!("--source file:clip.yuv {args} --range {range}")));
+    assert!(full != limited);
+    let camera = format!("--source v4l2:/dev/video9 {args}");
+    assert_eq!(logits(&camera), full);
+    let says = "\tQuantization      : Default (maps to Limited Range)\n";
+    folder.write("quantization", says.as_bytes());
+    assert_eq!(logits(&camera), limited);
+    assert_eq!(logits(&format!("{camera} --range full")), full);
 }
 
 #[test]
