@@ -9,6 +9,7 @@ use embedded_graphics::primitives::Rectangle;
 use picovit::{Engine, Model};
 use picovit_app::{App, AppError, Banded, Clock, Cost, Screen as _, Settings, Shot, Sink, WINDOW};
 
+use crate::camera::Camera;
 use crate::capture::{Captured, DAMAGED};
 use crate::error::Error;
 use crate::frame::Picture;
@@ -39,6 +40,8 @@ pub(crate) struct Job<'a> {
     pub every_frame: bool,
     /// What the source is called.
     pub source: String,
+    /// The program behind it.
+    pub camera: Option<Camera>,
 }
 
 /// A classified frame.
@@ -124,7 +127,8 @@ pub(crate) fn run(
             Taken::End(end) => return end,
             Taken::Nothing => {
                 let (name, seconds) = (job.source.clone(), job.stall.as_secs());
-                return Err(Error::Stalled { name, frames: seen, seconds });
+                let said = job.camera.as_ref().map(Camera::last_words).unwrap_or_default();
+                return Err(Error::Stalled { name, frames: seen, seconds, said });
             }
         };
         let number = captured.number;

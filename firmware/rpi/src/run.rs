@@ -42,6 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
         stall: if live { Duration::from_secs(args.stall) } else { FOREVER },
         every_frame: args.every_frame(),
         source: capture::name(&args.source),
+        camera: camera.clone(),
     };
     capture.start(Arc::clone(&slot))?;
     let end = classify_and_show(&job, &slot, outputs);

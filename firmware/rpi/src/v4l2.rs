@@ -36,7 +36,7 @@ pub(crate) fn set(program: &Path, device: &Path, args: &Args) -> Result<Option<R
         })?;
     let answer = match Given::said(&String::from_utf8_lossy(&output.stdout)) {
         _ if !output.status.success() => {
-            format!("v4l2-ctl: {}{}", output.status, quoted(&last_lines(&*output.stderr)))
+            format!("v4l2-ctl: {}{}", output.status, quoted("it", &last_lines(&*output.stderr)))
         }
         Some(given) if given.suits(&asked) => return Ok(given.range),
         Some(given) => format!("it gives {given}"),

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{FRAME, Folder, SIZE, complaint, luma, records, stream};
+use common::{FRAME, Folder, SIZE, complaint, installed, luma, records, stream};
 use picovit::image::{Frame, PixelFormat, fit};
 use picovit::{Engine, Model, postprocess};
 use picovit_tests::reference::Aligned;
@@ -27,6 +27,7 @@ fn webcam(folder: &Folder, (size, fourcc, stride): &Given, stream: &str) {
         "v4l2-ctl",
         &format!(
             "echo \"$@\" >>asked
+             echo \"$_STDBUF_O\" >buffer
              case \"$*\" in *--set-parm*) echo 'Frame rate set to 15.000 fps';; esac
              case \"$*\" in
              *--get-fmt-video*)
@@ -169,6 +170,7 @@ fn a_camera_that_is_killed_is_quoted() {
         assert!(said.contains("rpicam-vid` ended after 2 frames"), "{said}");
         assert!(said.contains(status), "{said}");
         assert!(said.contains("Camera ready ERROR: cable"), "{said}");
+        assert!(said.contains("rpicam-vid --list-cameras`"), "{said}");
         assert_eq!(records(&output).len(), 2);
     }
 }
@@ -198,12 +200,15 @@ fn a_camera_is_asked_for_the_right_stream_and_ended_in_the_end() {
 #[test]
 fn a_camera_that_sends_nothing_is_given_up() {
     let folder = Folder::new();
-    webcam(&folder, &GIVEN, "head -c 115200 /dev/zero; exec sleep 60");
+    let stuck =
+        "echo '<<< 30.00 fps' >&2; echo DQBUF: busy >&2; head -c 115200 /dev/zero; sleep 60";
+    webcam(&folder, &GIVEN, stuck);
     let mut camera = folder.program("--source v4l2:/dev/video9 --format yuv420 --stall 1");
     let output = camera.env("PATH", folder.search_path()).output().unwrap();
     let (said, code) = complaint(&output);
     assert_eq!(code, 6, "{said}");
     assert!(said.contains("no frame from /dev/video9 for 1 seconds, after 1 frames"), "{said}");
+    assert!(said.contains("its program said: DQBUF: busy help"), "{said}");
 }
 
 #[test]
@@ -377,7 +382,10 @@ fn a_webcam_is_set_up_before_its_stream() {
     let output = camera.env("PATH", folder.search_path()).output().unwrap();
     let (said, code) = complaint(&output);
     assert_eq!(code, 6, "{said}");
-    assert!(said.contains("ended after 3 frames"), "{said}");
+    assert!(said.contains("v4l2-ctl` ended after 3 frames"), "{said}");
+    assert!(said.contains("v4l2-ctl --list-devices`"), "{said}");
+    // The end of a frame does not wait for the next one, where `stdbuf` can tell it so.
+    assert!(installed("stdbuf").is_none() || folder.read("buffer") == b"0\n");
     // No word of the program's has become a pixel.
     let logits = |output| {
         let records = records(output).into_iter();
