@@ -11,6 +11,7 @@ use crate::camera::{Camera, Started};
 use crate::cli::{Args, Source};
 use crate::error::Error;
 use crate::frame::{Format, Picture, Range, Size};
+use crate::huffman::with_tables;
 use crate::say::say;
 use crate::slot::Slot;
 use crate::stream::Frames;
@@ -135,6 +136,7 @@ impl Capture {
             };
             damaged = 0;
             let Template { format, size, range } = self.template;
+            let bytes = if format == Format::Mjpeg { with_tables(bytes) } else { bytes };
             let picture = Picture { format, size, range, bytes };
             let captured = Captured { number, picture };
             if let Some(pace) = self.pace {

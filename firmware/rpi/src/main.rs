@@ -10,6 +10,7 @@ mod capture;
 mod cli;
 mod error;
 mod frame;
+mod huffman;
 mod inference;
 mod model;
 mod output;

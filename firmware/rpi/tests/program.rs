@@ -342,6 +342,23 @@ fn jpegs_are_classified_and_damaged_ones_named() {
 }
 
 #[test]
+fn jpegs_may_leave_out_their_huffman_tables() {
+    let folder = Folder::new();
+    let logits = |clip: &[u8]| {
+        folder.write("clip.mjpeg", clip);
+        let output = folder.run("--source file:clip.mjpeg --output json --logits");
+        assert!(output.status.success(), "{}", complaint(&output).0);
+        records(&output)[0]["logits"].clone()
+    };
+    let mut bare = jpeg(0);
+    while let Some(at) = bare.windows(3).position(|marker| marker == [0xFF, 0xC4, 0]) {
+        bare.drain(at..at + 2 + usize::from(bare[at + 3]));
+    }
+    assert!(bare.len() < jpeg(0).len());
+    assert_eq!(logits(&bare), logits(&jpeg(0)));
+}
+
+#[test]
 fn a_webcam_may_send_a_jpeg_without_its_end() {
     let folder = Folder::new();
     let cut = |jpeg: Vec<u8>| jpeg[..jpeg.len() - 100].to_vec();
