@@ -192,12 +192,9 @@ fn send_events(board: &Board, mut page: impl Write) -> io::Result<()> {
 }
 
 fn picture(guest: Guest, shown: &Shown) -> io::Result<()> {
-    match shown.picture.jpeg() {
-        Ok(jpeg) => guest.answer(OK, "image/jpeg", &jpeg),
-        Err(reason) => {
-            let reason = reason.to_string();
-            guest.answer("500 Internal Server Error", "text/plain", reason.as_bytes())
-        }
+    match shown.jpeg() {
+        Ok(jpeg) => guest.answer(OK, "image/jpeg", jpeg),
+        Err(reason) => guest.answer("500 Internal Server Error", "text/plain", reason.as_bytes()),
     }
 }
 
