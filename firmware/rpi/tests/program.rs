@@ -4,7 +4,7 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -259,10 +259,39 @@ fn a_pipe_gives_its_newest_frame() {
     assert_eq!(last["dropped"], 60 - records.len());
 }
 
+/// Sends a signal to the program.
+fn kill(program: &Child, signal: &str) {
+    let sent = Command::new("kill").args([signal, &program.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// How it ends, before long.
+fn end_of(program: &mut Child) -> ExitStatus {
+    let asked = Instant::now();
+    loop {
+        if let Some(status) = program.try_wait().unwrap() {
+            return status;
+        }
+        assert!(asked.elapsed() < Duration::from_secs(20), "it does not end");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Whether these tests were started with a signal ignored, as shells do in the background: the program then
+/// ignores it, too.
+fn ignored(number: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(set.trim(), 16).unwrap() >> (number - 1) & 1 == 1
+}
+
 #[test]
 fn signals_end_it_in_good_order() {
     let folder = Folder::new();
-    for signal in ["-TERM", "-INT", "-HUP"] {
+    for (signal, number) in [("-TERM", 15), ("-INT", 2), ("-HUP", 1)] {
+        if ignored(number) {
+            continue;
+        }
         let mut command = folder.program("--source - --output json");
         let mut program = command.stdin(Stdio::piped()).spawn().unwrap();
         // The pipe stays open: the stream does not end.
@@ -271,8 +300,7 @@ fn signals_end_it_in_good_order() {
         let mut out = BufReader::new(program.stdout.take().unwrap());
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
-        let kill = Command::new("kill").args([signal, &program.id().to_string()]).status();
-        assert!(kill.unwrap().success());
+        kill(&program, signal);
         let mut rest = String::new();
         out.read_to_string(&mut rest).unwrap();
         let output = program.wait_with_output().unwrap();
@@ -290,17 +318,57 @@ fn who_does_not_read_does_not_keep_it_from_ending() {
     // More than a pipe holds is written soon, and not read.
     thread::sleep(Duration::from_secs(3));
     assert!(program.try_wait().unwrap().is_none());
-    let kill = Command::new("kill").arg(program.id().to_string()).status();
-    assert!(kill.unwrap().success());
-    let asked = Instant::now();
-    let status = loop {
-        if let Some(status) = program.try_wait().unwrap() {
-            break status;
-        }
-        assert!(asked.elapsed() < Duration::from_secs(20), "it does not end");
-        thread::sleep(Duration::from_millis(50));
-    };
+    kill(&program, "-TERM");
+    let status = end_of(&mut program);
     assert!(status.success(), "{status}");
+
+    // Nor when all is classified, and more than a pipe holds is yet to be written.
+    let mut program =
+        folder.program("--source file:clip.yuv --loop --frames 350 --output json").spawn().unwrap();
+    thread::sleep(Duration::from_secs(3));
+    assert!(program.try_wait().unwrap().is_none());
+    kill(&program, "-TERM");
+    let status = end_of(&mut program);
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn a_signal_that_was_ignored_before_is_ignored() {
+    let folder = Folder::new();
+    let program = folder.program("--source - --output json");
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(program.get_program());
+    command.args(program.get_args()).current_dir(folder.path(""));
+    let mut program = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = program.stdin.take().unwrap();
+    let mut out = BufReader::new(program.stdout.take().unwrap());
+    for _ in 0..2 {
+        pipe.write_all(&stream(1)).unwrap();
+        let mut line = String::new();
+        assert!(out.read_line(&mut line).unwrap() > 0, "it has ended");
+        kill(&program, "-HUP");
+    }
+    kill(&program, "-TERM");
+    assert!(end_of(&mut program).success());
+}
+
+#[test]
+fn who_does_not_read_its_warnings_does_not_keep_it_from_going_on() {
+    let folder = Folder::new();
+    let mut small = Vec::new();
+    let mut encoder = image::codecs::jpeg::JpegEncoder::new(&mut small);
+    encoder.encode(&[99; 64], 8, 8, image::ExtendedColorType::L8).unwrap();
+    // More warnings than a pipe holds.
+    let cut = &small[..small.len() - 2];
+    folder.write("clip.mjpeg", &[cut, &small, &small].concat().repeat(2000));
+    let args = "--source file:clip.mjpeg --every-frame=false --output json";
+    let mut program = folder.program(args).stdout(Stdio::null()).spawn().unwrap();
+    assert!(end_of(&mut program).success());
 }
 
 #[test]
