@@ -108,6 +108,8 @@ impl Capture {
     fn run(mut self, slot: &Slot<Captured>) -> Result<(), Error> {
         let mut due = Instant::now();
         let mut damaged = 0;
+        // Frames before the file began again.
+        let mut before = 0;
         loop {
             let number = self.frames.count();
             let next = self.frames.next();
@@ -117,9 +119,10 @@ impl Capture {
                 (Ok(None) | Err(Error::Truncated { .. }), Some(camera)) => {
                     return Err(camera.ended(number));
                 }
-                (Ok(None), None) if number == 0 => return Err(self.empty()),
+                (Ok(None), None) if number == before => return Err(self.empty()),
                 (Ok(None), None) => match &self.again {
                     Some(_) => {
+                        before = number;
                         self.frames.continue_with(open(self.again.as_ref())?);
                         continue;
                     }

@@ -109,6 +109,23 @@ fn a_stream_is_shown_up_to_where_it_breaks_off() {
 }
 
 #[test]
+fn a_recording_that_became_empty_does_not_begin_again() {
+    let folder = Folder::new();
+    folder.write("clip.yuv", &stream(2));
+    let args = "--source file:clip.yuv --loop --output json";
+    let mut program = folder.program(args).spawn().unwrap();
+    let mut out = BufReader::new(program.stdout.take().unwrap());
+    out.read_line(&mut String::new()).unwrap();
+    std::fs::rename(folder.write("empty.yuv", b""), folder.path("clip.yuv")).unwrap();
+    let reader = thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+    end_of(&mut program);
+    reader.join().unwrap().unwrap();
+    let (said, code) = complaint(&program.wait_with_output().unwrap());
+    assert_eq!(code, 5, "{said}");
+    assert!(said.contains("clip.yuv is empty"), "{said}");
+}
+
+#[test]
 fn a_wrong_model_is_named() {
     let folder = Folder::new();
     folder.write("clip.yuv", &stream(1));
@@ -182,9 +199,9 @@ fn a_camera_is_asked_for_the_right_stream_and_ended_in_the_end() {
     folder.script("libcamera-vid", "echo $$ \"$@\" >args; exec cat /dev/zero");
     let args = "--frames 3 --output json --fps 15 --camera-arg=--hflip";
     let mut camera = folder.program(&format!("{UNPADDED} {args}"));
-    // Another program of that name may be installed.
-    let path = std::env::join_paths([folder.path(""), "/usr/bin".into(), "/bin".into()]).unwrap();
-    let output = camera.env("PATH", path).output().unwrap();
+    // `rpicam-vid` comes first and may be installed: nothing is to be found but what the script needs.
+    std::os::unix::fs::symlink(installed("cat").unwrap(), folder.path("cat")).unwrap();
+    let output = camera.env("PATH", folder.path("")).output().unwrap();
     assert!(output.status.success(), "{}", complaint(&output).0);
     assert_eq!(records(&output).len(), 3);
     let asked = String::from_utf8(folder.read("args")).unwrap();
