@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/setup.sh
-setup
+setup demo
 
 echo "== Quantizing models/cct_2_3x2_fmnist/best.mpk (the first build takes some minutes)"
 cargo tools quantize models/cct_2_3x2_fmnist/best.mpk --out model.pvit --json target/demo-drift.json

@@ -3,10 +3,19 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/setup.sh
-setup
+setup test
 # It looks at the Raspberry Pi's web page; the test says so where it cannot.
 have chromium || have chromium-browser || have google-chrome || apt_install chromium ||
     echo "test: Chromium is not to be had: nothing looks at the web page" >&2
+
+# The smallest installations of Rust have neither.
+for component in rustfmt clippy; do
+    command=${component/rustfmt/fmt}
+    cargo "$command" --version >/dev/null 2>&1 || { have rustup && rustup component add "$component"; } || {
+        echo "test: cargo $command is missing: rustup component add $component" >&2
+        exit 1
+    }
+done
 
 step() { printf '\n== %s\n' "$*"; }
 
@@ -31,7 +40,12 @@ RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps
 
 step "tests"
 # All that fails at once, so that one run is enough to know it.
-cargo test --locked --workspace --no-fail-fast
-cargo test --locked --manifest-path firmware/Cargo.toml
+failed=
+cargo test --locked --workspace --no-fail-fast || failed="$failed workspace"
+cargo test --locked --no-fail-fast --manifest-path firmware/Cargo.toml || failed="$failed firmware"
+if [ -n "$failed" ]; then
+    step "tests failed:$failed"
+    exit 1
+fi
 
 step "all tests passed"

@@ -49,11 +49,13 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-# Root is asked for where it is needed, and only there.
+# Root is asked for where it is needed, and only there. A password is asked for on a terminal.
 as_root() {
     if [ -n "$root" ] || [ "$(id -u)" = 0 ]; then
         "$@"
     elif command -v sudo >/dev/null 2>&1; then
+        sudo -n true 2>/dev/null || (: </dev/tty) 2>/dev/null ||
+            fail "sudo asks for a password and there is no terminal: run it in one, over the network as \`ssh -t pi@raspberrypi.local ./install.sh\`"
         sudo "$@"
     else
         fail "run this as root: there is no sudo"
@@ -75,8 +77,10 @@ if [ "$remove" = yes ]; then
 fi
 
 machine=${PICOVIT_MACHINE:-$(uname -m)}
-[ "$machine" = aarch64 ] ||
-    fail "this machine is $machine; picovit-camera needs a 64-bit system (aarch64): Raspberry Pi OS (64-bit)"
+# A kernel of 64 bits may have a system of 32, whose service manager lets no other programs make system calls.
+bits=$(getconf LONG_BIT 2>/dev/null || echo 64)
+[ "$machine" = aarch64 ] && [ "$bits" = 64 ] ||
+    fail "this is a system of $bits bits on $machine; picovit-camera needs 64 bits on aarch64: Raspberry Pi OS (64-bit)"
 [ -f "$binary" ] || fail "$binary is missing: build it with \`cargo firmware rpi\`, or name it with --binary FILE"
 [ -f "$model" ] || fail "$model is missing: make it with \`cargo tools quantize best.mpk --target aarch64 --out model.pvit\` (before the Raspberry Pi 5 --target cortex-a53), or name it with --model FILE"
 [ -f "$unit" ] || fail "$unit is missing: copy it from firmware/rpi"
@@ -107,6 +111,10 @@ if services; then
     if [ "$start" = yes ]; then
         as_root systemctl enable picovit-camera.service
         as_root systemctl restart picovit-camera.service
+        # What is wrong with the camera or the arguments shows soon.
+        sleep 2
+        systemctl is-active --quiet picovit-camera.service ||
+            fail "picovit-camera is installed but does not run, and tries again every 5 seconds: journalctl -u picovit-camera says why"
         echo "picovit-camera runs: systemctl status picovit-camera; journalctl -u picovit-camera"
     fi
 fi

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::camera::Camera;
+use crate::camera::{Camera, Started};
 use crate::cli::{Args, Source};
 use crate::error::Error;
 use crate::frame::{Format, Picture, Range, Size};
+use crate::huffman::with_tables;
 use crate::say::say;
 use crate::slot::Slot;
 use crate::stream::Frames;
@@ -73,13 +74,14 @@ impl Capture {
                 help: "leave it out, or name a file with --source file:PATH".to_owned(),
             });
         }
-        let (camera, stream): (_, Box<dyn BufRead + Send>) = match Camera::start(args)? {
-            Some((camera, stream)) => {
-                (Some(camera), Box::new(BufReader::with_capacity(BUFFER, stream)))
+        let (camera, range, stream): (_, _, Box<dyn BufRead + Send>) = match Camera::start(args)? {
+            Some(Started { camera, stream, range }) => {
+                (Some(camera), range, Box::new(BufReader::with_capacity(BUFFER, stream)))
             }
-            None => (None, open(file.as_ref())?),
+            None => (None, None, open(file.as_ref())?),
         };
-        let template = Template { format: args.format(), size: args.size, range: args.range() };
+        let range = args.range(range);
+        let template = Template { format: args.format(), size: args.size, range };
         let (format, size) = (template.format, template.size);
         let frames = Frames::new(stream, name(&args.source), format, size);
         let pace =
@@ -106,6 +108,8 @@ impl Capture {
     fn run(mut self, slot: &Slot<Captured>) -> Result<(), Error> {
         let mut due = Instant::now();
         let mut damaged = 0;
+        // Frames before the file began again.
+        let mut before = 0;
         loop {
             let number = self.frames.count();
             let next = self.frames.next();
@@ -115,9 +119,10 @@ impl Capture {
                 (Ok(None) | Err(Error::Truncated { .. }), Some(camera)) => {
                     return Err(camera.ended(number));
                 }
-                (Ok(None), None) if number == 0 => return Err(self.empty()),
+                (Ok(None), None) if number == before => return Err(self.empty()),
                 (Ok(None), None) => match &self.again {
                     Some(_) => {
+                        before = number;
                         self.frames.continue_with(open(self.again.as_ref())?);
                         continue;
                     }
@@ -134,6 +139,7 @@ impl Capture {
             };
             damaged = 0;
             let Template { format, size, range } = self.template;
+            let bytes = if format == Format::Mjpeg { with_tables(bytes) } else { bytes };
             let picture = Picture { format, size, range, bytes };
             let captured = Captured { number, picture };
             if let Some(pace) = self.pace {

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// Extent of the frames; JPEGs know their own.
     #[arg(long, value_name = "WIDTHxHEIGHT", default_value = "640x480")]
     pub size: Size,
-    /// Values of YUV: full 0 to 255, or limited 16 to 235 [default: limited for rpicam, else full].
+    /// Values of YUV: full 0 to 255, or limited 16 to 235 [default: what a webcam says, else full].
     #[arg(long, value_enum)]
     pub range: Option<Range>,
     /// Frames a second: asked of the camera, or the pace of a file [default: 30, files as fast as they
@@ -133,11 +133,11 @@ impl Args {
         })
     }
 
-    /// The values of YUV.
-    pub(crate) fn range(&self) -> Range {
-        // rpicam-vid's colour space is SMPTE 170M or Rec. 709, both of limited range.
-        let usual = if self.source == Source::Rpicam { Range::Limited } else { Range::Full };
-        self.range.unwrap_or(usual)
+    /// The values of YUV, where the source says these.
+    pub(crate) fn range(&self, said: Option<Range>) -> Range {
+        // rpicam-vid says nothing. Of the codec yuv420 its colour space is that of JPEG, as of mjpeg, at
+        // every size.
+        self.range.or(said).unwrap_or(Range::Full)
     }
 
     /// Whether no frame may be left out.
@@ -179,10 +179,13 @@ mod tests {
     #[test]
     fn defaults_depend_on_the_source() {
         let camera = args("").unwrap();
-        assert_eq!((camera.format(), camera.range()), (Format::Yuv420, Range::Limited));
+        assert_eq!((camera.format(), camera.range(None)), (Format::Yuv420, Range::Full));
         assert!(!camera.every_frame() && camera.shows(Output::Terminal));
         let webcam = args("--source v4l2:/dev/video0").unwrap();
-        assert_eq!((webcam.format(), webcam.range()), (Format::Mjpeg, Range::Full));
+        assert_eq!((webcam.format(), webcam.range(None)), (Format::Mjpeg, Range::Full));
+        assert_eq!(webcam.range(Some(Range::Limited)), Range::Limited);
+        let told = args("--source v4l2:/dev/video0 --range full").unwrap();
+        assert_eq!(told.range(Some(Range::Limited)), Range::Full);
         let file = args("--source file:a:b.MJPG --output json,web").unwrap();
         assert_eq!(file.source, Source::File("a:b.MJPG".into()));
         assert_eq!(file.format(), Format::Mjpeg);

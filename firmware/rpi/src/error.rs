@@ -68,14 +68,13 @@ pub(crate) enum Error {
     /// The camera's program ended by itself.
     #[error("the camera's program `{program}` ended after {frames} frames: {status}{said}")]
     #[diagnostic(help(
-        "nobody asked it to. `{program} --list-cameras` or `v4l2-ctl --list-devices` shows what is \
-         connected; another program may be using the camera"
+        "nobody asked it to. `{list}` shows what is connected; another program may be using the camera"
     ))]
-    CameraEnded { program: String, frames: u64, status: String, said: String },
+    CameraEnded { program: String, list: String, frames: u64, status: String, said: String },
     /// The source sends nothing.
-    #[error("no frame from {name} for {seconds} seconds, after {frames} frames")]
+    #[error("no frame from {name} for {seconds} seconds, after {frames} frames{said}")]
     #[diagnostic(help("check the camera's cable and power, or wait longer with --stall SECONDS"))]
-    Stalled { name: String, frames: u64, seconds: u64 },
+    Stalled { name: String, frames: u64, seconds: u64, said: String },
     /// The port of the web page belongs to somebody else.
     #[error("cannot show the web page at {address}: the port is in use")]
     #[diagnostic(help(

@@ -1,6 +1,7 @@
 //! The thread that classifies.
 
 use std::convert::Infallible;
+use std::sync::OnceLock;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
@@ -9,9 +10,10 @@ use embedded_graphics::primitives::Rectangle;
 use picovit::{Engine, Model};
 use picovit_app::{App, AppError, Banded, Clock, Cost, Screen as _, Settings, Shot, Sink, WINDOW};
 
+use crate::camera::Camera;
 use crate::capture::{Captured, DAMAGED};
 use crate::error::Error;
-use crate::frame::Picture;
+use crate::frame::{Format, Picture};
 use crate::model::{Aligned, Artifact};
 use crate::output::framebuffer::Overlay;
 use crate::record::Record;
@@ -39,6 +41,8 @@ pub(crate) struct Job<'a> {
     pub every_frame: bool,
     /// What the source is called.
     pub source: String,
+    /// The program behind it.
+    pub camera: Option<Camera>,
 }
 
 /// A classified frame.
@@ -50,6 +54,20 @@ pub(crate) struct Shown {
     pub picture: Picture,
     /// What a display shows.
     pub overlay: Option<Overlay>,
+    /// The frame as a JPEG, once somebody has asked for it.
+    jpeg: OnceLock<Result<Vec<u8>, String>>,
+}
+
+impl Shown {
+    /// The frame as a JPEG, which is made once for all that ask.
+    pub(crate) fn jpeg(&self) -> Result<&[u8], &str> {
+        if self.picture.format == Format::Mjpeg {
+            return Ok(&self.picture.bytes);
+        }
+        let encode = || self.picture.encoded().map_err(|error| error.to_string());
+        let jpeg = self.jpeg.get_or_init(encode).as_ref();
+        jpeg.map(Vec::as_slice).map_err(String::as_str)
+    }
 }
 
 /// Microseconds.
@@ -124,7 +142,8 @@ pub(crate) fn run(
             Taken::End(end) => return end,
             Taken::Nothing => {
                 let (name, seconds) = (job.source.clone(), job.stall.as_secs());
-                return Err(Error::Stalled { name, frames: seen, seconds });
+                let said = job.camera.as_ref().map(Camera::last_words).unwrap_or_default();
+                return Err(Error::Stalled { name, frames: seen, seconds, said });
             }
         };
         let number = captured.number;
@@ -168,6 +187,40 @@ impl Classifier<'_, '_, '_> {
             }
         };
         drop(pixels);
-        Ok(Shown { record, picture, overlay })
+        Ok(Shown { record, picture, overlay, jpeg: OnceLock::new() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Range, Size as Extent};
+    use crate::record::Guess;
+
+    #[test]
+    fn a_picture_is_encoded_once() {
+        let guess = Guess { label: "x".to_owned(), class: 0, probability: 1.0 };
+        let record = Record {
+            frame: 0,
+            label: "x".to_owned(),
+            class: 0,
+            probability: 1.0,
+            unsure: false,
+            top: vec![guess.clone()],
+            alone: guess,
+            inference_us: 1,
+            dropped: 0,
+            logits: None,
+        };
+        let size = Extent { width: 2, height: 2 };
+        for format in [Format::Rgb888, Format::Mjpeg] {
+            let picture = Picture { format, size, range: Range::Full, bytes: vec![0xFF; 12] };
+            let bytes = picture.bytes.as_ptr();
+            let (record, jpeg) = (record.clone(), OnceLock::new());
+            let shown = Shown { record, picture, overlay: None, jpeg };
+            let first = shown.jpeg().unwrap().as_ptr();
+            assert_eq!(first, shown.jpeg().unwrap().as_ptr());
+            assert_eq!(first == bytes, format == Format::Mjpeg);
+        }
     }
 }

@@ -10,6 +10,7 @@ mod capture;
 mod cli;
 mod error;
 mod frame;
+mod huffman;
 mod inference;
 mod model;
 mod output;
@@ -26,10 +27,13 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     match run::run(&cli::Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            say::finish(None);
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             let code = error.exit_code();
-            say::say(format_args!("{:?}", miette::Report::new(error)));
+            say::finish(Some(format!("{:?}", miette::Report::new(error))));
             ExitCode::from(code)
         }
     }

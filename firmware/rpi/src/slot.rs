@@ -69,11 +69,6 @@ impl<T> Slot<T> {
         self.changed.notify_all();
     }
 
-    /// Whether nobody wants more.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.lock().stopped
-    }
-
     /// Waits for an item.
     pub(crate) fn take(&self, patience: Duration) -> Taken<T> {
         let state = self.lock();
@@ -140,7 +135,7 @@ mod tests {
             slot.stop();
         });
         assert!(matches!(slot.take(LONG), Taken::End(Ok(()))));
-        assert!(!slot.put_newest(3) && slot.is_stopped());
+        assert!(!slot.put_newest(3));
     }
 
     #[test]

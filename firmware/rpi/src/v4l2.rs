@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::camera::{last_lines, quoted};
 use crate::cli::Args;
 use crate::error::Error;
-use crate::frame::{Format, Size};
+use crate::frame::{Format, Range, Size};
 
 /// What a camera is asked for, or gives.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,11 +17,13 @@ struct Given {
     fourcc: String,
     /// Bytes from one row to the next; JPEGs have no rows.
     stride: Option<usize>,
+    /// The values of YUV.
+    range: Option<Range>,
 }
 
-/// Sets the format and, if asked to, the rate. The camera keeps both for the program that streams, whose
+/// Sets the format and, if asked to, the rate; the values of YUV, if the camera says them. The camera keeps both for the program that streams, whose
 /// standard output must have nothing but frames: `v4l2-ctl` says there what it has set.
-pub(crate) fn set(program: &Path, device: &Path, args: &Args) -> Result<(), Error> {
+pub(crate) fn set(program: &Path, device: &Path, args: &Args) -> Result<Option<Range>, Error> {
     let asked = Given::asked(args);
     let Given { size: Size { width, height }, fourcc, .. } = &asked;
     let mut command = Command::new(program);
@@ -34,9 +36,9 @@ pub(crate) fn set(program: &Path, device: &Path, args: &Args) -> Result<(), Erro
         })?;
     let answer = match Given::said(&String::from_utf8_lossy(&output.stdout)) {
         _ if !output.status.success() => {
-            format!("v4l2-ctl: {}{}", output.status, quoted(&last_lines(&*output.stderr)))
+            format!("v4l2-ctl: {}{}", output.status, quoted("it", &last_lines(&*output.stderr)))
         }
-        Some(given) if given.suits(&asked) => return Ok(()),
+        Some(given) if given.suits(&asked) => return Ok(given.range),
         Some(given) => format!("it gives {given}"),
         None => "v4l2-ctl does not say what it gives".to_owned(),
     };
@@ -52,7 +54,7 @@ impl Given {
             Format::Mjpeg => ("MJPG", None),
             Format::Rgb888 => ("RGB3", Some(3 * size.width)),
         };
-        Self { size, fourcc: fourcc.to_owned(), stride }
+        Self { size, fourcc: fourcc.to_owned(), stride, range: None }
     }
 
     /// What `v4l2-ctl --get-fmt-video` says.
@@ -64,7 +66,14 @@ impl Given {
         let (width, height) = field("Width/Height")?.split_once('/')?;
         let size = Size { width: width.parse().ok()?, height: height.parse().ok()? };
         let fourcc = field("Pixel Format")?.split('\'').nth(1)?.to_owned();
-        Some(Self { size, fourcc, stride: Some(field("Bytes per Line")?.parse().ok()?) })
+        let stride = Some(field("Bytes per Line")?.parse().ok()?);
+        // As it is, or `Default (maps to Limited Range)`.
+        let range = field("Quantization").and_then(|said| match said {
+            _ if said.contains("Limited Range") => Some(Range::Limited),
+            _ if said.contains("Full Range") => Some(Range::Full),
+            _ => None,
+        });
+        Some(Self { size, fourcc, stride, range })
     }
 
     /// Whether the program can read it as what it has asked for.
@@ -96,15 +105,19 @@ mod tests {
         let size = Size { width: 640, height: 480 };
         let single = "Frame rate set to 15.000 fps\nFormat Video Capture:\n\tWidth/Height      : \
                       640/480\n\tPixel Format      : 'MJPG' (Motion-JPEG)\n\tField             : \
-                      None\n\tBytes per Line    : 0\n\tSize Image        : 614400\n";
-        let jpegs = Given { size, fourcc: "MJPG".to_owned(), stride: Some(0) };
+                      None\n\tBytes per Line    : 0\n\tSize Image        : 614400\n\tQuantization      : Full \
+                      Range\n";
+        let range = Some(Range::Full);
+        let jpegs = Given { size, fourcc: "MJPG".to_owned(), stride: Some(0), range };
         assert_eq!(Given::said(single), Some(jpegs));
         // Several planes, and a version that does not explain its formats.
         let planes = "Format Video Capture Multiplanar:\n\tWidth/Height      : 640/480\n\tPixel \
                       Format      : 'YU12'\n\tNumber of planes  : 1\n\tPlane 0           :\n\t   \
                       Bytes per Line : 640\n\t   Size Image     : 460800\n";
-        let given = Given { size, fourcc: "YU12".to_owned(), stride: Some(640) };
-        assert_eq!(Given::said(planes), Some(given));
+        let given = |range| Given { size, fourcc: "YU12".to_owned(), stride: Some(640), range };
+        assert_eq!(Given::said(planes), Some(given(None)));
+        let limited = format!("{planes}\tQuantization      : Default (maps to Limited Range)\n");
+        assert_eq!(Given::said(&limited), Some(given(Some(Range::Limited))));
         assert_eq!(Given::said("Frame rate set to 15.000 fps\n"), None);
     }
 }

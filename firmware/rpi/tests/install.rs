@@ -1,6 +1,9 @@
 //! The install script, into a folder instead of the system.
 
+use std::env;
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -33,14 +36,28 @@ fn copied() -> TempDir {
     folder
 }
 
+fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.arg(folder.join("install.sh")).args(args);
+    command
+}
+
 fn install(folder: &Path, machine: &str, args: &[&str]) -> Output {
-    Command::new("sh")
-        .arg(folder.join("install.sh"))
-        .args(args)
-        .env("DESTDIR", folder.join("root"))
-        .env("PICOVIT_MACHINE", machine)
-        .output()
-        .unwrap()
+    let mut command = command(folder, args);
+    command.env("DESTDIR", folder.join("root")).env("PICOVIT_MACHINE", machine);
+    command.output().unwrap()
+}
+
+/// A stand-in for a program of the system.
+fn script(path: &Path, lines: &str) {
+    fs::write(path, format!("#!/bin/sh\n{lines}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// With the stand-ins of this folder in front.
+fn search_path(folder: &Path) -> OsString {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::join_paths([folder.to_owned()].into_iter().chain(env::split_paths(&path))).unwrap()
 }
 
 fn complaint(output: &Output) -> String {
@@ -73,6 +90,16 @@ fn what_cannot_run_is_not_installed() {
     let folder = copied();
     let said = complaint(&install(folder.path(), "armv7l", &[]));
     assert!(said.contains("armv7l") && said.contains("64-bit"), "{said}");
+    // Of two systems on the same kernel.
+    let bits = |bits: &str| {
+        script(&folder.path().join("getconf"), &format!("[ $1 = LONG_BIT ] && echo {bits}"));
+        let mut command = command(folder.path(), &[]);
+        command.env("PATH", search_path(folder.path())).env("DESTDIR", folder.path().join(bits));
+        command.env("PICOVIT_MACHINE", "aarch64").output().unwrap()
+    };
+    let said = complaint(&bits("32"));
+    assert!(said.contains("32 bits") && said.contains("64-bit"), "{said}");
+    assert!(bits("64").status.success());
     let said = complaint(&install(folder.path(), "aarch64", &["--model", "none.pvit"]));
     assert!(
         said.contains("none.pvit is missing") && said.contains("cargo tools quantize"),
@@ -84,4 +111,20 @@ fn what_cannot_run_is_not_installed() {
     let said = complaint(&install(folder.path(), "aarch64", &[]));
     assert!(said.contains("cargo firmware rpi"), "{said}");
     assert!(!folder.path().join("root").exists());
+}
+
+#[test]
+fn a_password_that_nobody_can_type_is_not_asked_for() {
+    let folder = copied();
+    // Somebody else than root, who is asked for a password. Nothing is installed either way.
+    script(&folder.path().join("id"), "echo 1000");
+    script(&folder.path().join("sudo"), "printf '%s\\n' \"$*\" >>\"$ASKED\"; exit 1");
+    let asked = folder.path().join("asked");
+    // Without a terminal, also where the tests have one.
+    let mut command = Command::new("setsid");
+    command.args(["-w", "sh"]).arg(folder.path().join("install.sh")).arg("--no-start");
+    command.env("PATH", search_path(folder.path())).env("PICOVIT_MACHINE", "aarch64");
+    let said = complaint(&command.env("ASKED", &asked).env_remove("DESTDIR").output().unwrap());
+    assert!(said.contains("ssh -t"), "{said}");
+    assert_eq!(fs::read_to_string(asked).unwrap(), "-n true\n");
 }

@@ -4,11 +4,11 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{FRAME, Folder, SIZE, complaint, luma, records, stream};
+use common::{FRAME, Folder, SIZE, complaint, emulated, installed, luma, records, stream};
 use picovit::image::{Frame, PixelFormat, fit};
 use picovit::{Engine, Model, postprocess};
 use picovit_tests::reference::Aligned;
@@ -27,6 +27,7 @@ fn webcam(folder: &Folder, (size, fourcc, stride): &Given, stream: &str) {
         "v4l2-ctl",
         &format!(
             "echo \"$@\" >>asked
+             echo \"$_STDBUF_O\" >buffer
              case \"$*\" in *--set-parm*) echo 'Frame rate set to 15.000 fps';; esac
              case \"$*\" in
              *--get-fmt-video*)
@@ -34,6 +35,7 @@ fn webcam(folder: &Folder, (size, fourcc, stride): &Given, stream: &str) {
                  echo '\tWidth/Height      : {size}'
                  echo \"\tPixel Format      : '{fourcc}' (as described)\"
                  echo '\tBytes per Line    : {stride}'
+                 [ ! -e quantization ] || cat quantization
              esac
              case \"$*\" in *--stream-to*) {stream};; esac"
         ),
@@ -107,6 +109,23 @@ fn a_stream_is_shown_up_to_where_it_breaks_off() {
 }
 
 #[test]
+fn a_recording_that_became_empty_does_not_begin_again() {
+    let folder = Folder::new();
+    folder.write("clip.yuv", &stream(2));
+    let args = "--source file:clip.yuv --loop --output json";
+    let mut program = folder.program(args).spawn().unwrap();
+    let mut out = BufReader::new(program.stdout.take().unwrap());
+    out.read_line(&mut String::new()).unwrap();
+    std::fs::rename(folder.write("empty.yuv", b""), folder.path("clip.yuv")).unwrap();
+    let reader = thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+    end_of(&mut program);
+    reader.join().unwrap().unwrap();
+    let (said, code) = complaint(&program.wait_with_output().unwrap());
+    assert_eq!(code, 5, "{said}");
+    assert!(said.contains("clip.yuv is empty"), "{said}");
+}
+
+#[test]
 fn a_wrong_model_is_named() {
     let folder = Folder::new();
     folder.write("clip.yuv", &stream(1));
@@ -168,6 +187,7 @@ fn a_camera_that_is_killed_is_quoted() {
         assert!(said.contains("rpicam-vid` ended after 2 frames"), "{said}");
         assert!(said.contains(status), "{said}");
         assert!(said.contains("Camera ready ERROR: cable"), "{said}");
+        assert!(said.contains("rpicam-vid --list-cameras`"), "{said}");
         assert_eq!(records(&output).len(), 2);
     }
 }
@@ -179,9 +199,9 @@ fn a_camera_is_asked_for_the_right_stream_and_ended_in_the_end() {
     folder.script("libcamera-vid", "echo $$ \"$@\" >args; exec cat /dev/zero");
     let args = "--frames 3 --output json --fps 15 --camera-arg=--hflip";
     let mut camera = folder.program(&format!("{UNPADDED} {args}"));
-    // Another program of that name may be installed.
-    let path = std::env::join_paths([folder.path(""), "/usr/bin".into(), "/bin".into()]).unwrap();
-    let output = camera.env("PATH", path).output().unwrap();
+    // `rpicam-vid` comes first and may be installed: nothing is to be found but what the script needs.
+    std::os::unix::fs::symlink(installed("cat").unwrap(), folder.path("cat")).unwrap();
+    let output = camera.env("PATH", folder.path("")).output().unwrap();
     assert!(output.status.success(), "{}", complaint(&output).0);
     assert_eq!(records(&output).len(), 3);
     let asked = String::from_utf8(folder.read("args")).unwrap();
@@ -197,12 +217,15 @@ fn a_camera_is_asked_for_the_right_stream_and_ended_in_the_end() {
 #[test]
 fn a_camera_that_sends_nothing_is_given_up() {
     let folder = Folder::new();
-    webcam(&folder, &GIVEN, "head -c 115200 /dev/zero; exec sleep 60");
+    let stuck =
+        "echo '<<< 30.00 fps' >&2; echo DQBUF: busy >&2; head -c 115200 /dev/zero; sleep 60";
+    webcam(&folder, &GIVEN, stuck);
     let mut camera = folder.program("--source v4l2:/dev/video9 --format yuv420 --stall 1");
     let output = camera.env("PATH", folder.search_path()).output().unwrap();
     let (said, code) = complaint(&output);
     assert_eq!(code, 6, "{said}");
     assert!(said.contains("no frame from /dev/video9 for 1 seconds, after 1 frames"), "{said}");
+    assert!(said.contains("its program said: DQBUF: busy help"), "{said}");
 }
 
 #[test]
@@ -253,10 +276,39 @@ fn a_pipe_gives_its_newest_frame() {
     assert_eq!(last["dropped"], 60 - records.len());
 }
 
+/// Sends a signal to the program.
+fn kill(program: &Child, signal: &str) {
+    let sent = Command::new("kill").args([signal, &program.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// How it ends, before long.
+fn end_of(program: &mut Child) -> ExitStatus {
+    let asked = Instant::now();
+    loop {
+        if let Some(status) = program.try_wait().unwrap() {
+            return status;
+        }
+        assert!(asked.elapsed() < Duration::from_secs(20), "it does not end");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Whether these tests were started with a signal ignored, as shells do in the background: the program then
+/// ignores it, too.
+fn ignored(number: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(set.trim(), 16).unwrap() >> (number - 1) & 1 == 1
+}
+
 #[test]
 fn signals_end_it_in_good_order() {
     let folder = Folder::new();
-    for signal in ["-TERM", "-INT", "-HUP"] {
+    for (signal, number) in [("-TERM", 15), ("-INT", 2), ("-HUP", 1)] {
+        if ignored(number) {
+            continue;
+        }
         let mut command = folder.program("--source - --output json");
         let mut program = command.stdin(Stdio::piped()).spawn().unwrap();
         // The pipe stays open: the stream does not end.
@@ -265,8 +317,7 @@ fn signals_end_it_in_good_order() {
         let mut out = BufReader::new(program.stdout.take().unwrap());
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
-        let kill = Command::new("kill").args([signal, &program.id().to_string()]).status();
-        assert!(kill.unwrap().success());
+        kill(&program, signal);
         let mut rest = String::new();
         out.read_to_string(&mut rest).unwrap();
         let output = program.wait_with_output().unwrap();
@@ -284,17 +335,62 @@ fn who_does_not_read_does_not_keep_it_from_ending() {
     // More than a pipe holds is written soon, and not read.
     thread::sleep(Duration::from_secs(3));
     assert!(program.try_wait().unwrap().is_none());
-    let kill = Command::new("kill").arg(program.id().to_string()).status();
-    assert!(kill.unwrap().success());
-    let asked = Instant::now();
-    let status = loop {
-        if let Some(status) = program.try_wait().unwrap() {
-            break status;
-        }
-        assert!(asked.elapsed() < Duration::from_secs(20), "it does not end");
-        thread::sleep(Duration::from_millis(50));
-    };
+    kill(&program, "-TERM");
+    let status = end_of(&mut program);
     assert!(status.success(), "{status}");
+
+    // Nor when all is classified, and more than a pipe holds is yet to be written.
+    let mut program =
+        folder.program("--source file:clip.yuv --loop --frames 350 --output json").spawn().unwrap();
+    thread::sleep(Duration::from_secs(3));
+    assert!(program.try_wait().unwrap().is_none());
+    kill(&program, "-TERM");
+    let status = end_of(&mut program);
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn a_signal_that_was_ignored_before_is_ignored() {
+    // The emulator hears signals for the program, and the kernel says so of the emulator.
+    if emulated() {
+        return;
+    }
+    let folder = Folder::new();
+    let program = folder.program("--source - --output json");
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(program.get_program());
+    command.args(program.get_args()).current_dir(folder.path(""));
+    let mut program = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = program.stdin.take().unwrap();
+    let mut out = BufReader::new(program.stdout.take().unwrap());
+    for _ in 0..2 {
+        pipe.write_all(&stream(1)).unwrap();
+        let mut line = String::new();
+        assert!(out.read_line(&mut line).unwrap() > 0, "it has ended");
+        kill(&program, "-HUP");
+    }
+    kill(&program, "-TERM");
+    let status = end_of(&mut program);
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn who_does_not_read_its_warnings_does_not_keep_it_from_going_on() {
+    let folder = Folder::new();
+    let mut small = Vec::new();
+    let mut encoder = image::codecs::jpeg::JpegEncoder::new(&mut small);
+    encoder.encode(&[99; 64], 8, 8, image::ExtendedColorType::L8).unwrap();
+    // More warnings than a pipe holds.
+    let cut = &small[..small.len() - 2];
+    folder.write("clip.mjpeg", &[cut, &small, &small].concat().repeat(2000));
+    let args = "--source file:clip.mjpeg --every-frame=false --output json";
+    let mut program = folder.program(args).stdout(Stdio::null()).spawn().unwrap();
+    assert!(end_of(&mut program).success());
 }
 
 #[test]
@@ -333,6 +429,23 @@ fn jpegs_are_classified_and_damaged_ones_named() {
     let output = folder.run("--source file:clip.mjpeg --every-frame=false --output json");
     assert!(output.status.success(), "{}", complaint(&output).0);
     assert_eq!(records(&output).last().unwrap()["frame"], 2);
+}
+
+#[test]
+fn jpegs_may_leave_out_their_huffman_tables() {
+    let folder = Folder::new();
+    let logits = |clip: &[u8]| {
+        folder.write("clip.mjpeg", clip);
+        let output = folder.run("--source file:clip.mjpeg --output json --logits");
+        assert!(output.status.success(), "{}", complaint(&output).0);
+        records(&output)[0]["logits"].clone()
+    };
+    let mut bare = jpeg(0);
+    while let Some(at) = bare.windows(3).position(|marker| marker == [0xFF, 0xC4, 0]) {
+        bare.drain(at..at + 2 + usize::from(bare[at + 3]));
+    }
+    assert!(bare.len() < jpeg(0).len());
+    assert_eq!(logits(&bare), logits(&jpeg(0)));
 }
 
 #[test]
@@ -376,7 +489,10 @@ fn a_webcam_is_set_up_before_its_stream() {
     let output = camera.env("PATH", folder.search_path()).output().unwrap();
     let (said, code) = complaint(&output);
     assert_eq!(code, 6, "{said}");
-    assert!(said.contains("ended after 3 frames"), "{said}");
+    assert!(said.contains("v4l2-ctl` ended after 3 frames"), "{said}");
+    assert!(said.contains("v4l2-ctl --list-devices`"), "{said}");
+    // The end of a frame does not wait for the next one, where `stdbuf` can tell it so.
+    assert!(installed("stdbuf").is_none() || folder.read("buffer") == b"0\n");
     // No word of the program's has become a pixel.
     let logits = |output| {
         let records = records(output).into_iter();
@@ -389,6 +505,28 @@ fn a_webcam_is_set_up_before_its_stream() {
         "--device /dev/video9 --set-fmt-video=width=320,height=240,pixelformat=YU12 --set-parm=15 \
          --get-fmt-video\n--device /dev/video9 --stream-mmap --stream-to=-\n"
     );
+}
+
+#[test]
+fn a_webcam_says_the_values_of_its_yuv_and_an_argument_says_it_better() {
+    let folder = Folder::new();
+    folder.write("clip.yuv", &stream(1));
+    webcam(&folder, &GIVEN, "cat clip.yuv");
+    let args = "--output json --logits --every-frame --format yuv420";
+    let logits = |args: &str| {
+        let mut program = folder.program(args);
+        let records = records(&program.env("PATH", folder.search_path()).output().unwrap());
+        records[0]["logits"].clone()
+    };
+    let [full, limited] = ["full", "limited"]
+        .map(|range| logits(&format!("--source file:clip.yuv {args} --range {range}")));
+    assert!(full != limited);
+    let camera = format!("--source v4l2:/dev/video9 {args}");
+    assert_eq!(logits(&camera), full);
+    let says = "\tQuantization      : Default (maps to Limited Range)\n";
+    folder.write("quantization", says.as_bytes());
+    assert_eq!(logits(&camera), limited);
+    assert_eq!(logits(&format!("{camera} --range full")), full);
 }
 
 #[test]

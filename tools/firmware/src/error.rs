@@ -159,7 +159,7 @@ pub enum Error {
     #[diagnostic(help(
         "one of these gives a compiler that can:\n\
          - rustup target add {target}\n\
-         - Debian or Ubuntu: apt-get install rustc-web cargo-web rust-web-src \
+         - Debian: apt-get install rustc-web cargo-web rust-web-src \
            (the core library is then built from source)\n\
          - rustup component add rust-src (built from source as well)"
     ))]

@@ -5,7 +5,7 @@
 //! 1. the active compiler, if the target's core library is installed with it;
 //! 2. the same after `rustup target add`;
 //! 3. the active compiler with `-Z build-std`, if its sources are installed;
-//! 4. the distribution's compiler in `/usr/bin` with `-Z build-std` (Debian and Ubuntu:
+//! 4. the distribution's compiler in `/usr/bin` with `-Z build-std` (Debian:
 //!    `rustc-web`, `cargo-web` and `rust-web-src`).
 
 use std::env;

@@ -66,15 +66,27 @@ impl Geometry {
         let number = |text: &str| text.trim().parse::<u32>().map_err(|_| format!("`{text}`?"));
         let extent = value("virtual_size")?;
         let (width, height) = extent.split_once(',').ok_or(format!("virtual_size `{extent}`?"))?;
+        let (width, height) = (number(width)?, number(height)?);
+        // There may be more of it than is seen: a second picture below, or columns beside.
+        let seen = ["mode", "modes"].iter().find_map(|name| only_mode(&value(name).ok()?));
+        let (width, height) = seen.map_or((width, height), |(w, h)| (w.min(width), h.min(height)));
         let stride = number(&value("stride")?)? as usize;
         let bits = number(&value("bits_per_pixel")?)?;
-        Self::new(number(width)?, number(height)?, bits, Some(stride).filter(|&bytes| bytes > 0))
+        Self::new(width, height, bits, Some(stride).filter(|&bytes| bytes > 0))
     }
 
     /// By how much the picture is enlarged.
     fn scale(self) -> u32 {
         (self.size.width / MADE_FOR.width).min(self.size.height / MADE_FOR.height).max(1)
     }
+}
+
+/// Columns and rows of `U:1920x1080p-0`, unless there are several such lines.
+fn only_mode(text: &str) -> Option<(u32, u32)> {
+    let (_, extent) = text.trim().split_once(':').filter(|(_, rest)| !rest.contains('\n'))?;
+    let (width, rest) = extent.split_once('x')?;
+    let height = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    Some((width.parse().ok()?, height.parse().ok()?))
 }
 
 impl FromStr for Geometry {
@@ -215,6 +227,18 @@ mod tests {
         file("stride", "1664\n");
         let geometry = Geometry::read(folder.path()).unwrap();
         assert_eq!(geometry, "800x480x16:1664".parse().unwrap());
+
+        // What is seen counts; with several modes it is not known.
+        file("virtual_size", "832,960\n");
+        file("mode", "\n");
+        file("modes", "U:800x480p-60\n");
+        assert_eq!(Geometry::read(folder.path()).unwrap(), geometry);
+        file("modes", "U:800x480p-60\nU:640x480p-60\n");
+        let all = "832x960x16:1664".parse().unwrap();
+        assert_eq!(Geometry::read(folder.path()).unwrap(), all);
+        file("mode", "D:640x480p-60\n");
+        let current = "640x480x16:1664".parse().unwrap();
+        assert_eq!(Geometry::read(folder.path()).unwrap(), current);
     }
 
     #[test]

@@ -20,7 +20,8 @@ impl Terminal {
     /// What shows a record.
     pub(super) fn line(&self, record: &Record) -> Vec<u8> {
         let text = line(record);
-        let text = if self.live { format!("\r\x1b[2K{text}") } else { text + "\n" };
+        // What is too long for the terminal is cut: in its next line it would stay for ever.
+        let text = if self.live { format!("\r\x1b[2K\x1b[?7l{text}\x1b[?7h") } else { text + "\n" };
         text.into_bytes()
     }
 
@@ -73,5 +74,11 @@ mod tests {
         assert_eq!(line(&record), format!("    12  Sneaker        {bar}  75 %  Boot 25 %  1.2 ms"));
         (record.unsure, record.dropped) = (true, 3);
         assert!(line(&record).contains("Sneaker?") && line(&record).ends_with("3 dropped"));
+
+        let text = line(&record);
+        let shown = |live| String::from_utf8(Terminal::new(live).line(&record)).unwrap();
+        // In its place, and without a second line.
+        assert_eq!(shown(true), format!("\r\x1b[2K\x1b[?7l{text}\x1b[?7h"));
+        assert_eq!(shown(false), text + "\n");
     }
 }

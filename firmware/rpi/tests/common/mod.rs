@@ -27,6 +27,11 @@ pub fn program() -> Command {
     command
 }
 
+/// Whether an emulator runs the program.
+pub fn emulated() -> bool {
+    program().get_program().to_string_lossy().contains("qemu")
+}
+
 /// A folder with `model.pvit` and what a test puts there.
 pub struct Folder(TempDir);
 

@@ -10,7 +10,7 @@ mod common;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use browser::Browser;
@@ -58,7 +58,11 @@ impl Site {
     }
 
     fn show_beside(folder: Folder, what: &str, outputs: &str) -> Self {
-        let args = format!("{what} --unsure-below 0.3 --output {outputs} --listen 127.0.0.1:0");
+        Self::show_at(folder, what, outputs, "127.0.0.1:0")
+    }
+
+    fn show_at(folder: Folder, what: &str, outputs: &str, listen: &str) -> Self {
+        let args = format!("{what} --unsure-below 0.3 --output {outputs} --listen {listen}");
         let mut program = folder.program(&args).stdin(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(program.stderr.take().unwrap());
         let mut line = String::new();
@@ -152,6 +156,40 @@ fn a_foreign_name_that_leads_here_sees_nothing() {
 }
 
 #[test]
+fn a_page_from_elsewhere_may_lead_here_but_have_nothing() {
+    let site = Site::start();
+    assert_eq!(site.events(1).len(), 1);
+    let head = |path: &str, from: &str| {
+        let host = format!("localhost\r\nSec-Fetch-Site: {from}");
+        let mut status = String::new();
+        site.ask_as(&host, &format!("GET {path}")).read_line(&mut status).unwrap();
+        status
+    };
+    for path in ["/picture.jpg", "/events", "/model.json"] {
+        assert!(head(path, "cross-site").starts_with("HTTP/1.1 403"), "{path}");
+        assert!(head(path, "same-origin").starts_with("HTTP/1.1 200"), "{path}");
+    }
+    assert!(head("/", "cross-site").starts_with("HTTP/1.1 200"));
+    assert!(site.ask("GET /picture.jpg").0.contains("Cross-Origin-Resource-Policy: same-origin"));
+}
+
+#[test]
+fn a_foreign_name_sees_nothing_on_the_network_either() {
+    let folder = Folder::new();
+    folder.write("clip.yuv", &stream(10));
+    let site = Site::show_at(folder, "--source file:clip.yuv --loop --fps 20", "web", "0.0.0.0:0");
+    let status = |host: &str| {
+        let mut status = String::new();
+        site.ask_as(host, "GET /").read_line(&mut status).unwrap();
+        status
+    };
+    for host in ["192.168.1.2:8080", "raspberrypi:8080", "raspberrypi.local"] {
+        assert!(status(host).starts_with("HTTP/1.1 200"), "{host}");
+    }
+    assert!(status("camera.example.org").starts_with("HTTP/1.1 403"));
+}
+
+#[test]
 fn many_pages_and_a_page_that_reads_nothing_stop_nobody() {
     let site = Site::start();
     let _lazy: Vec<_> = (0..3).map(|_| site.ask_as("localhost", "GET /events")).collect();
@@ -183,9 +221,8 @@ fn a_program_that_does_not_read_its_lines_stops_no_page() {
     assert!(site.listen().any(|event| classified(&event) > 1000));
 }
 
-#[test]
-fn too_many_readers_are_refused_until_others_have_gone() {
-    let site = Site::start_large();
+/// Takes all places, with readers that stop; the status of the one that got none.
+fn occupy(site: &Site) -> (Vec<BufReader<TcpStream>>, Option<String>) {
     assert_eq!(site.events(1).len(), 1);
     let mut stalled = Vec::new();
     let refused = (0..64).find_map(|_| {
@@ -193,6 +230,26 @@ fn too_many_readers_are_refused_until_others_have_gone() {
         stalled.push(reader);
         (status != "HTTP/1.1 200 OK").then_some(status)
     });
+    (stalled, refused)
+}
+
+#[test]
+fn refusals_do_not_pile_up() {
+    let site = Site::start_large();
+    let _stalled = occupy(&site);
+    // Many more than can be written one after the other before long.
+    let others: Vec<_> = (0..64).map(|_| TcpStream::connect(&site.address).unwrap()).collect();
+    let last = others.last().unwrap();
+    last.set_read_timeout(Some(PATIENCE)).unwrap();
+    let asked = Instant::now();
+    assert!(!matches!((&*last).read(&mut [0; 99]), Ok(1..)), "all are refused");
+    assert!(asked.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn too_many_readers_are_refused_until_others_have_gone() {
+    let site = Site::start_large();
+    let (stalled, refused) = occupy(&site);
     assert_eq!(refused.as_deref(), Some("HTTP/1.1 503 Service Unavailable"));
     drop(stalled);
     // The program hears soon that they have gone, not at once.
@@ -212,9 +269,11 @@ fn a_page_too_many_tries_again() {
     assert_eq!(site.stalled("GET /events").1, "HTTP/1.1 503 Service Unavailable");
     browser.open(&format!("http://{}/", site.address), 1200, 720);
     browser.wait_for("document.getElementById('state').textContent.startsWith('connection lost')");
+    // What the page could not learn about the model before, it asks for again.
+    browser.evaluate("input = null");
     drop(others);
     browser.wait_for("document.getElementById('state').textContent === 'live'");
-    browser.wait_for("newest.frame >= 0");
+    browser.wait_for("newest.frame >= 0 && input !== null");
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub(super) struct Request {
     pub path: String,
     /// The host that he thinks this is.
     pub host: Option<String>,
+    /// A page from elsewhere has its browser ask.
+    pub foreign: bool,
 }
 
 impl Guest {
@@ -84,9 +86,9 @@ impl Guest {
     }
 }
 
-/// Headers of every answer.
-const ALWAYS: &str =
-    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n";
+/// Headers of every answer. No page from elsewhere may have it in itself.
+const ALWAYS: &str = "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
+    Cross-Origin-Resource-Policy: same-origin\r\nConnection: close\r\n";
 
 /// Reads a request up to the end of its headers; nothing if it is none, or is longer than it may be.
 fn read(stream: &mut impl Read, until: Instant) -> io::Result<Option<Request>> {
@@ -108,12 +110,17 @@ fn read(stream: &mut impl Read, until: Instant) -> io::Result<Option<Request>> {
 }
 
 fn asked(request: &httparse::Request<'_, '_>) -> Option<Request> {
-    let host = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("host"));
+    let header = |name: &str| {
+        let header =
+            request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
+        str::from_utf8(header.value).ok()
+    };
     let path = request.path?.split('?').next()?;
     Some(Request {
         method: request.method?.to_owned(),
         path: path.to_owned(),
-        host: host.and_then(|host| Some(str::from_utf8(host.value).ok()?.to_owned())),
+        host: header("host").map(str::to_owned),
+        foreign: header("sec-fetch-site").is_some_and(|site| site == "cross-site"),
     })
 }
 

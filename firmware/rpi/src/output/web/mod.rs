@@ -14,7 +14,8 @@ mod places;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ const OK: &str = "200 OK";
 /// Requests that are answered at the same time, those of open pages among them. Each has a thread: whoever
 /// reads slowly, or nothing, keeps nobody else waiting.
 const ANSWERS: usize = 32;
+
+/// Refusals that wait to be written, one after the other.
+const REFUSALS: usize = 16;
 
 /// Pages that may be open at the same time.
 const VIEWERS: usize = 16;
@@ -117,7 +121,7 @@ impl Web {
 impl Site {
     fn serve(self: Arc<Self>, listener: &TcpListener) {
         // Not even a refusal is written on the thread that hears the next request.
-        let (refuse, refused) = mpsc::channel();
+        let (refuse, refused) = sync_channel(REFUSALS);
         thread::spawn(move || {
             for stream in refused {
                 let _ =
@@ -131,7 +135,8 @@ impl Site {
                 continue;
             };
             let Some(place) = self.answers.take() else {
-                let _ = refuse.send(stream);
+                // One too many is closed without a word.
+                let _ = refuse.try_send(stream);
                 continue;
             };
             let site = Arc::clone(&self);
@@ -146,11 +151,19 @@ impl Site {
 
     fn answer(&self, stream: TcpStream) -> io::Result<()> {
         let mut guest = Guest::new(stream)?;
-        let Some(Request { method, path, host }) = guest.request()? else {
+        let Some(Request { method, path, host, foreign }) = guest.request()? else {
             return guest.answer("400 Bad Request", "text/plain", b"no request");
         };
-        if self.loopback && !host.is_some_and(|host| is_welcome(&host)) {
-            return guest.answer("403 Forbidden", "text/plain", b"ask for localhost");
+        if !host.is_some_and(|host| is_welcome(&host, self.loopback)) {
+            let remedy: &[u8] = match self.loopback {
+                true => b"ask for localhost",
+                false => b"ask for this machine's address, its name without a dot, or NAME.local",
+            };
+            return guest.answer("403 Forbidden", "text/plain", remedy);
+        }
+        // A link to the page is welcome from everywhere.
+        if foreign && path != "/" {
+            return guest.answer("403 Forbidden", "text/plain", b"not for pages from elsewhere");
         }
         if !matches!(&*method, "GET" | "HEAD") {
             return guest.answer("405 Method Not Allowed", "text/plain", b"only GET");
@@ -192,12 +205,9 @@ fn send_events(board: &Board, mut page: impl Write) -> io::Result<()> {
 }
 
 fn picture(guest: Guest, shown: &Shown) -> io::Result<()> {
-    match shown.picture.jpeg() {
-        Ok(jpeg) => guest.answer(OK, "image/jpeg", &jpeg),
-        Err(reason) => {
-            let reason = reason.to_string();
-            guest.answer("500 Internal Server Error", "text/plain", reason.as_bytes())
-        }
+    match shown.jpeg() {
+        Ok(jpeg) => guest.answer(OK, "image/jpeg", jpeg),
+        Err(reason) => guest.answer("500 Internal Server Error", "text/plain", reason.as_bytes()),
     }
 }
 
