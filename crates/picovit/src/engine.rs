@@ -82,10 +82,10 @@ impl<'m, 'a> Engine<'m, 'a> {
     pub fn new(model: &Model<'m>, arena: &'a mut [u8]) -> Result<Self, Error> {
         let needed = model.arena_bytes();
         let given = arena.len();
+        let arena = arena.get_mut(..needed).ok_or(Error::ArenaTooSmall { needed, given })?;
         if arena.as_ptr().align_offset(ALIGN) != 0 {
             return Err(Error::ArenaAlignment);
         }
-        let arena = arena.get_mut(..needed).ok_or(Error::ArenaTooSmall { needed, given })?;
         Ok(Self { model: *model, arena })
     }
 

@@ -21,8 +21,9 @@ struct Given {
     range: Option<Range>,
 }
 
-/// Sets the format and, if asked to, the rate; the values of YUV, if the camera says them. The camera keeps both for the program that streams, whose
-/// standard output must have nothing but frames: `v4l2-ctl` says there what it has set.
+/// Sets the format and, if asked to, the rate; returns the values of YUV, if the camera says them. The camera
+/// keeps both for the program that streams, whose standard output must have nothing but frames: `v4l2-ctl`
+/// says there what it has set.
 pub(crate) fn set(program: &Path, device: &Path, args: &Args) -> Result<Option<Range>, Error> {
     let asked = Given::asked(args);
     let Given { size: Size { width, height }, fourcc, .. } = &asked;
