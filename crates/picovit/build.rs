@@ -32,7 +32,9 @@ fn main() {
     let target = env::var("TARGET").unwrap_or_default();
     let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
     let simd128 = features.split(',').any(|feature| feature == "simd128");
-    if target.starts_with("x86_64") || target.starts_with("aarch64") || simd128 {
+    // What the sources go by: names of targets begin otherwise, too (`arm64e-apple-darwin`).
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    if matches!(arch.as_str(), "x86_64" | "aarch64") || simd128 {
         println!("cargo:rustc-cfg=wide");
     }
     if !target.starts_with("thumb") {

@@ -225,15 +225,16 @@ fn pad_row(format: PixelFormat, pixels: &[u8], columns: usize, input: Input, row
     }
 }
 
-/// Columns whose sums are on the stack at a time.
-const COLUMNS: usize = 16;
+/// Sums that are on the stack at a time.
+const SUMS: usize = 48;
 
 /// Averages areas.
 fn resize(frame: &Frame<'_>, crop: Crop, input: Input, out: &mut [i8]) {
     let area = Area::new(frame.format, crop, input);
+    let columns = if input.channels == 1 { SUMS } else { SUMS / 3 };
     for (y, row) in rows_mut(out, input.width * input.channels).enumerate() {
-        for first in (0..input.width).step_by(COLUMNS) {
-            let mut sums = [0u32; 3 * COLUMNS];
+        for first in (0..input.width).step_by(columns) {
+            let mut sums = [0u32; SUMS];
             for (source, weight) in area.rows(y) {
                 area.add(frame.row(crop.top + source), weight, first, &mut sums);
             }

@@ -58,7 +58,8 @@ impl<'a> Model<'a> {
             Header { format, .. } if !crate::format::readable(format) => {
                 return Err(Error::Format { found: format });
             }
-            Header { file_bytes, .. } if file_bytes != found => {
+            // Not `found`, which says no more than fits 32 bits.
+            Header { file_bytes, .. } if file_bytes as usize != bytes.len() => {
                 return Err(Error::Length { expected: file_bytes, found });
             }
             _ => {}

@@ -44,7 +44,7 @@ pub fn probabilities(model: &Model<'_>, logits: &[i16], out: &mut [u16]) {
 #[must_use]
 pub fn top_k<const K: usize>(probabilities: &[u16]) -> Vec<Prediction, K> {
     let mut best: Vec<Prediction, K> = Vec::new();
-    for (class, &probability) in (0..).zip(probabilities) {
+    for (class, &probability) in (0..=u16::MAX).zip(probabilities) {
         let place = best.iter().position(|p| p.probability < probability).unwrap_or(best.len());
         if place < K {
             if best.is_full() {
@@ -80,6 +80,15 @@ mod tests {
         assert_eq!(classes, [1, 3, 0]);
         assert!(top_k::<0>(&[1, 2]).is_empty());
         assert_eq!(top_k::<4>(&[7]).len(), 1);
+    }
+
+    #[test]
+    fn top_k_takes_as_many_classes_as_a_header_can_say() {
+        let mut probabilities = [1; u16::MAX as usize];
+        probabilities[65_534] = 2;
+        let best = top_k::<2>(&probabilities);
+        let classes: Vec<u16, 2> = best.iter().map(|p| p.class).collect();
+        assert_eq!(classes, [65_534, 0]);
     }
 
     #[test]

@@ -10,10 +10,11 @@ use picovit::format::{
     winograd_patches, winograd_weights, winograd4_patch as winograd4_values, winograd4_weights,
 };
 use picovit::kernels::{
-    Block, Int8, Isa, Matrix, Operand, PixelRow, TilePatches, Window, Winograd, convolve_row,
-    linear_add16, linear_int8, look_up, max_into_row, mulhi_add, normalize, patch_into_block,
-    scores, softmax_weights, weighted_sums, winograd, winograd_patch, winograd4, winograd4_patch,
-    winograd4_tiles,
+    Block, Int8, Isa, Matrix, Operand, PixelRow, TilePatches, Window, Winograd, add_scaled,
+    add_scaled_channels, convolve_row, dot, dot_i16, linear_add16, linear_add16_rows, linear_int8,
+    linear_int8_rows, look_up, max_into_row, mulhi_add, multiply_add, normalize, patch_into_block,
+    requant8, residual_add, sat16, scores, scores_rows, softmax_weights, weighted_sums,
+    weighted_sums_rows, winograd, winograd_patch, winograd4, winograd4_patch, winograd4_tiles,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -64,6 +65,29 @@ fn packed(outputs: usize, inputs: usize, packing: Packing, weights: &[i8]) -> Ve
     let mut bytes = vec![0; packing.matrix_bytes(outputs, inputs)];
     packing.pack(weights, inputs, &mut bytes);
     bytes
+}
+
+/// Sums of a product `[tokens][outputs]` by its definition, of row-major weights.
+fn sums<T: Copy + Into<i32>>(weights: &[i8], tokens: &[T], inputs: usize) -> Vec<i32> {
+    let sum = |weights: &[i8], token: &[T]| {
+        weights.iter().zip(token).map(|(&w, &x)| i32::from(w) * x.into()).sum()
+    };
+    let of_token = |token| weights.chunks(inputs).map(move |weights| sum(weights, token));
+    tokens.chunks(inputs).flat_map(of_token).collect()
+}
+
+/// Memory of a block for so many tokens, whose old contents must not matter.
+fn row_memory(inputs: usize, count: usize) -> Vec<u8> {
+    vec![0x5a; Packing::Wide.row_block_bytes(inputs, count)]
+}
+
+/// A block of many tokens.
+fn row_block<'m, T: Operand>(memory: &'m mut [u8], tokens: &[T], inputs: usize) -> Block<'m> {
+    let mut block = Block::new(Packing::Wide, inputs, memory);
+    for (i, token) in tokens.chunks(inputs).enumerate() {
+        block.set(i, token);
+    }
+    block
 }
 
 fn filled<T: Operand>(block: &mut Block<'_>, tokens: &[Vec<T>; TOKENS]) {
@@ -485,6 +509,137 @@ proptest! {
             [one, two]
         }) {
             prop_assert_eq!(&rows, &[expected.clone(), expected.clone()], "{}", isa);
+        }
+    }
+}
+
+/// Tokens of a product of many, at most.
+const MANY: usize = 70;
+/// Outputs of such a product: fewer than a tile of sixteen, whole tiles and groups of four, one more or
+/// less than these.
+const WIDTHS: [usize; 9] = [1, 15, 16, 17, 48, 63, 64, 65, 128];
+/// Inputs of such a product, at most.
+const DEPTH: usize = 90;
+
+proptest! {
+    // Values for all shapes at once: a smaller case of that tells nothing.
+    #![proptest_config(ProptestConfig { max_shrink_iters: 0, ..ProptestConfig::with_cases(4) })]
+
+    /// Against the definition of the products.
+    #[test]
+    fn products_of_many_tokens(
+        weights in vec(weight(), 128 * DEPTH),
+        (tokens, unsigned) in (vec(token(), MANY * DEPTH), vec(any::<u8>(), MANY * DEPTH)),
+        residual in vec(extreme(any::<i16>(), &[i16::MIN, i16::MAX]), MANY * 128),
+        (bias, mult) in (vec(sum(), 128), vec(extreme(0..1 << 28, &[0, i32::MAX, i32::MIN]), 128)),
+        (zero, low, shift) in (-128..=127, extreme(any::<i8>(), &[-128, 0]), 0..12u32),
+        start in 0..DEPTH,
+    ) {
+        let shapes = WIDTHS.into_iter().flat_map(|outputs| (1..=MANY).map(move |n| (outputs, n)));
+        for (index, (outputs, count)) in shapes.enumerate() {
+            let inputs = 1 + (start + 7 * index) % DEPTH;
+            let (weights, tokens) = (&weights[..outputs * inputs], &tokens[..count * inputs]);
+            let unsigned = &unsigned[..count * inputs];
+            let residual = &residual[..count * outputs];
+            let constants = [&bias[..outputs], &mult[..outputs]];
+            let bytes = packed(outputs, inputs, Packing::Wide, weights);
+            let matrix = Matrix { packing: Packing::Wide, outputs, inputs, bytes: &bytes };
+            let form = Int8 { zero, low, shift };
+            let results = with_every_isa(|| {
+                let mut memory = row_memory(inputs, count);
+                let mut block = row_block(&mut memory, tokens, inputs);
+                let (mut narrow, mut wide) = (vec![1; count * outputs], residual.to_vec());
+                let (mut plain, mut weighted) = (vec![2; count * outputs], vec![3; count * outputs]);
+                linear_int8_rows(matrix, constants, form, &mut block, &mut narrow);
+                linear_add16_rows(matrix, constants, shift, &mut block, &mut wide);
+                scores_rows(matrix, &mut block, &mut plain);
+                let mut memory = row_memory(inputs, count);
+                let mut block = row_block(&mut memory, unsigned, inputs);
+                weighted_sums_rows(matrix, &mut block, &mult[..count], &mut weighted);
+                (narrow, wide, plain, weighted)
+            });
+            let plain = sums(weights, tokens, inputs);
+            let with_bias = |place: usize| plain[place].wrapping_add(bias[place % outputs]);
+            let narrow = (0..plain.len()).map(|place| {
+                let sum = with_bias(place).wrapping_shl(shift);
+                let value = mulhi_add(zero, sum, mult[place % outputs]);
+                value.min(127).max(low.into()) as i8
+            });
+            let wide = residual.iter().enumerate().map(|(place, &x)| {
+                residual_add(x, with_bias(place), shift, mult[place % outputs])
+            });
+            let weighted = sums(weights, unsigned, inputs).into_iter().enumerate();
+            let weighted = weighted.map(|(place, sum)| requant8(sum, mult[place / outputs], 0));
+            let (narrow, wide): (Vec<i8>, Vec<i16>) = (narrow.collect(), wide.collect());
+            let expected = (narrow, wide, plain, weighted.collect::<Vec<i8>>());
+            for (isa, result) in results {
+                let shape = format!("{isa}, {count} tokens, {inputs} to {outputs}");
+                prop_assert!(result.0 == expected.0, "int8, {}", shape);
+                prop_assert!(result.1 == expected.1, "int16, {}", shape);
+                prop_assert!(result.2 == expected.2, "scores, {}", shape);
+                prop_assert!(result.3 == expected.3, "weighted sums, {}", shape);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Against their definitions. What is behind the shorter of two slices stays as it is.
+    #[test]
+    fn multiples_that_are_added(
+        (x, channels) in (1..=70usize, 0..4usize).prop_flat_map(|(width, more)| {
+            let zero = extreme(-128..=128, &[-128, 128, i32::MIN]);
+            let mult = extreme(0..1 << 28, &[0, i32::MAX, i32::MIN]);
+            let stream = extreme(any::<i16>(), &[i16::MIN, i16::MAX]);
+            (vec(token(), width), vec((zero, mult, stream, sum()), width + more))
+        }),
+        factor in extreme(-255..=255, &[0, i32::MAX, i32::MIN]),
+    ) {
+        let zeros: Vec<i32> = channels.iter().map(|c| c.0).collect();
+        let mults: Vec<i32> = channels.iter().map(|c| c.1).collect();
+        let stream: Vec<i16> = channels.iter().map(|c| c.2).collect();
+        let sums: Vec<i32> = channels.iter().map(|c| c.3).collect();
+        let results = with_every_isa(|| {
+            let [mut same, mut each] = [stream.clone(), stream.clone()];
+            let mut added = sums.clone();
+            add_scaled(&x, zeros[0], mults[0], &mut same);
+            add_scaled_channels(&x, &zeros, &mults, &mut each);
+            multiply_add(&x, factor, &mut added);
+            (same, each, added)
+        });
+        let scaled = |i: usize, channel: usize| {
+            let centred = i32::from(x[i]).wrapping_sub(zeros[channel]).wrapping_shl(16);
+            sat16(mulhi_add(stream[i].into(), centred, mults[channel]))
+        };
+        let (mut same, mut each, mut added) = (stream.clone(), stream.clone(), sums.clone());
+        for (i, &x) in x.iter().enumerate() {
+            (same[i], each[i]) = (scaled(i, 0), scaled(i, i));
+            added[i] = added[i].wrapping_add(factor.wrapping_mul(x.into()));
+        }
+        for (isa, result) in results {
+            prop_assert_eq!(&result, &(same.clone(), each.clone(), added.clone()), "{}", isa);
+        }
+    }
+
+    /// Against their definition.
+    #[test]
+    fn dot_products(
+        values in vec((token(), token(), extreme(any::<i16>(), &[i16::MIN, i16::MAX])), 0..300),
+        start in sum(),
+    ) {
+        let w: Vec<i8> = values.iter().map(|v| v.0).collect();
+        let x: Vec<i8> = values.iter().map(|v| v.1).collect();
+        let wide: Vec<i16> = values.iter().map(|v| v.2).collect();
+        let narrow = w.iter().zip(&x).map(|(&w, &x)| i32::from(w) * i32::from(x));
+        let products = w.iter().zip(&wide).map(|(&w, &x)| i32::from(w) * i32::from(x));
+        let expected = [
+            narrow.fold(start, i32::wrapping_add),
+            products.fold(start, i32::wrapping_add),
+        ];
+        for (isa, result) in with_every_isa(|| [dot(start, &w, &x), dot_i16(start, &w, &wide)]) {
+            prop_assert_eq!(result, expected, "{}", isa);
         }
     }
 }

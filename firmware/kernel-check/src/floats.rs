@@ -18,11 +18,12 @@ const ROWS: usize = 12;
 pub fn floats(memory: &mut Memory, random: &mut Random) -> Sum {
     let (inputs, rows) =
         (1 + random.below(INPUTS as u32) as usize, 1 + random.below(ROWS as u32) as usize);
-    let weights = &mut cast_slice_mut::<_, u16>(&mut memory.matrix.0)[..ROWS * INPUTS + 1];
+    let (weights, values) = memory.values.matrices();
+    let weights = &mut cast_slice_mut::<_, u16>(weights)[..ROWS * INPUTS + 1];
     random.fill(weights, half);
     let start = random.below(2) as usize;
     let weights = &weights[start..start + rows * inputs];
-    let floats = cast_slice_mut::<_, f32>(&mut memory.packed.0);
+    let floats = cast_slice_mut::<_, f32>(values);
     let (keys, rest) = floats.split_at_mut(ROWS * INPUTS);
     let (x, rest) = rest.split_at_mut(INPUTS);
     let (gamma, beta) = rest.split_at_mut(INPUTS);

@@ -16,9 +16,10 @@ use picovit::format::{
     winograd_weights, winograd4_patch as winograd4_values, winograd4_weights,
 };
 use picovit::kernels::{
-    Block, Depthwise, Int8, Matrix, PatchPairs, Shortcut, Window, Winograd, copy_patch, depthwise,
-    linear_add16, linear_int8, look_up, max_into_row, normalize, residual_add8, scores,
-    softmax_weights, weighted_sums, winograd, winograd_patch, winograd4, winograd4_patch,
+    Block, Depthwise, Int8, Matrix, PatchPairs, Shortcut, Window, Winograd, add_scaled,
+    add_scaled_channels, copy_patch, depthwise, dot, dot_i16, linear_add16, linear_int8, look_up,
+    max_into_row, multiply_add, normalize, residual_add8, scores, softmax_weights, weighted_sums,
+    winograd, winograd_patch, winograd4, winograd4_patch,
 };
 use random::Random;
 
@@ -28,6 +29,15 @@ const OUTPUTS: usize = 40;
 const INPUTS: usize = 704;
 /// Values of a packed matrix at most: whatever a packing rounds up to fits.
 const MATRIX: usize = OUTPUTS.next_multiple_of(16) * INPUTS;
+/// Values of a matrix, packed and not, or of the largest convolution by Winograd.
+const VALUES: usize =
+    if winograd4_bytes(8, 136) > 2 * MATRIX { winograd4_bytes(8, 136) } else { 2 * MATRIX };
+
+/// Bytes of a kernel, of a patch, of what both are transformed to.
+const fn winograd4_bytes(outputs: usize, inputs: usize) -> usize {
+    let untransformed = 9 * inputs * outputs + WINOGRAD4_POSITIONS * inputs;
+    untransformed + 2 * winograd4_values(inputs) + 2 * winograd4_weights(outputs, inputs)
+}
 
 /// Aligned as an artifact and its arena are.
 #[repr(align(16))]
@@ -35,8 +45,7 @@ struct Aligned<T>(T);
 
 /// Memory that the kernels work on.
 pub struct Memory {
-    matrix: Aligned<[i8; MATRIX]>,
-    packed: Aligned<[i8; MATRIX]>,
+    values: Aligned<[i8; VALUES]>,
     block: Aligned<[u8; 2 * TOKENS * INPUTS]>,
     tokens: Aligned<[[i8; INPUTS]; TOKENS]>,
     #[cfg(not(target_os = "none"))]
@@ -48,13 +57,19 @@ impl Memory {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            matrix: Aligned([0; MATRIX]),
-            packed: Aligned([0; MATRIX]),
+            values: Aligned([0; VALUES]),
             block: Aligned([0; 2 * TOKENS * INPUTS]),
             tokens: Aligned([[0; INPUTS]; TOKENS]),
             #[cfg(not(target_os = "none"))]
             tiles: tiles::Memory::new(),
         }
+    }
+}
+
+impl Aligned<[i8; VALUES]> {
+    /// Memory for a matrix and for what it is packed to.
+    fn matrices(&mut self) -> (&mut [i8], &mut [i8]) {
+        self.0.split_at_mut(MATRIX)
     }
 }
 
@@ -96,7 +111,7 @@ type Case = fn(&mut Memory, &mut Random) -> Sum;
 pub const CASES: u32 = 300;
 
 /// How many groups there are on boards: the first.
-pub const ON_BOARDS: usize = 15;
+pub const ON_BOARDS: usize = 16;
 
 #[cfg(target_os = "none")]
 const _: () = assert!(GROUPS.len() == ON_BOARDS);
@@ -116,6 +131,7 @@ pub const GROUPS: &[(&str, Case)] = &[
     ("winograd, larger tiles", |memory, random| winograd4_tiles(memory, random)),
     ("depthwise", |memory, random| depthwise_rows(memory, random)),
     ("shortcuts", |_, random| shortcuts(random)),
+    ("multiples", |_, random| multiples(random)),
     ("floats", |memory, random| floats::floats(memory, random)),
     ("frames", |memory, random| frames::frames(memory, random)),
     // Chips have neither the memory nor the kernels.
@@ -149,9 +165,10 @@ fn products(memory: &mut Memory, random: &mut Random, packing: Packing) -> Sum {
         1 => 1 + random.below(INPUTS as u32) as usize,
         _ => 1 + random.below(150) as usize,
     };
-    let Memory { matrix, packed, block: bytes, tokens, .. } = memory;
-    let matrix = &mut matrix.0[..outputs * inputs];
-    let packed = &mut packed.0[..packing.matrix_bytes(outputs, inputs)];
+    let Memory { values, block: bytes, tokens, .. } = memory;
+    let (matrix, packed) = values.matrices();
+    let matrix = &mut matrix[..outputs * inputs];
+    let packed = &mut packed[..packing.matrix_bytes(outputs, inputs)];
     random.fill(matrix, weight);
     packing.pack(matrix, inputs, packed);
     let (mut bias, mut mult) = ([0; OUTPUTS], [0; OUTPUTS]);
@@ -268,7 +285,7 @@ fn windows(memory: &mut Memory, random: &mut Random) -> Sum {
         padding: random.below(kernel as u32) as usize,
     };
     let (height, width) = (3 + random.below(5) as usize, 3 + random.below(5) as usize);
-    let map = &mut memory.matrix.0[..height * width * channels];
+    let map = &mut memory.values.0[..height * width * channels];
     random.fill(map, token);
     let mut zero = [0i8; CHANNELS];
     random.fill(&mut zero, token);
@@ -304,12 +321,13 @@ fn patch_pairs(memory: &mut Memory, random: &mut Random) -> Sum {
     let packing = Packing::Helium;
     let values = kernel * kernel * channels;
     let inputs = values.next_multiple_of(packing.step());
-    let Memory { matrix, packed, block, .. } = memory;
-    let (weights, map) = matrix.0.split_at_mut(inputs);
+    let Memory { values: bytes, block, .. } = memory;
+    let (matrix, packed) = bytes.matrices();
+    let (weights, map) = matrix.split_at_mut(inputs);
     let map = &mut map[..height * width * channels];
     random.fill(map, token);
     random.fill(weights, weight);
-    let packed = &mut packed.0[..packing.matrix_bytes(1, inputs)];
+    let packed = &mut packed[..packing.matrix_bytes(1, inputs)];
     packing.pack(weights, inputs, packed);
     let weights = Matrix { packing, outputs: 1, inputs, bytes: packed };
     let mut zero = [0i8; CHANNELS];
@@ -346,9 +364,10 @@ fn winograd_tiles(memory: &mut Memory, random: &mut Random) -> Sum {
     let inputs = 16 * (1 + random.below(2) as usize);
     let outputs = 4 * (1 + random.below(4) as usize);
     let first = 4 * random.below(inputs as u32 / 4) as usize;
-    let kernel = &mut memory.matrix.0[..9 * inputs * outputs];
+    let (kernel, weights) = memory.values.matrices();
+    let kernel = &mut kernel[..9 * inputs * outputs];
     random.fill(kernel, weight);
-    let weights = &mut memory.packed.0[..2 * winograd_weights(outputs, inputs)];
+    let weights = &mut weights[..2 * winograd_weights(outputs, inputs)];
     let weights = bytemuck::cast_slice_mut(weights);
     pack_winograd(kernel, inputs, weights);
     // What is left of earlier cases must not matter.
@@ -376,23 +395,28 @@ fn winograd_tiles(memory: &mut Memory, random: &mut Random) -> Sum {
 
 /// Larger tiles of convolutions by Winograd, of one map or two.
 fn winograd4_tiles(memory: &mut Memory, random: &mut Random) -> Sum {
-    const CHANNELS: usize = 32;
+    // Kernels take eight inputs in a step and eight steps in a round of their loop: less than a round,
+    // rounds that are begun at any step, two of them and more.
+    const MANY: [usize; 6] = [40, 64, 72, 80, 88, 136];
     const OUTPUTS: usize = 16;
-    let inputs = 8 * (1 + random.below(CHANNELS as u32 / 8) as usize);
+    let inputs = match random.below(3) {
+        0 => 8 * (1 + random.below(4) as usize),
+        1 => 8 * (1 + random.below(11) as usize),
+        _ => MANY[random.below(MANY.len() as u32) as usize],
+    };
     // As many weights as there is memory for.
-    let groups = if inputs < CHANNELS { OUTPUTS / 8 } else { 1 };
+    let groups = if winograd4_bytes(OUTPUTS, inputs) <= VALUES { OUTPUTS / 8 } else { 1 };
     let outputs = 8 * (1 + random.below(groups as u32) as usize);
     let first = 8 * random.below(inputs as u32 / 8) as usize;
-    let (kernel, rest) = memory.matrix.0.split_at_mut(9 * CHANNELS * OUTPUTS);
-    let kernel = &mut kernel[..9 * inputs * outputs];
+    let (kernel, rest) = memory.values.0.split_at_mut(9 * inputs * outputs);
     random.fill(kernel, weight);
-    let (pixels, _) = rest.split_at_mut(WINOGRAD4_POSITIONS * inputs);
+    let (pixels, rest) = rest.split_at_mut(WINOGRAD4_POSITIONS * inputs);
     random.fill(pixels, token);
-    let weights = &mut memory.packed.0[..2 * winograd4_weights(outputs, inputs)];
+    let (patch, weights) = rest.split_at_mut(2 * winograd4_values(inputs));
+    let weights = &mut weights[..2 * winograd4_weights(outputs, inputs)];
     let weights = bytemuck::cast_slice_mut(weights);
     pack_winograd4(kernel, inputs, weights);
     // What is left of earlier cases must not matter.
-    let patch = &mut memory.block.0[..2 * winograd4_values(inputs)];
     patch.fill(0x5a);
     let patch: &mut [i16] = bytemuck::cast_slice_mut(patch);
     let mut sums = [0x5a; WINOGRAD4_SUMS];
@@ -427,9 +451,10 @@ fn depthwise_rows(memory: &mut Memory, random: &mut Random) -> Sum {
     let outputs = 1 + random.below(9) as usize;
     // Pixels that no output needs are behind the last.
     let columns = (outputs - 1) * stride + kernel + random.below(3) as usize;
-    let weights = &mut memory.packed.0[..kernel * kernel * channels];
+    let (ring, weights) = memory.values.matrices();
+    let weights = &mut weights[..kernel * kernel * channels];
     random.fill(weights, weight);
-    let ring = &mut memory.matrix.0[..kernel * columns * channels];
+    let ring = &mut ring[..kernel * columns * channels];
     random.fill(ring, token);
     let (mut bias, mut mult) = ([0; CHANNELS], [0; CHANNELS]);
     random.fill(&mut bias, |random| random.extreme(-(1 << 20), 1 << 20));
@@ -466,5 +491,35 @@ fn shortcuts(random: &mut Random) -> Sum {
     residual_add8(&sums, [&bias, &mult], shortcut, &mut x[..count]);
     let mut sum = Sum::EMPTY;
     sum.add_all(&x);
+    sum
+}
+
+/// Multiples of values, added to the residual stream and to sums, and products added up. What is behind
+/// the values stays as it is.
+fn multiples(random: &mut Random) -> Sum {
+    const WIDTH: usize = 70;
+    let width = 1 + random.below(WIDTH as u32) as usize;
+    let (mut x, mut weights) = ([0i8; WIDTH], [0i8; WIDTH]);
+    random.fill(&mut x, token);
+    random.fill(&mut weights, weight);
+    let x = &x[..width];
+    let mut stream = [[0i16; WIDTH]; 2];
+    random.fill(stream.as_flattened_mut(), |random| random.extreme(-32768, 32767) as i16);
+    let (mut zeros, mut mults, mut sums) = ([0; WIDTH], [0; WIDTH], [0; WIDTH]);
+    random.fill(&mut zeros, |random| random.extreme(-128, 128));
+    // The larger ones saturate.
+    let most = i32::MAX >> random.below(12);
+    random.fill(&mut mults, |random| random.extreme(0, most));
+    random.fill(&mut sums, |random| random.extreme(-(1 << 30), 1 << 30));
+    let [same, each] = &mut stream;
+    add_scaled(x, zeros[0], mults[0], same);
+    add_scaled_channels(x, &zeros, &mults, each);
+    multiply_add(x, random.extreme(-255, 255), &mut sums);
+    let start = random.extreme(-(1 << 20), 1 << 20);
+    let mut sum = Sum::EMPTY;
+    sum.add(dot(start, &weights[..width], x));
+    sum.add(dot_i16(start, &weights, same));
+    sum.add_all(stream.as_flattened());
+    sum.add_all(&sums);
     sum
 }

@@ -41,6 +41,7 @@ pub enum Layout {
 /// The file and the arena while they grow.
 pub(super) struct Builder {
     layout: Layout,
+    packing: Packing,
     file: Vec<u8>,
     arena: usize,
     /// The buffers of the operation at hand.
@@ -54,6 +55,29 @@ impl Builder {
         let offset = self.file.len() as u32;
         self.file.extend_from_slice(bytemuck::cast_slice(values));
         offset
+    }
+
+    /// Appends weights of a matrix product in the order of the packing: so many matrices one below the
+    /// other, each packed by itself.
+    fn matrices(&mut self, count: usize, weights: &Matrix<i8>) -> u32 {
+        let packing = self.packing;
+        assert!(
+            packing == Packing::Portable || !weights.data().contains(&-128),
+            "-128 has a place in rows only"
+        );
+        let (rows, columns) = (weights.rows() / count, weights.columns());
+        let packed = weights.data().chunks(rows * columns).flat_map(|matrix| {
+            let mut packed = vec![0; packing.matrix_bytes(rows, columns)];
+            packing.pack(matrix, columns, &mut packed);
+            packed
+        });
+        let packed: Vec<i8> = packed.collect();
+        self.put(&packed)
+    }
+
+    /// As [`Self::matrices`], of one.
+    fn matrix(&mut self, weights: &Matrix<i8>) -> u32 {
+        self.matrices(1, weights)
     }
 
     /// A buffer in the arena, apart from all live ones.
@@ -104,7 +128,7 @@ impl Builder {
             zero_out: op.zero_out,
             low: op.low,
             zero_in: self.put(&op.zero_in),
-            weights: self.put(op.weights.data()),
+            weights: self.matrix(&op.weights),
             bias: self.put(&op.bias),
             mult: self.put(&op.mult),
             table: op.table.as_ref().map_or(0, |table| self.put(table)),
@@ -112,7 +136,7 @@ impl Builder {
             in_channels2: op.second.map_or(0, |second| second.channels as u16),
             ..Default::default()
         };
-        let scratch = self.buffer(format::scratch_bytes_conv(&record, Packing::Portable));
+        let scratch = self.buffer(format::scratch_bytes_conv(&record, self.packing));
         let (height, width) = op.out_size();
         let output = self.buffer(height * width * op.out_channels);
         record.head = head(1, input, output, scratch);
@@ -139,13 +163,13 @@ impl Builder {
                 record.mults = self.put(mults);
             }
             Scaling::Linear { weights, bias, mults, shift } => {
-                record.weights = self.put(weights.data());
+                record.weights = self.matrix(weights);
                 record.bias = self.put(bias);
                 record.mults = self.put(mults);
                 record.shift = *shift as u16;
             }
         }
-        let bytes = format::scratch_bytes_embed(&record, Packing::Portable);
+        let bytes = format::scratch_bytes_embed(&record, self.packing);
         if bytes > 0 {
             record.head.scratch = self.buffer(bytes);
         }
@@ -159,12 +183,12 @@ impl Builder {
             heads: op.heads as u16,
             head_dim: op.head_dim as u16,
             norm: self.norm(&op.norm),
-            qkv_weights: self.put(op.qkv_weights.data()),
+            qkv_weights: self.matrices(3 * op.heads, &op.qkv_weights),
             qkv_bias: self.put(&op.qkv_bias),
             qkv_mult: self.put(&op.qkv_mult),
             exp_mult: self.put(&op.exp_mult),
             out_mult: self.put(&op.out_mult),
-            proj_weights: self.put(op.proj_weights.data()),
+            proj_weights: self.matrix(&op.proj_weights),
             proj_bias: self.put(&op.proj_bias),
             proj_mult: self.put(&op.proj_mult),
             score_shift: op.score_shift as u8,
@@ -172,7 +196,7 @@ impl Builder {
             groups: op.groups as u16,
             ..Default::default()
         };
-        let scratch = self.buffer(format::scratch_bytes_attention(&record, Packing::Portable));
+        let scratch = self.buffer(format::scratch_bytes_attention(&record, self.packing));
         record.head = head(3, x, x, scratch);
         record
     }
@@ -190,19 +214,19 @@ impl Builder {
             norm: self.norm(&op.norm),
             gain16,
             offset16,
-            weights1: self.put(op.weights1.data()),
+            weights1: self.matrix(&op.weights1),
             bias1: self.put(&op.bias1),
             mult1: self.put(&op.mult1),
             zero1: op.zero1,
             table: self.put(&op.table),
-            weights2: self.put(op.weights2.data()),
+            weights2: self.matrix(&op.weights2),
             bias2: self.put(&op.bias2),
             mult2: self.put(&op.mult2),
             table2: op.second.as_ref().map_or(0, |second| self.put(&second.table)),
             zero2: op.second.as_ref().map_or(0, |second| second.zero),
             ..Default::default()
         };
-        let scratch = self.buffer(format::scratch_bytes_mlp(&record, Packing::Portable));
+        let scratch = self.buffer(format::scratch_bytes_mlp(&record, self.packing));
         record.head = head(4, x, x, scratch);
         record
     }
@@ -229,7 +253,7 @@ impl Builder {
 
     /// Weights, bias and multipliers.
     fn layer(&mut self, layer: &Layer) -> [u32; 3] {
-        [self.put(layer.weights.data()), self.put(&layer.bias), self.put(&layer.mult)]
+        [self.matrix(&layer.weights), self.put(&layer.bias), self.put(&layer.mult)]
     }
 
     fn inverted_residual(
@@ -273,8 +297,7 @@ impl Builder {
             mult3,
             ..Default::default()
         };
-        let scratch =
-            self.buffer(format::scratch_bytes_inverted_residual(&record, Packing::Portable));
+        let scratch = self.buffer(format::scratch_bytes_inverted_residual(&record, self.packing));
         let output = if op.residual.is_some() {
             input
         } else {
@@ -400,12 +423,22 @@ fn macs(op: &Op) -> u64 {
     }) as u64
 }
 
-/// Writes an artifact.
+/// Writes an artifact, its weights row by row.
 #[must_use]
 pub fn build(network: &Network, layout: Layout) -> Vec<u8> {
+    build_packed(network, layout, Packing::Portable)
+}
+
+/// Writes an artifact, its weights in this order.
+///
+/// # Panics
+/// If a weight is -128 and the order is another than that of rows.
+#[must_use]
+pub fn build_packed(network: &Network, layout: Layout, packing: Packing) -> Vec<u8> {
     let records = 112;
     let mut builder = Builder {
         layout,
+        packing,
         file: vec![0; records + network.ops.len() * format::RECORD_BYTES],
         arena: 0,
         live: Vec::new(),
@@ -440,7 +473,7 @@ pub fn build(network: &Network, layout: Layout) -> Vec<u8> {
         magic: *b"PVIT",
         version: 4,
         format: network.format,
-        packing: 0,
+        packing: packing as u8,
         file_bytes: builder.file.len() as u32,
         checksum: 0,
         arena_bytes: builder.arena as u32,

@@ -40,7 +40,7 @@ mod softmax;
 pub use aligned::Aligned;
 pub use attention::{Attention, AttentionTrace};
 pub use avg_pool::AvgPool;
-pub use builder::{Layout, build, exp_table, seal};
+pub use builder::{Layout, build, build_packed, exp_table, seal};
 pub use class_pool::ClassPool;
 pub use conv::{Conv, ConvTrace, Second};
 pub use embed::{Embed, Scaling, unfolded};

@@ -397,7 +397,9 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Layout, Values, build, parse, run};
+    use picovit::format::Packing;
+
+    use super::super::{Layout, Values, build, build_packed, parse, run};
     use super::*;
 
     fn conv(channels: usize, kernel: usize, stride: usize, second: Option<usize>) -> ConvPlan {
@@ -484,6 +486,17 @@ mod tests {
             assert_eq!(parse(&artifact), *network);
             let input = input(seed, network.input_len());
             assert_eq!(run(&artifact, &input), network.run(&input));
+        }
+    }
+
+    #[test]
+    fn packed_and_back() {
+        for (seed, pooling) in (0..9).zip(POOLINGS.into_iter().cycle()) {
+            for packing in Packing::ALL {
+                let network = plan(pooling).network(seed, Style::Typical);
+                let artifact = build_packed(&network, Layout::Tight, packing);
+                assert_eq!(parse(&artifact), network, "{packing:?}");
+            }
         }
     }
 

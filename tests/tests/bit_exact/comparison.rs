@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
+use picovit::format::Packing;
 use picovit::{Engine, Model, Probe, Site};
 use picovit_tests::reference::floats::Step;
 use picovit_tests::reference::{
     Aligned, Conv, FloatOp, FloatTrace, InvertedResidual, Layout, Matrix, Network, Op, OpTrace,
-    Values, build,
+    Values, build_packed,
 };
 
 /// What the reference says of one site of one operation, and which of it the engine reported.
@@ -231,31 +232,40 @@ impl Probe for Comparison {
     }
 }
 
-/// Runs a network in both: under the eyes of a probe with every buffer in a place of its own, then
-/// without one where dead buffers are overwritten. The arena starts and continues full of rubbish.
+/// As [`compare_packed`], with the weights in every order that there is.
 pub fn compare(network: &Network, input: &[i8]) -> Result<(), String> {
+    compare_packed(network, input, &Packing::ALL)
+}
+
+/// Runs a network in both, with its weights in each of these orders: under the eyes of a probe with every
+/// buffer in a place of its own, then without one where dead buffers are overwritten. The arena starts
+/// and continues full of rubbish.
+pub fn compare_packed(network: &Network, input: &[i8], packings: &[Packing]) -> Result<(), String> {
     let traces = network.trace(input);
     let Some(Values::I16(logits)) = traces.last().map(OpTrace::output) else {
         unreachable!("a network ends in a classifier")
     };
     let logits = logits.data();
-    let mut comparison = Comparison::new(network, &traces);
-    let probed = run_engine(network, Layout::Apart, |engine| {
-        engine.input().copy_from_slice(input);
-        engine.run_with(&mut comparison).to_vec()
-    })?;
-    comparison.verdict()?;
-    if probed != logits {
-        return Err(format!("logits: engine {probed:?}, reference {logits:?}"));
-    }
-    let tight = run_engine(network, Layout::Tight, |engine| {
-        engine.input().fill(99);
-        engine.run();
-        engine.input().copy_from_slice(input);
-        engine.run().to_vec()
-    })?;
-    if tight != logits {
-        return Err(format!("logits, tight: engine {tight:?}, reference {logits:?}"));
+    for &packing in packings {
+        let name = packing.name();
+        let mut comparison = Comparison::new(network, &traces);
+        let probed = run_engine(network, (Layout::Apart, packing), |engine| {
+            engine.input().copy_from_slice(input);
+            engine.run_with(&mut comparison).to_vec()
+        })?;
+        comparison.verdict().map_err(|differences| format!("{name}: {differences}"))?;
+        if probed != logits {
+            return Err(format!("logits, {name}: engine {probed:?}, reference {logits:?}"));
+        }
+        let tight = run_engine(network, (Layout::Tight, packing), |engine| {
+            engine.input().fill(99);
+            engine.run();
+            engine.input().copy_from_slice(input);
+            engine.run().to_vec()
+        })?;
+        if tight != logits {
+            return Err(format!("logits, {name}, tight: engine {tight:?}, reference {logits:?}"));
+        }
     }
     Ok(())
 }
@@ -263,10 +273,10 @@ pub fn compare(network: &Network, input: &[i8]) -> Result<(), String> {
 /// An engine of this network, and what `run` makes of it.
 fn run_engine(
     network: &Network,
-    layout: Layout,
+    (layout, packing): (Layout, Packing),
     run: impl FnOnce(&mut Engine<'_, '_>) -> Vec<i16>,
 ) -> Result<Vec<i16>, String> {
-    let artifact = Aligned::copy(&build(network, layout));
+    let artifact = Aligned::copy(&build_packed(network, layout, packing));
     let model = Model::parse(&artifact).map_err(|error| format!("parse: {error:?}"))?;
     let mut arena = Aligned::filled(model.arena_bytes(), 0xa5);
     let mut engine = Engine::new(&model, &mut arena).map_err(|error| format!("{error:?}"))?;

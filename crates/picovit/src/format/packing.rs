@@ -508,6 +508,63 @@ mod tests {
         }
     }
 
+    /// One value of a packed matrix.
+    fn value_at(
+        packing: Packing,
+        packed: &[i8],
+        inputs: usize,
+        (output, input): (usize, usize),
+    ) -> i8 {
+        match packing {
+            Packing::Portable => packed[output * inputs + input],
+            Packing::CortexM => {
+                let place = cortex_m_place(inputs, output, input);
+                split([packed[place], packed[place + 1]])[output % 2]
+            }
+            Packing::Helium => packed[helium_place(inputs, output, input)],
+            Packing::Wide => packed[wide_place(inputs, output, input)],
+        }
+    }
+
+    /// The last row or column may have none beside it: only what it takes the place of becomes anything.
+    #[test]
+    fn odd_numbers_of_rows_and_columns_are_packed_alike() {
+        let value = |output: usize, input: usize| (output * 31 + input * 7) as i8 % 127;
+        for packing in Packing::ALL {
+            for (outputs, inputs) in [(1, 1), (3, 5), (9, 17), (49, 64), (64, 49), (17, 31)] {
+                let row = |output| match output < outputs {
+                    true => (0..inputs).map(|i| value(output, i)).collect::<Vec<_>>(),
+                    false => Vec::new(),
+                };
+                let column = |input| match input < inputs {
+                    true => (0..outputs).map(|o| value(o, input)).collect::<Vec<_>>(),
+                    false => Vec::new(),
+                };
+                let bytes = packing.matrix_bytes(outputs, inputs);
+                let (mut by_rows, mut by_columns) = (vec![0; bytes], vec![0; bytes]);
+                for output in (0..outputs).step_by(2) {
+                    let rows = [row(output), row(output + 1)];
+                    packing.set_outputs(&mut by_rows, inputs, output, [&rows[0], &rows[1]]);
+                }
+                for input in (0..inputs).step_by(2) {
+                    let columns = [column(input), column(input + 1)];
+                    packing.set_inputs(&mut by_columns, inputs, input, [&columns[0], &columns[1]]);
+                }
+                for (o, i) in (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i))) {
+                    let expected = value(o, i);
+                    let at = |packed: &[i8]| value_at(packing, packed, inputs, (o, i));
+                    assert_eq!(at(&by_rows), expected, "{packing:?} {outputs} {inputs}: {o} {i}");
+                    let unsigned = if packing.flips() { flip(expected) } else { expected };
+                    assert_eq!(
+                        at(&by_columns),
+                        unsigned,
+                        "{packing:?} {outputs} {inputs}: {o} {i}"
+                    );
+                }
+            }
+        }
+    }
+
     #[test]
     fn whole_rows_and_single_values_are_packed_alike() {
         let value = |output: usize, input: usize| (output * 31 + input * 7) as i8 % 127;

@@ -28,7 +28,9 @@ pub struct Block<'s> {
 }
 
 impl<'s> Block<'s> {
-    /// A block of undefined values in [`Packing::block_bytes`] of memory.
+    /// A block of undefined values in [`Packing::block_bytes`] of memory; for the functions that take
+    /// many tokens at once, [`linear_int8_rows`](super::linear_int8_rows) and others of such names, in
+    /// [`Packing::row_block_bytes`].
     pub fn new(packing: Packing, inputs: usize, bytes: &'s mut [u8]) -> Self {
         Self { packing: packing.known(), inputs, bytes }
     }

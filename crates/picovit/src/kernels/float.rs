@@ -27,7 +27,8 @@ fn total(s: [f32; LANES]) -> f32 {
     ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
 }
 
-/// `sum of w * x` over half-precision weights.
+/// `sum of w * x` over half-precision weights. Both slices are of one length: of others it is not said
+/// which values meet.
 #[must_use]
 #[inline]
 pub fn dot_f16(w: &[u16], x: &[f32]) -> f32 {
@@ -37,7 +38,7 @@ pub fn dot_f16(w: &[u16], x: &[f32]) -> f32 {
     dot(w, x, widen)
 }
 
-/// `sum of a * b`.
+/// `sum of a * b`, of slices of one length, as [`dot_f16`].
 #[must_use]
 #[inline]
 pub fn dot_f32(a: &[f32], b: &[f32]) -> f32 {

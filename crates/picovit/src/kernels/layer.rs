@@ -1,5 +1,4 @@
-//! What becomes of the sums of a matrix product. Each of these computes [`TOKENS`] tokens; a second
-//! one that is not there is an empty row.
+//! What becomes of the sums of a matrix product.
 
 use super::block::Block;
 use super::matmul::{Matrix, matmul};
@@ -43,6 +42,9 @@ impl Int8 {
 }
 
 /// int8 outputs: `constants` are bias and multiplier of each.
+///
+/// The block is one of the matrix's packing, with as many inputs, and holds [`TOKENS`] tokens. `out` has
+/// a row of the matrix's outputs for each; one that is not wanted is empty.
 pub fn linear_int8(
     matrix: Matrix<'_>,
     constants: [&[i32]; 2],
@@ -88,7 +90,11 @@ pub fn linear_int8(
     });
 }
 
-/// Adds `mulhi(sum << shift, mult)` to int16 values, saturating.
+/// Adds `mulhi(sum << shift, mult)` to int16 values, saturating: `constants` are bias and multiplier of
+/// each output.
+///
+/// The block is one of the matrix's packing, with as many inputs, and holds [`TOKENS`] tokens. `out` has
+/// a row of the matrix's outputs for each; one that is not wanted is empty.
 pub fn linear_add16(
     matrix: Matrix<'_>,
     constants: [&[i32]; 2],
@@ -131,6 +137,9 @@ pub fn linear_add16(
 }
 
 /// Scores of queries in a block against keys: plain sums.
+///
+/// The block is one of int8 values, of the keys' packing and with as many inputs, and holds [`TOKENS`]
+/// queries. `out` has a score of each key for each; a row that is not wanted is empty.
 pub fn scores(keys: Matrix<'_>, queries: &Block<'_>, mut out: [&mut [i32]; TOKENS]) {
     #[cfg(dsp)]
     let done = match keys.packing.known() {
@@ -165,6 +174,11 @@ pub fn scores(keys: Matrix<'_>, queries: &Block<'_>, mut out: [&mut [i32]; TOKEN
 }
 
 /// Weighted sums of values, by a multiplier for each query: `sat8(mulhi(sum, mult))`.
+///
+/// The block is one of uint8 weights, of the values' packing and with as many inputs, and holds those of
+/// [`TOKENS`] queries; the values are packed by
+/// [`Packing::pack_unsigned`](crate::format::Packing::pack_unsigned). `out` has a row of the matrix's
+/// outputs for each; one that is not wanted is empty.
 pub fn weighted_sums(
     values: Matrix<'_>,
     weights: &Block<'_>,

@@ -1,8 +1,4 @@
-//! Products with many tokens at once, for hosts: those of a block that has room for more than
-//! [`TOKENS`], of [`Packing::Wide`]. Outputs are rows one after the other, of as many values as the
-//! matrix has outputs, and say by their number how many tokens there are.
-//!
-//! [`Packing::Wide`]: crate::format::Packing::Wide
+//! Products with many tokens at once, for hosts.
 
 use super::block::Block;
 use super::layer::{Int8, linear_add16, linear_int8, scores, weighted_sums};
@@ -13,6 +9,10 @@ use crate::format::TOKENS;
 use crate::rows::pairs_mut;
 
 /// [`linear_int8`] of many tokens.
+///
+/// Matrix and block are of [`Packing::Wide`](crate::format::Packing::Wide), of as many inputs, the block with memory of
+/// [`Packing::row_block_bytes`](crate::format::Packing::row_block_bytes). `out` has rows of the matrix's
+/// outputs, one after the other, and says by their number how many tokens there are.
 pub fn linear_int8_rows(
     matrix: Matrix<'_>,
     constants: [&[i32]; 2],
@@ -30,6 +30,10 @@ pub fn linear_int8_rows(
 }
 
 /// [`linear_add16`] of many tokens.
+///
+/// Matrix and block are of [`Packing::Wide`](crate::format::Packing::Wide), of as many inputs, the block with memory of
+/// [`Packing::row_block_bytes`](crate::format::Packing::row_block_bytes). `out` has rows of the matrix's
+/// outputs, one after the other, and says by their number how many tokens there are.
 pub fn linear_add16_rows(
     matrix: Matrix<'_>,
     constants: [&[i32]; 2],
@@ -47,6 +51,10 @@ pub fn linear_add16_rows(
 }
 
 /// [`scores`] of many queries.
+///
+/// Matrix and block are of [`Packing::Wide`](crate::format::Packing::Wide), of as many inputs, the block with memory of
+/// [`Packing::row_block_bytes`](crate::format::Packing::row_block_bytes). `out` has rows of the matrix's
+/// outputs, one after the other, and says by their number how many queries there are.
 pub fn scores_rows(keys: Matrix<'_>, queries: &mut Block<'_>, out: &mut [i32]) {
     #[cfg(target_arch = "x86_64")]
     if product512::scores_rows(keys, queries, out) {
@@ -57,7 +65,11 @@ pub fn scores_rows(keys: Matrix<'_>, queries: &mut Block<'_>, out: &mut [i32]) {
     }
 }
 
-/// [`weighted_sums`] of many queries.
+/// [`weighted_sums`] of many queries, `mults` a multiplier for each; one that is missing is 0.
+///
+/// Matrix and block are of [`Packing::Wide`](crate::format::Packing::Wide), of as many inputs, the block with memory of
+/// [`Packing::row_block_bytes`](crate::format::Packing::row_block_bytes). `out` has rows of the matrix's
+/// outputs, one after the other, and says by their number how many queries there are.
 pub fn weighted_sums_rows(
     values: Matrix<'_>,
     weights: &mut Block<'_>,

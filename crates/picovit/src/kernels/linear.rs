@@ -1,6 +1,6 @@
 //! Dot products: the inner loop of every linear layer and convolution.
 
-/// Adds a multiple of int8 values to sums: `sums += factor * x`.
+/// Adds a multiple of int8 values to sums: `sums += factor * x`, as many as both slices hold.
 #[inline]
 pub fn multiply_add(x: &[i8], factor: i32, sums: &mut [i32]) {
     #[cfg(mve)]
@@ -20,7 +20,8 @@ pub fn multiply_add(x: &[i8], factor: i32, sums: &mut [i32]) {
 #[cfg(not(mve))]
 const UNROLL: usize = 16;
 
-/// `bias + sum of w * x` over int8 operands.
+/// `bias + sum of w * x` over int8 operands, which are equally many: of slices whose lengths differ it is
+/// not said which values meet.
 #[must_use]
 #[inline]
 pub fn dot(bias: i32, w: &[i8], x: &[i8]) -> i32 {
@@ -53,7 +54,7 @@ fn dot_unrolled(bias: i32, w: &[i8], x: &[i8]) -> i32 {
     acc
 }
 
-/// `bias + sum of w * x` over int8 weights and int16 values.
+/// `bias + sum of w * x` over int8 weights and int16 values, which are equally many.
 #[must_use]
 #[inline]
 pub fn dot_i16(bias: i32, w: &[i8], x: &[i16]) -> i32 {

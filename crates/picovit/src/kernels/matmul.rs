@@ -24,8 +24,8 @@ pub struct Matrix<'a> {
 const UNROLL: usize = 8;
 
 /// Hands the sums `bias + weights * token` to `sink(output, sums)`, one sum for each token of the
-/// block, from output `first` on. A bias that is missing is 0. Portable; the block keeps its rows as
-/// they were written.
+/// block, from output `first` on. A bias that is missing is 0. Portable; the block is for the matrix:
+/// of its packing, with as many inputs.
 #[inline(never)]
 pub fn matmul<T: Operand>(
     matrix: Matrix<'_>,

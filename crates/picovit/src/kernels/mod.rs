@@ -5,6 +5,11 @@
 //! not fit they do less. In release builds they never panic: there is no indexing and no division that
 //! could. With overflow checks and debug assertions, extents that no validated model has may.
 
+#[cfg(all(target_arch = "aarch64", not(target_pointer_width = "64")))]
+compile_error!(
+    "the kernels for AArch64 are written for addresses of 64 bits: targets of ILP32 are not supported"
+);
+
 mod block;
 mod conv;
 mod conv_row;

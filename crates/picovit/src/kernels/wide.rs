@@ -173,8 +173,9 @@ impl<'a> Rows<'a> {
     #[inline(always)]
     fn new(bytes: &'a [i8], inputs: usize, first: usize) -> Option<Self> {
         let bytes = bytes.get(first * inputs..)?;
-        // The quotient is needed at the end of a matrix only.
-        let rows = if bytes.len() >= LANES * inputs { LANES } else { bytes.len() / inputs.max(1) };
+        // The quotient is needed at the end of a matrix only. A product could wrap where addresses have
+        // 32 bits.
+        let rows = if bytes.len() / LANES >= inputs { LANES } else { bytes.len() / inputs.max(1) };
         let last = rows.checked_sub(1)?;
         Some(Self { bytes, inputs, last })
     }

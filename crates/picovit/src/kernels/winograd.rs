@@ -51,12 +51,17 @@ const fn difference([a, b, c, d]: [i16; 4]) -> [i16; 4] {
     [a - c, b + c, c - b, b - d]
 }
 
-/// What a convolution needs beside patches: weights as
-/// [`pack_winograd`](crate::format::pack_winograd) gives them, bias and multiplier of each output, the
-/// zero point.
+/// What a convolution needs beside patches: weights in the order of the function that takes them, bias
+/// and multiplier of each output, the zero point.
 #[derive(Clone, Copy, Debug)]
 pub struct Winograd<'a> {
-    /// int16 `[outputs / 4][position][inputs / 2][4][2]`.
+    /// int16 values, by the function that takes them:
+    ///
+    /// | function | order | from |
+    /// |---|---|---|
+    /// | [`winograd`](winograd()) | `[outputs / 4][position][inputs / 2][4][2]` of 16 positions, inputs as `pack_winograd` puts them | [`pack_winograd`](crate::format::pack_winograd) |
+    /// | [`winograd4`](super::winograd4()) | `[outputs / 8][36][inputs / 8][8][8]` | [`pack_winograd4`](crate::format::pack_winograd4) |
+    /// | [`winograd4_tiles`](super::winograd4_tiles()) | `[outputs / 16][36][inputs / 2][16][2]` | [`pack_winograd4_tiles`](crate::format::pack_winograd4_tiles) |
     pub weights: &'a [i16],
     /// Biases.
     pub bias: &'a [i32],
