@@ -523,7 +523,7 @@ const DEPTH: usize = 90;
 
 proptest! {
     // Values for all shapes at once: a smaller case of that tells nothing.
-    #![proptest_config(ProptestConfig { max_shrink_iters: 0, ..ProptestConfig::with_cases(4) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 0, ..ProptestConfig::with_cases(2) })]
 
     /// Against the definition of the products.
     #[test]

@@ -1,6 +1,6 @@
 //! Instructions of an inference on AArch64, for every instruction set that the kernels know there:
-//! the engine's benchmark, run by QEMU's emulator of Linux programs. So are, on demand, the tests of
-//! the kernels.
+//! the engine's benchmark, run by QEMU's emulator of Linux programs. So are, on demand, the engine's
+//! tests, most of which are of the kernels.
 //!
 //! The emulator logs which blocks of instructions it executes, and once what is in each. The
 //! difference between two and three inferences is that of one, without the program's start.
@@ -19,10 +19,10 @@ use crate::Aarch64Args;
 use crate::build;
 use crate::error::Error;
 use crate::model::Artifact;
-use crate::output::{grouped, sheet};
-use crate::paths::shown;
+use crate::output::{grouped, sheet, spinner};
+use crate::paths::{self, shown};
 use crate::report::json;
-use crate::toolchain::Choice;
+use crate::toolchain::{Choice, Toolchain};
 
 /// The emulator.
 const EMULATOR: &str = "qemu-aarch64";
@@ -131,21 +131,53 @@ pub(crate) fn count(args: &Aarch64Args) -> Result<(), Error> {
     )
 }
 
-/// Runs the tests of the kernels.
+/// Runs the engine's tests: of the kernels, of artifacts, and those beside the code.
 fn check(args: &Aarch64Args) -> Result<(), Error> {
-    let program = build::build_for_host(TARGET, args.toolchain, "--test", "kernels")?;
-    let output = Command::new(EMULATOR)
-        .args(["-cpu", &args.cpu])
-        .arg(program)
-        .output()
-        .map_err(|reason| Error::Program { program: EMULATOR.to_owned(), reason })?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() {
-        let reason = format!("{said}{}", String::from_utf8_lossy(&output.stderr));
-        return Err(Error::Log { reason });
+    for program in tests(args.toolchain)? {
+        let output = Command::new(EMULATOR)
+            .args(["-cpu", &args.cpu])
+            .arg(program)
+            .output()
+            .map_err(|reason| Error::Program { program: EMULATOR.to_owned(), reason })?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            let reason = format!("{said}{}", String::from_utf8_lossy(&output.stderr));
+            return Err(Error::Log { reason });
+        }
+        print!("{}", said.trim_start());
     }
-    print!("{}", said.trim_start());
     Ok(())
+}
+
+/// Builds the engine's tests; where their programs are.
+fn tests(choice: Choice) -> Result<Vec<PathBuf>, Error> {
+    let spinner = spinner(format!("Building the tests for {TARGET}"));
+    let toolchain = Toolchain::find(TARGET, choice, &|step| spinner.set_message(step.to_owned()))?;
+    // Linked statically, so that they run whatever C library is installed.
+    let mut command = toolchain.cargo_build(&target_dir(), &["crt-static"]);
+    command
+        .current_dir(paths::root())
+        .args(["--package", "picovit", "--tests", "--features", "std,f16"])
+        .args(["--release", "--locked", "--message-format=json-render-diagnostics"]);
+    let output = command
+        .output()
+        .map_err(|reason| Error::Program { program: "cargo".to_owned(), reason })?;
+    let programs = programs(&String::from_utf8_lossy(&output.stdout));
+    if !output.status.success() || programs.is_empty() {
+        let output = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(Error::Build { output, command: format!("{command:?}") });
+    }
+    Ok(programs)
+}
+
+/// The programs of tests among cargo's messages.
+fn programs(messages: &str) -> Vec<PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let programs = messages.filter_map(|message: serde_json::Value| {
+        let program = message["executable"].as_str().map(PathBuf::from)?;
+        message["profile"]["test"].as_bool()?.then_some(program)
+    });
+    programs.collect()
 }
 
 /// Makes sure that the emulator knows a processor before anything slow is done for it.
@@ -296,7 +328,7 @@ pub(crate) fn camera(choice: Choice) -> Result<PathBuf, Error> {
 
 /// The folder that cargo builds in.
 pub(crate) fn target_dir() -> PathBuf {
-    crate::paths::root().join("target/hosts")
+    paths::root().join("target/hosts")
 }
 
 #[cfg(test)]
@@ -315,6 +347,17 @@ mod tests {
         assert_eq!(log.total, 5);
         assert_eq!(log.less(&Log::default()), [("main".to_owned(), 4), ("f".to_owned(), 1)]);
         assert_eq!(log.rest, "panicked\n");
+    }
+
+    #[test]
+    fn programs_of_tests_are_found_among_messages() {
+        let messages = r#"
+            {"executable":"a/picovit-1","profile":{"test":true},"target":{"name":"picovit"}}
+            {"executable":null,"profile":{"test":false},"target":{"name":"proptest"}}
+            {"executable":"a/inference-2","profile":{"test":false},"target":{"name":"inference"}}
+            {"executable":"a/kernels-3","profile":{"test":true},"target":{"name":"kernels"}}
+            {"reason":"build-finished","success":true}"#;
+        assert_eq!(programs(messages), ["a/picovit-1", "a/kernels-3"].map(PathBuf::from));
     }
 
     /// Without the emulator there is nothing to ask.
