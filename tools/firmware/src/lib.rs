@@ -250,7 +250,7 @@ struct Aarch64Args {
     /// Kernels to count, those of them that the processor has: `times fewer` is against the first.
     #[arg(long, value_name = "KERNELS", value_delimiter = ',', default_value = "portable,neon,neon-dotprod", value_parser = ["portable", "neon", "neon-dotprod"])]
     kernels: Vec<String>,
-    /// Run the tests of the kernels there first.
+    /// Run the engine's tests there first.
     #[arg(long)]
     check: bool,
     /// Show which functions take them.

@@ -11,18 +11,18 @@ use crate::rows::rows_mut;
 /// ```
 /// use picovit::image::{Frame, PixelFormat, RowFit, fit};
 ///
-/// let pixels: Vec<u8> = (0..160 * 120 * 2).map(|i| (i * 7) as u8).collect();
-/// let mut sums = [0; RowFit::sums(32, 3)];
-/// let mut input = [0i8; 32 * 32 * 3];
-/// let mut fitting = RowFit::new((120, 160), PixelFormat::Yuyv, None, (32, 32, 3), &mut sums)?;
-/// for row in pixels.chunks(2 * 160) {
+/// let pixels: Vec<u8> = (0..160 * 120).map(|i| (i * 7) as u8).collect();
+/// let mut sums = [0; RowFit::sums(32, 1)];
+/// let mut input = [0i8; 32 * 32];
+/// let mut fitting = RowFit::new((120, 160), PixelFormat::Gray8, None, (32, 32, 1), &mut sums)?;
+/// for row in pixels.chunks(160) {
 ///     fitting.row(row, &mut input)?;
 /// }
 /// assert!(fitting.is_complete());
 ///
-/// let frame = Frame { width: 160, height: 120, format: PixelFormat::Yuyv, pixels: &pixels };
-/// let mut at_once = [0i8; 32 * 32 * 3];
-/// fit(&frame, 32, 32, 3, &mut at_once)?;
+/// let frame = Frame { width: 160, height: 120, format: PixelFormat::Gray8, pixels: &pixels };
+/// let mut at_once = [0i8; 32 * 32];
+/// fit(&frame, 32, 32, 1, &mut at_once)?;
 /// assert_eq!(input, at_once);
 /// # Ok::<(), picovit::image::ImageError>(())
 /// ```
