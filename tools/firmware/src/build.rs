@@ -330,10 +330,10 @@ fn failure(
 /// The memory that a linker's message names last; nothing of one that no model and no option changes, as
 /// that of a board's frames.
 fn memory(message: &str) -> Option<&'static str> {
-    let named = message
+    let mut named = message
         .split(['\'', '`'])
         .filter(|part| !part.is_empty() && part.chars().all(|letter| letter.is_ascii_uppercase()));
-    match named.last()? {
+    match named.next_back()? {
         "RAM" => Some("RAM"),
         "FLASH" => Some("flash"),
         _ => None,
