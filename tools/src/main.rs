@@ -45,22 +45,8 @@ enum Command {
     Firmware(picovit_firmware_tool::Cli),
 }
 
-/// Ends quietly where standard output is closed, as by `| head`: `println!` panics there.
-fn end_with_the_reader() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        let said = info.payload().downcast_ref::<String>().map_or("", String::as_str);
-        if said.starts_with("failed printing to stdout") && said.contains("Broken pipe") {
-            // As a shell reports a program that was ended by SIGPIPE.
-            std::process::exit(128 + 13);
-        }
-        report(info);
-    }));
-}
-
 fn main() -> miette::Result<()> {
-    end_with_the_reader();
-    match Cli::parse().command {
+    picovit_firmware_tool::end_with_the_reader(|| match Cli::parse().command {
         Command::Train(args) => train::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Export(args) => export::run(&args),
@@ -72,5 +58,5 @@ fn main() -> miette::Result<()> {
         Command::Models(args) => models::run(&args),
         Command::ExportCalibration(args) => export_calibration::run(&args),
         Command::Firmware(cli) => picovit_firmware_tool::run(cli),
-    }
+    })
 }

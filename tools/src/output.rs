@@ -1,6 +1,8 @@
 //! Progress, tables and files.
 
+use std::fmt::Display;
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use comfy_table::{ContentArrangement, Table, presets};
@@ -51,6 +53,12 @@ pub fn check(outputs: &[Option<&Path>], inputs: &[&Path]) -> Result<()> {
                 "cannot write {shown}: it is a folder"
             ));
         }
+        if fs::metadata(&place).is_ok_and(|found| found.permissions().readonly()) {
+            return Err(miette!(
+                help = "name another file, or make it one that may be written",
+                "cannot write {shown}: it is read-only"
+            ));
+        }
         if let Some((_, input)) = inputs.iter().find(|(input, _)| *input == place) {
             return Err(miette!(
                 help = "name another file",
@@ -83,9 +91,14 @@ pub fn report<T: Serialize>(path: Option<&Path>, report: &T, print: impl FnOnce(
         print();
         return json(path, report);
     }
-    json(path, report)?;
+    let written = json(path, report);
     print();
-    Ok(())
+    written
+}
+
+/// Prints a line before the work is done: if nobody reads it any more, the work goes on.
+pub fn line(text: impl Display) {
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
 fn json<T: Serialize>(path: Option<&Path>, report: &T) -> Result<()> {

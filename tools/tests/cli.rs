@@ -800,4 +800,32 @@ fn a_reader_that_leaves_early_ends_the_command_quietly() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     // The report is there all the same.
     assert!(json(&dir.path().join("models.json")).is_array());
+
+    // Also where much is said before the work is done.
+    let dir = workshop();
+    let quantize = ["quantize", "best.mpk", "--calibration", "pictures", "--dataset", "pictures"];
+    let args = [&quantize[..], &["--sensitivity", "--out", "m.pvit", "--json", "m.json"]].concat();
+    let mut child = self::command(&args, dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(141), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(dir.path().join("m.pvit").exists());
+    assert!(json(&dir.path().join("m.json"))["layers"].is_array());
+}
+
+#[test]
+fn what_must_not_be_written_is_refused_before_the_work() {
+    let dir = workshop();
+    let report = dir.path().join("report.json");
+    fs::write(&report, "mine").unwrap();
+    let mut permissions = fs::metadata(&report).unwrap().permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(&report, permissions).unwrap();
+    let text = complaint(&["models", "--json", "report.json"], dir.path());
+    assert!(text.contains("report.json: it is read-only") && !text.contains("cct_7_3x1"), "{text}");
+    assert_eq!(fs::read_to_string(&report).unwrap(), "mine");
 }

@@ -1,6 +1,6 @@
 //! Export to the layouts in which networks are published.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -71,7 +71,22 @@ pub fn export_checkpoint(checkpoint: &Path, out: &Path) -> Result<ModelConfig, E
     let noted = serde_json::to_string(&config).expect("a configuration is plain data");
     metadata.insert(CONFIG.to_owned(), noted);
     let content = safetensors::serialize(views, Some(metadata)).expect("tensors fit into a file");
+    let content = in_order(&content);
     record::write_atomic(out, &content)
         .map_err(|source| ExportError::Write { path: out.into(), source })?;
     Ok(config)
+}
+
+/// A safetensors file with its header in order: of a map without one, the same network would be other
+/// bytes each time.
+fn in_order(content: &[u8]) -> Vec<u8> {
+    let (length, rest) =
+        content.split_first_chunk::<8>().expect("a file begins with its header's length");
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let header: BTreeMap<String, BTreeMap<String, serde_json::Value>> =
+        serde_json::from_slice(header).expect("a header is JSON");
+    let mut header = serde_json::to_vec(&header).expect("plain data");
+    // The data begins where eight bytes do.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    [&(header.len() as u64).to_le_bytes()[..], &header, data].concat()
 }

@@ -95,7 +95,7 @@ pub enum RecordError {
 /// ending, as `cct_1.0`, nothing is taken away.
 #[must_use]
 pub fn config_path(checkpoint: &Path) -> PathBuf {
-    match checkpoint.extension().is_some_and(|ending| ending == "mpk") {
+    match checkpoint.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("mpk")) {
         true => checkpoint.with_extension("json"),
         false => {
             let mut path = checkpoint.as_os_str().to_owned();
@@ -170,6 +170,9 @@ pub fn load_config(checkpoint: &Path) -> Result<ModelConfig, RecordError> {
         return Err(RecordError::Artifact(checkpoint.into()));
     }
     let path = config_path(checkpoint);
+    // What earlier versions wrote beside names with another ending.
+    let before = checkpoint.with_extension("json");
+    let path = if !path.exists() && before.exists() { before } else { path };
     let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound if checkpoint.exists() => {
             RecordError::MissingConfig { path: checkpoint.into(), config: path.clone() }

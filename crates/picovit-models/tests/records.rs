@@ -351,4 +351,11 @@ fn names_without_the_ending_keep_their_dots() {
     assert_eq!(path("best.mpk"), Path::new("best.json"));
     assert_eq!(path("runs/cct_1.0"), Path::new("runs/cct_1.0.json"));
     assert_eq!(path("runs/cct_1.5.mpk"), Path::new("runs/cct_1.5.json"));
+    // Pairs of before are still found.
+    let folder = tempdir().unwrap();
+    let (path, config) =
+        (folder.path().join("weights.bin"), config(PositionalEmbedding::Learnable));
+    save(&model(&config), &config, &path).unwrap();
+    fs::rename(folder.path().join("weights.bin.json"), folder.path().join("weights.json")).unwrap();
+    assert_eq!(reload(&path).unwrap().1, config);
 }

@@ -173,8 +173,13 @@ impl Sensor {
 
     fn write<B: I2c>(&self, bus: &mut B, register: u8, value: u8) -> Result<(), SensorError> {
         bus.write(self.address, &[register, value]).map_err(|error| match error.kind() {
-            // It has answered before; and some drivers do not say what was not acknowledged.
-            ErrorKind::NoAcknowledge(_) | ErrorKind::Other => SensorError::Refused { register },
+            // It has answered before.
+            ErrorKind::NoAcknowledge(_) => SensorError::Refused { register },
+            // Some drivers do not say what was not acknowledged, others call a line that is held so.
+            ErrorKind::Other => match self.identify(bus) {
+                Err(SensorError::Bus) => SensorError::Bus,
+                _ => SensorError::Refused { register },
+            },
             _ => SensorError::Bus,
         })
     }
@@ -302,14 +307,17 @@ mod tests {
     fn a_refused_register_is_named() {
         let (register, value) = OV7670.reset;
         let error = SensorError::Refused { register };
-        for (kind, error) in [
-            (ErrorKind::NoAcknowledge(NoAcknowledgeSource::Data), error),
-            (ErrorKind::Other, error),
-            (ErrorKind::ArbitrationLoss, SensorError::Bus),
+        let held = Transaction::write(OV7670.address, vec![OV7670.identity_at[0]])
+            .with_error(ErrorKind::Other);
+        for (kind, then, error) in [
+            (ErrorKind::NoAcknowledge(NoAcknowledgeSource::Data), vec![], error),
+            (ErrorKind::Other, answers(&OV7670, OV7670.identity), error),
+            (ErrorKind::Other, vec![held], SensorError::Bus),
+            (ErrorKind::ArbitrationLoss, vec![], SensorError::Bus),
         ] {
             let write = Transaction::write(OV7670.address, vec![register, value]);
             let refused = write.with_error(kind);
-            let expected = [answers(&OV7670, OV7670.identity), vec![refused]].concat();
+            let expected = [answers(&OV7670, OV7670.identity), vec![refused], then].concat();
             assert_eq!(start(&OV7670, &expected), Err(error));
         }
     }

@@ -167,8 +167,9 @@ fn a_file_may_hold_more_than_the_network() {
     file.insert("state_dict.head.weight".into(), (vec![2], vec![0.0; 2]));
     let state = open(folder.path(), &file);
     let error = state.network::<Flex>(&config, &Default::default()).unwrap_err();
-    let ImportError::Mismatch { problems, .. } = error else { panic!("{error}") };
+    let ImportError::Mismatch { problems, others, .. } = error else { panic!("{error}") };
     assert_eq!(problems, ["state_dict.head.weight [2] is unknown"]);
+    assert!(others);
     // Who names the network has looked.
     let state = StateDict::open_below(&path, "state_dict.module").unwrap();
     assert_eq!(&bias(&state), expected);
@@ -219,6 +220,13 @@ fn shapes_that_no_network_has_are_named() {
         let error = error.unwrap_err().to_string();
         assert!(error.contains(&format!("{key} [1] is unknown")), "{error}");
     }
+    // A positional embedding of no values.
+    let mut empty = tensors.clone();
+    empty.insert("classifier.positional_emb".into(), (vec![0, 1 << 40, 8], vec![]));
+    let state = open(folder.path(), &empty);
+    assert!(
+        state.detect(&NONE).and_then(|c| state.save(&c, &folder.path().join("a.mpk"))).is_err()
+    );
     // A vector where another axis is due.
     let mut tensors = tensors.clone();
     tensors.insert("classifier.fc.bias".into(), (vec![1, 2, 5], vec![0.0; 10]));
@@ -269,6 +277,10 @@ fn sines_in_half_precision_are_sines() {
 #[test]
 fn heads_that_are_told_are_taken() {
     let folder = tempfile::tempdir().unwrap();
+    let keras = ModelConfig::named("cct_2_3x2_keras").unwrap();
+    let state = open(folder.path(), &exported(folder.path(), &keras));
+    let error = state.detect(&Hints { heads: Some(3), image_size: None }).unwrap_err().to_string();
+    assert!(error.contains("cannot be shared by 3 heads"), "{error}");
     for (name, heads, width) in [("cct_2_3x2_keras", 4, Some(64)), ("mobilevit_xxs", 8, None)] {
         let config = ModelConfig::named(name).unwrap();
         let tensors = exported(folder.path(), &config);

@@ -1,5 +1,6 @@
 //! What is exported is imported again, and recognised without being told.
 
+use std::collections::HashMap;
 use std::fs;
 
 use burn::backend::Flex;
@@ -46,8 +47,29 @@ fn exported_checkpoints_are_recognised() {
         let exported = folder.path().join("best.safetensors");
         save(&model, &config, &checkpoint).unwrap();
         assert_eq!(export_checkpoint(&checkpoint, &exported).unwrap(), config);
+        let content = fs::read(&exported).unwrap();
         let detected = StateDict::open(&exported).unwrap().detect(&NONE).unwrap();
         assert_eq!(detected, config);
+        // The same network is the same bytes.
+        assert_eq!(export_checkpoint(&checkpoint, &exported).unwrap(), config);
+        assert_eq!(fs::read(&exported).unwrap(), content);
+        // By names and shapes alone, as of a file of somebody else.
+        let tensors = SafeTensors::deserialize(&content).unwrap();
+        let bare = folder.path().join("bare.safetensors");
+        fs::write(&bare, safetensors::serialize(tensors.tensors(), None).unwrap()).unwrap();
+        let hints = Hints { heads: (name == "cvt_2_8").then_some(8), image_size: None };
+        let found = StateDict::open(&bare).unwrap().detect(&hints).unwrap();
+        assert_eq!(found.architecture, config.architecture, "{name}");
+        assert_eq!((found.name, found.image_size), (config.name.clone(), config.image_size));
+        assert_eq!((found.channels, found.classes), (config.channels, config.classes));
+        // A note that is none of these weights counts for nothing.
+        let other = ModelConfig::named("cct_7_3x1").unwrap();
+        let note =
+            HashMap::from([("picovit.config".to_owned(), serde_json::to_string(&other).unwrap())]);
+        fs::write(&bare, safetensors::serialize(tensors.tensors(), Some(note)).unwrap()).unwrap();
+        let state = StateDict::open(&bare).unwrap();
+        assert!(state.noted_config().is_none());
+        assert_eq!(state.detect(&hints).unwrap().architecture, config.architecture, "{name}");
         let again = folder.path().join("again.mpk");
         assert_eq!(import_checkpoint(&exported, &detected, &again).unwrap(), [""; 0]);
         assert_eq!(load_graph(&again).unwrap(), (lower(&model, &config), config));

@@ -27,6 +27,7 @@ mod overlay;
 pub mod paths;
 pub mod pictures;
 mod profile;
+mod reader;
 pub mod region;
 mod regression;
 mod report;
@@ -40,6 +41,7 @@ use clap::{Parser, Subcommand};
 use board::{Board, Kind};
 
 pub use error::Error;
+pub use reader::end_with_the_reader;
 
 /// Firmware for boards and emulators.
 #[derive(Debug, Parser)]

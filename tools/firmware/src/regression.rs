@@ -26,11 +26,16 @@ pub(crate) fn regression(args: &RegressionArgs) -> Result<(), Error> {
     let models = models(&args.models)?;
     let mut artifacts = Artifacts { given: args.artifacts.as_deref(), made: BTreeSet::new() };
     let mut now = Table::default();
+    let complete = args.boards.is_empty() && args.models.is_empty();
     for model in &models {
         for &board in &boards {
             for format in Format::on(board) {
                 let artifact = artifacts.find(model, format, board)?;
                 let (figures, compiler) = figures(board, artifact, format, args)?;
+                // Said before all of it is measured.
+                if args.update && !complete {
+                    same_compiler(&before, &compiler)?;
+                }
                 now.insert(&format.row(model), board.name, figures);
                 now.compiler = compiler;
             }
@@ -38,7 +43,6 @@ pub(crate) fn regression(args: &RegressionArgs) -> Result<(), Error> {
     }
     print(&now);
     json(args.json.as_deref(), &now)?;
-    let complete = args.boards.is_empty() && args.models.is_empty();
     if args.update {
         return update(before, now, complete, &path);
     }
@@ -217,11 +221,19 @@ fn print(now: &Table) {
     println!("{sheet}");
 }
 
+/// Refuses to write some rows of a table that another compiler made: those that stay would pass for this
+/// one's.
+fn same_compiler(before: &Table, this: &str) -> Result<(), Error> {
+    if before.rows().next().is_none() || before.compiler == this {
+        return Ok(());
+    }
+    Err(Error::OtherCompiler { table: before.compiler.clone(), this: this.to_owned() })
+}
+
 /// Writes what was measured over what was there; all of it if all was measured.
 fn update(before: Table, now: Table, complete: bool, path: &Path) -> Result<(), Error> {
-    // What is not measured again would pass for this compiler's.
-    if !complete && before.rows().next().is_some() && before.compiler != now.compiler {
-        return Err(Error::OtherCompiler { table: before.compiler, this: now.compiler });
+    if !complete {
+        same_compiler(&before, &now.compiler)?;
     }
     for difference in before.differences(&now) {
         println!("{difference}");

@@ -98,18 +98,18 @@ fn named(name: &str, args: &Args) -> Result<ModelConfig> {
     if let Some(classes) = args.classes {
         config = config.with_classes(classes);
     }
-    let (dim, heads) = match &mut config.architecture {
-        Architecture::Cct(cct) => (Some(&mut cct.embedding_dim), &mut cct.heads),
-        Architecture::Cvt(vit) | Architecture::VitLite(vit) => {
-            (Some(&mut vit.embedding_dim), &mut vit.heads)
-        }
-        Architecture::KerasCct(keras) => (Some(&mut keras.embedding_dim), &mut keras.heads),
-        Architecture::MobileVit(mobilevit) => (None, &mut mobilevit.heads),
+    if let Some(heads) = args.heads
+        && !config.architecture.set_heads(heads)
+    {
+        return Err(miette!("--heads: the channels of {name} cannot be shared by {heads} heads"));
+    }
+    let dim = match &mut config.architecture {
+        Architecture::Cct(cct) => Some(&mut cct.embedding_dim),
+        Architecture::Cvt(vit) | Architecture::VitLite(vit) => Some(&mut vit.embedding_dim),
+        Architecture::KerasCct(keras) => Some(&mut keras.embedding_dim),
+        Architecture::MobileVit(_) => None,
         _ => return Err(miette!("--model: {name} cannot be imported")),
     };
-    if let Some(value) = args.heads {
-        *heads = value;
-    }
     match (dim, args.embedding_dim) {
         (Some(dim), Some(value)) => *dim = value,
         (None, Some(_)) => return Err(miette!("--embedding-dim: {name} has no such size")),
@@ -266,6 +266,12 @@ pub fn run(args: &Args) -> Result<()> {
     }
     for other in state.left_out() {
         println!("left out: {other}; --key takes another network of the file");
+    }
+    if args.model.is_some() && state.noted_config().is_some() {
+        println!(
+            "the file holds its configuration, but --model overrides it; without --model nothing is \
+             assumed"
+        );
     }
     if !noted {
         for note in assumed(&config, args) {

@@ -27,6 +27,7 @@ struct Row {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    output::check(&[args.json.as_deref()], &[])?;
     let mut rows = Vec::new();
     let mut table = table(["model", "image", "classes", "parameters", "MACs"]);
     for name in ModelConfig::names() {

@@ -298,17 +298,22 @@ impl Architecture {
         }
     }
 
-    /// Sets the number of attention heads, all of them together as wide as before.
-    pub(crate) fn set_heads(&mut self, heads: usize) {
+    /// Sets the number of attention heads, all of them together as wide as before: whether that can be.
+    /// Of most families [`ModelConfig::validate`] says it, too.
+    pub fn set_heads(&mut self, heads: usize) -> bool {
         match self {
             Self::Cct(cct) => cct.heads = heads,
             Self::VitLite(vit) | Self::Cvt(vit) => vit.heads = heads,
             Self::KerasCct(keras) => {
-                keras.head_dim = keras.inner() / heads.max(1);
-                keras.heads = heads;
+                let inner = keras.inner();
+                if heads == 0 || !inner.is_multiple_of(heads) {
+                    return false;
+                }
+                (keras.heads, keras.head_dim) = (heads, inner / heads);
             }
             Self::MobileVit(mobilevit) => mobilevit.heads = heads,
         }
+        true
     }
 
     /// Extent of the map whose tokens have positions; none for MobileViT.

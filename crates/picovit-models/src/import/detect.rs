@@ -24,13 +24,10 @@ impl StateDict {
     /// If the network is none that this crate has, or something that no weight tells is not in
     /// `hints`.
     pub fn detect(&self, hints: &Hints) -> Result<ModelConfig, ImportError> {
-        if let Some(config) = self.noted(hints) {
-            return config.validate().map(|()| config).map_err(Into::into);
-        }
-        let found = match self.layout {
+        let found = self.noted(hints).unwrap_or_else(|| match self.layout {
             Layout::ShiLabs => self.shi_labs(hints),
             _ => self.published(hints),
-        };
+        });
         let problem = match found {
             Ok(config) => return config.validate().map(|()| config).map_err(Into::into),
             Err(problem) => problem,
@@ -38,20 +35,22 @@ impl StateDict {
         Err(ImportError::Undetected { path: self.path.clone(), problem })
     }
 
-    /// The configuration that an export of this crate notes, unless the weights are others by now.
-    fn noted(&self, hints: &Hints) -> Option<ModelConfig> {
-        let mut config = self.config.clone()?;
+    /// The configuration that an export of this crate notes: with it, nothing is assumed. Nothing if the
+    /// weights are no longer those of it.
+    #[must_use]
+    pub fn noted_config(&self) -> Option<&ModelConfig> {
+        let config = self.config.as_ref()?;
         config.validate().ok()?;
-        if self.misfits(&config) > 0 {
-            return None;
-        }
+        (self.layout.names(&config.architecture) && self.misfits(config) == 0).then_some(config)
+    }
+
+    /// The same, changed as the hints say.
+    fn noted(&self, hints: &Hints) -> Option<Result<ModelConfig, String>> {
+        let mut config = self.noted_config()?.clone();
         if let Some(size) = hints.image_size {
             config = config.with_image_size(size.height, size.width);
         }
-        if let Some(heads) = hints.heads {
-            config.architecture.set_heads(heads);
-        }
-        Some(config)
+        Some(with_heads(config, hints))
     }
 
     fn shape(&self, key: &str, rank: usize) -> Result<&[usize], String> {
@@ -183,10 +182,7 @@ impl StateDict {
             };
             return Err(format!("its sizes are none of the published ones{others}; pass --model"));
         }
-        let mut config = config;
-        if let Some(heads) = hints.heads {
-            config.architecture.set_heads(heads);
-        }
+        let config = with_heads(config, hints)?;
         let tokens = self.tensor(&config, "positional_emb").and_then(|e| e.shape.get(1).copied());
         let class = usize::from(self.tensor(&config, "class_emb").is_some());
         match (tokens, hints.image_size) {
@@ -235,6 +231,16 @@ impl StateDict {
             }
         }
         wrong + self.tensors.len() - known
+    }
+}
+
+/// Sets the number of attention heads, if it was told.
+fn with_heads(mut config: ModelConfig, hints: &Hints) -> Result<ModelConfig, String> {
+    match hints.heads {
+        Some(heads) if !config.architecture.set_heads(heads) => {
+            Err(format!("{} of its channels cannot be shared by {heads} heads", config.name))
+        }
+        _ => Ok(config),
     }
 }
 
@@ -312,7 +318,9 @@ fn name(architecture: &Architecture) -> String {
 
 fn is_sine(entry: &Entry) -> bool {
     match &entry.values {
-        Ok(values) if entry.shape.len() == 3 => {
+        // Not whatever else a file may say about no values.
+        Ok(values) if matches!(entry.shape[..], [1, tokens, width] if tokens.checked_mul(width) == Some(values.len())) =>
+        {
             let expected = sines(&entry.shape);
             // Half of bf16's last place.
             values.iter().zip(expected).all(|(a, b)| (a - b).abs() < 4e-3)

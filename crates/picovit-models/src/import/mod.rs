@@ -74,7 +74,7 @@ pub enum ImportError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The state dict belongs to another network.
-    #[error("{} does not fit model `{model}`: {}; choose the model, image size, channels and classes the weights were trained with; --key takes another network of the file", .path.display(), .problems.join("; "))]
+    #[error("{} does not fit model `{model}`: {}; choose the model, image size, channels and classes the weights were trained with{}", .path.display(), .problems.join("; "), if *.others { "; --key takes another network of the file" } else { "" })]
     Mismatch {
         /// The file.
         path: PathBuf,
@@ -82,6 +82,8 @@ pub enum ImportError {
         model: String,
         /// Every key that is missing, unknown or of another shape.
         problems: Vec<String>,
+        /// Whether the file holds more than one dictionary.
+        others: bool,
     },
     /// The checkpoint could not be written.
     #[error(transparent)]
@@ -140,7 +142,9 @@ impl StateDict {
         let mut notes = vec![];
         let parameters = self.parameters(config, &mut notes).map_err(|mut problems| {
             problems.sort();
-            ImportError::Mismatch { path: self.path.clone(), model: config.name.clone(), problems }
+            let (path, model) = (self.path.clone(), config.name.clone());
+            let others = !self.others.is_empty() || !self.strangers.is_empty();
+            ImportError::Mismatch { path, model, problems, others }
         })?;
         Ok((Network::from_parameters(config, parameters, device), notes))
     }

@@ -70,7 +70,8 @@ fn read_archive(content: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
         // What the archive says of a size need not be true.
         let mut file = file.take(budget.0 as u64 + 1);
         file.read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
-        budget.spend(bytes.len()).map_err(|problem| format!("{name} {problem}"))?;
+        let fits = budget.spend(bytes.len());
+        fits.map_err(|_| format!("{name} is far larger than the file says it can be"))?;
         Ok::<_, String>(bytes)
     };
     // PyTorch before 2.1 does not tell.

@@ -116,12 +116,6 @@ impl StateDict {
         })
     }
 
-    /// The configuration with which the file was exported by this crate: with it, nothing is assumed.
-    #[must_use]
-    pub fn noted_config(&self) -> Option<&ModelConfig> {
-        self.config.as_ref()
-    }
-
     /// What else the file holds, as `optimizer (312 tensors)`: other dictionaries, which are no
     /// part of the network.
     #[must_use]

@@ -113,8 +113,11 @@ fn is_output(checkpoint: &Path, out: &Path) -> bool {
     });
     let file = checkpoint.canonicalize().ok();
     let written = |path: PathBuf| {
-        // `best.json` belongs to whatever is called `best`.
-        path.with_extension("") == out.join("best") || path.starts_with(out.join("state"))
+        let configuration = out.join("best.json");
+        path == out.join("best.mpk")
+            || path == configuration
+            || picovit_models::record::config_path(&path) == configuration
+            || path.starts_with(out.join("state"))
     };
     entry.into_iter().chain(file).any(written)
 }

@@ -2,7 +2,7 @@
 
 use cortex_m::peripheral::SCB;
 use embassy_stm32::dcmi::{self, Dcmi};
-use embassy_stm32::gpio::{Level, Output, OutputOpenDrain, Speed};
+use embassy_stm32::gpio::{Level, Output, OutputOpenDrain, Pull, Speed};
 use embassy_stm32::i2c::{self, I2c};
 use embassy_stm32::peripherals::{DCMI, DMA1_CH0};
 use embassy_stm32::rcc::{Mco, Mco1Source, McoConfig, McoPrescaler};
@@ -50,8 +50,9 @@ pub async fn run(mut pins: pins::Camera, mut frame: Frame, mut cache: SCB, mut w
     loop {
         watch.look();
         {
-            let mut clock = OutputOpenDrain::new(pins.scl.reborrow(), Level::High, Speed::Low);
-            let mut data = OutputOpenDrain::new(pins.sda.reborrow(), Level::High, Speed::Low);
+            let (high, slow, up) = (Level::High, Speed::Low, Pull::Up);
+            let mut clock = OutputOpenDrain::new_pull(pins.scl.reborrow(), high, slow, up);
+            let mut data = OutputOpenDrain::new_pull(pins.sda.reborrow(), high, slow, up);
             release(&mut clock, &mut data, &mut Delay);
         }
         let mut config = i2c::Config::default();

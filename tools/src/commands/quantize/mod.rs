@@ -66,16 +66,16 @@ pub fn run(args: &Args) -> Result<()> {
         }
     }
     output::write(&args.out, &packed.bytes)?;
-    println!(
+    output::line(format_args!(
         "wrote {}: {} bytes, arena {} bytes (lower bound {}), {} MACs",
         args.out.display(),
         grouped(packed.bytes.len() as u64),
         grouped(packed.plan.arena_bytes as u64),
         grouped(packed.plan.lower_bound as u64),
         grouped(graph.macs())
-    );
+    ));
     for economy in &economies {
-        println!("to fit the arena: {economy}");
+        output::line(format_args!("to fit the arena: {economy}"));
     }
     let Some(test) = test else { return Ok(()) };
     let images = data::labelled(&test, args.eval_images.map_or(usize::MAX, |count| count as usize));
@@ -157,7 +157,7 @@ fn measure(graph: &Graph, calibration: &Calibration, images: &[&[u8]]) -> Result
             format!("{:.2}", layer.logit_sqnr_db),
         ]);
     }
-    println!("{table}");
+    output::line(table);
     Ok(found)
 }
 

@@ -8,7 +8,7 @@ use picovit_models::ModelConfig;
 
 use super::args::{Args, Ranges};
 use crate::data;
-use crate::output::progress;
+use crate::output::{self, progress};
 
 /// The calibration images and the ranges over them.
 pub(super) fn calibrate(
@@ -54,6 +54,6 @@ pub(super) fn print_changed(graph: &Graph, before: &Calibration, after: &Calibra
     let changed = nodes.filter(|&(id, _)| before.range(id) != after.range(id));
     let changed: Vec<&str> = changed.map(|(_, node)| node.name.as_str()).collect();
     if !changed.is_empty() {
-        println!("other ranges, for closer logits: {}", changed.join(", "));
+        output::line(format_args!("other ranges, for closer logits: {}", changed.join(", ")));
     }
 }
