@@ -508,6 +508,23 @@ mod tests {
         }
     }
 
+    /// Sets a matrix two rows at a time, and another two columns at a time.
+    fn set_all(
+        packing: Packing,
+        (outputs, inputs): (usize, usize),
+        (row, column): (impl Fn(usize) -> Vec<i8>, impl Fn(usize) -> Vec<i8>),
+        [by_rows, by_columns]: [&mut [i8]; 2],
+    ) {
+        for output in (0..outputs).step_by(2) {
+            let rows = [row(output), row(output + 1)];
+            packing.set_outputs(by_rows, inputs, output, [&rows[0], &rows[1]]);
+        }
+        for input in (0..inputs).step_by(2) {
+            let columns = [column(input), column(input + 1)];
+            packing.set_inputs(by_columns, inputs, input, [&columns[0], &columns[1]]);
+        }
+    }
+
     /// One value of a packed matrix.
     fn value_at(
         packing: Packing,
@@ -542,14 +559,7 @@ mod tests {
                 };
                 let bytes = packing.matrix_bytes(outputs, inputs);
                 let (mut by_rows, mut by_columns) = (vec![0; bytes], vec![0; bytes]);
-                for output in (0..outputs).step_by(2) {
-                    let rows = [row(output), row(output + 1)];
-                    packing.set_outputs(&mut by_rows, inputs, output, [&rows[0], &rows[1]]);
-                }
-                for input in (0..inputs).step_by(2) {
-                    let columns = [column(input), column(input + 1)];
-                    packing.set_inputs(&mut by_columns, inputs, input, [&columns[0], &columns[1]]);
-                }
+                set_all(packing, (outputs, inputs), (row, column), [&mut by_rows, &mut by_columns]);
                 for (o, i) in (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i))) {
                     let expected = value(o, i);
                     let at = |packed: &[i8]| value_at(packing, packed, inputs, (o, i));
@@ -579,14 +589,7 @@ mod tests {
                 packing.pack_unsigned(&all, inputs, &mut unsigned);
                 let (mut by_rows, mut by_columns) = (vec![0; bytes], vec![0; bytes]);
                 packing.pack_unsigned(&vec![0; all.len()], inputs, &mut by_columns);
-                for output in (0..outputs).step_by(2) {
-                    let rows = [row(output), row(output + 1)];
-                    packing.set_outputs(&mut by_rows, inputs, output, [&rows[0], &rows[1]]);
-                }
-                for input in (0..inputs).step_by(2) {
-                    let columns = [column(input), column(input + 1)];
-                    packing.set_inputs(&mut by_columns, inputs, input, [&columns[0], &columns[1]]);
-                }
+                set_all(packing, (outputs, inputs), (row, column), [&mut by_rows, &mut by_columns]);
                 assert!(by_rows == signed && by_columns == unsigned, "{packing:?}");
             }
         }
