@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -69,6 +69,10 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
         return opened.and_then(|mut file| file.write_all(content)).map_err(failed);
     }
     let path = &place;
+    // Renaming asks only whether the folder may be written.
+    if fs::metadata(path).is_ok_and(|found| found.permissions().readonly()) {
+        return Err(failed(std::io::Error::new(ErrorKind::PermissionDenied, "it is read-only")));
+    }
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(&failed)?;
     }
@@ -85,8 +89,12 @@ fn followed(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     // More are an error of the system's.
     for _ in 0..40 {
-        if path.starts_with("/proc") {
-            break;
+        // `/dev/fd` is a link to where the system lists this process's files.
+        let folder = path.parent().and_then(|folder| fs::canonicalize(folder).ok());
+        if let Some((folder, name)) =
+            folder.filter(|f| f.starts_with("/proc")).zip(path.file_name())
+        {
+            return folder.join(name);
         }
         let Ok(to) = fs::read_link(&path) else { break };
         path = path.parent().unwrap_or(Path::new("")).join(to);
@@ -137,6 +145,27 @@ mod tests {
         for (folder, file) in [("new", &file), ("later", &dir.path().join("later/file"))] {
             assert_eq!(fs::read(file).unwrap(), b"new");
             assert_eq!(fs::read_dir(dir.path().join(folder)).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn what_must_not_be_written_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "mine").unwrap();
+        let mut permissions = fs::metadata(&file).unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(&file, permissions).unwrap();
+        assert!(write(&file, b"other").is_err());
+        assert_eq!(fs::read(&file).unwrap(), b"mine");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn open_files_are_known_by_all_their_names() {
+        for name in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+            assert!(followed(Path::new(name)).starts_with("/proc"), "{name}");
         }
     }
 
